@@ -1,0 +1,41 @@
+# Two commands for people: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 5000
+
+.PHONY: demo test lint types docs wheel-test clean
+
+$(VENV)/.ready: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,test,docs,redis]"
+	touch $@
+
+# Starts the example app on the sandbox and prints the URL and a login.
+demo: $(VENV)/.ready
+	@tools/get-sdk.sh example_app || true
+	$(BIN)/python -m example_app --port $(PORT)
+
+# Installs what the tests need and runs them all.
+test: $(VENV)/.ready
+	@tools/get-system-packages.sh
+	@tools/get-sdk.sh tests/browser
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.ready
+	$(BIN)/mypy
+
+docs: $(VENV)/.ready
+	$(BIN)/sphinx-build --fail-on-warning --keep-going -q -b html docs docs/_build/html
+
+# Builds sdist and wheel, and runs the suite (without browser) against the installed wheel.
+wheel-test: $(VENV)/.ready
+	tools/test-wheel.sh $(BIN)/python
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info docs/_build .pytest_cache .mypy_cache .ruff_cache

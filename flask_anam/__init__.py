@@ -1,0 +1,69 @@
+"""Flask-Anam: session tokens for Anam's real-time AI personas, the Flask way."""
+
+from flask_anam.core.manager import IssuedToken, SessionTokenManager
+from flask_anam.core.schemas import PersonaConfigSchema, SessionOptionsSchema
+from flask_anam.core.tokens import TokenStatus
+from flask_anam.decorators import permission_required
+from flask_anam.errors import (
+    AnamAuthError,
+    AnamBadResponse,
+    AnamError,
+    AnamQuotaError,
+    AnamRateLimited,
+    AnamRejected,
+    AnamTimeout,
+    AnamUnavailable,
+    Busy,
+    ConfigError,
+    InvalidRequest,
+    PermissionDenied,
+    PersonaInvalid,
+    RateLimited,
+    RequestError,
+    Unauthenticated,
+    UnknownPersona,
+    UpstreamError,
+)
+from flask_anam.extension import FlaskAnam
+from flask_anam.signals import (
+    limit_reached,
+    session_ended,
+    session_started,
+    token_failed,
+    token_minted,
+    token_reused,
+)
+
+__all__ = [
+    "AnamAuthError",
+    "AnamBadResponse",
+    "AnamError",
+    "AnamQuotaError",
+    "AnamRateLimited",
+    "AnamRejected",
+    "AnamTimeout",
+    "AnamUnavailable",
+    "Busy",
+    "ConfigError",
+    "FlaskAnam",
+    "InvalidRequest",
+    "IssuedToken",
+    "PermissionDenied",
+    "PersonaConfigSchema",
+    "PersonaInvalid",
+    "RateLimited",
+    "RequestError",
+    "SessionOptionsSchema",
+    "SessionTokenManager",
+    "TokenStatus",
+    "Unauthenticated",
+    "UnknownPersona",
+    "UpstreamError",
+    "limit_reached",
+    "permission_required",
+    "session_ended",
+    "session_started",
+    "token_failed",
+    "token_minted",
+    "token_reused",
+]

@@ -1,0 +1,179 @@
+"""The routes. Views are thin: admit, identify, check, call, answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, Response, jsonify, request
+
+from flask_anam import signals
+from flask_anam.core.schemas import (
+    SessionReportSchema,
+    TokenRequestSchema,
+    ValidateRequestSchema,
+)
+from flask_anam.core.tokens import check_token
+from flask_anam.handlers import finish, rate_headers
+from flask_anam.identity import METRICS, TALK, Caller
+from flask_anam.intake import admit, check_same_site, idempotency_key, load_json
+from flask_anam.openapi import describe
+from flask_anam.state import AnamState, get_state
+
+if TYPE_CHECKING:
+    from flask_anam.core.settings import Settings
+
+# Schemas keep nothing of a request, so that every thread may share them.
+_TOKEN_REQUEST = TokenRequestSchema()
+_SESSION_REPORT = SessionReportSchema()
+_VALIDATE_REQUEST = ValidateRequestSchema()
+
+
+def make_blueprint(settings: Settings) -> Blueprint:
+    """Return the routes of one app; a blueprint is made anew for each."""
+    prefix = settings.url_prefix
+    bp = Blueprint(
+        "anam",
+        __name__,
+        static_folder="static",
+        static_url_path=f"{prefix}/static",
+        template_folder="templates",
+    )
+    bp.add_url_rule(settings.token_path, view_func=issue_token, methods=["POST"])
+    for rule, view, method in (
+        ("/personas", list_personas, "GET"),
+        ("/sessions", report_start, "POST"),
+        ("/sessions/<session_id>/end", report_end, "POST"),
+        ("/concurrency", concurrency, "GET"),
+        ("/session-token/validate", validate, "POST"),
+        ("/metrics", metrics, "GET"),
+        ("/openapi.json", openapi, "GET"),
+    ):
+        bp.add_url_rule(prefix + rule, view_func=view, methods=[method])
+
+    @bp.after_app_request
+    def finish_ours(response: Response) -> Response:
+        """Look at the path, not the endpoint: a wrong method or path has no endpoint."""
+        ours = request.path == settings.token_path or request.path.startswith(f"{prefix}/")
+        found_file = request.endpoint == "anam.static" and response.status_code < 400
+        return finish(response, settings.allowed_origins) if ours and not found_file else response
+
+    return bp
+
+
+def issue_token() -> Response:
+    """Turn a logged-in, permitted, rate-limited user and a persona type into a session token."""
+    state = get_state()
+    body = admit(state.settings.allowed_origins)
+    caller = _caller(state, TALK)
+    wanted = load_json(body, _TOKEN_REQUEST)
+    persona = state.registry.choose(wanted.get("persona_type"))
+    if persona.permission:
+        caller.must_have(persona.permission)
+    issued = state.issue_token(
+        persona,
+        user=caller.user,
+        user_id=caller.user_id,
+        overrides=wanted["overrides"],
+        slot=wanted.get("slot"),
+        idempotency_key=idempotency_key(),
+        refused=wanted.get("refused"),
+        before=lambda: state.request_limit.hit(caller.user_id),
+    )
+    response = jsonify(
+        sessionToken=issued.session_token,
+        tokenId=issued.token_id,
+        personaType=issued.persona_type,
+        expiresAt=issued.expires_at,
+        expiresIn=issued.expires_in,
+    )
+    response.headers["Server-Timing"] = f"mint;dur={issued.mint_seconds * 1000:.1f}"
+    window = state.token_limit.peek(caller.user_id)
+    rate_headers(response, window.limit, window.remaining, window.reset)
+    return response
+
+
+def list_personas() -> Response:
+    """List the personas that the caller may use."""
+    state = get_state()
+    caller = _caller(state, TALK)
+    default = state.registry.default
+    return jsonify(
+        personas=[
+            {"personaType": p.name, "label": p.label, "isDefault": p.name == default}
+            for p in state.registry
+            if p.permission is None or p.permission in caller.permissions
+        ]
+    )
+
+
+def report_start() -> tuple[str, int]:
+    """Note that a conversation has started, which uses its token up."""
+    state = get_state()
+    body = admit(state.settings.allowed_origins)
+    caller = _caller(state, TALK)
+    report = load_json(body, _SESSION_REPORT)
+    token_id, session_id = report["token_id"], report["session_id"]
+    if state.manager.report_started(caller.user_id, token_id) and state.usage.session_started(
+        session_id, user_id=caller.user_id, token_id=token_id
+    ):
+        facts = {"session_id": session_id, "token_id": token_id}
+        signals.send(signals.session_started, state.app, user_id=caller.user_id, **facts)
+    return "", 204  # the same for a foreign or forged report: nothing is told
+
+
+def report_end(session_id: str) -> tuple[str, int]:
+    """Note that a conversation is over; a browser may send this as a beacon."""
+    state = get_state()
+    admit(state.settings.allowed_origins, json_only=False)
+    caller = _caller(state, TALK)
+    duration = state.usage.session_ended(session_id, caller.user_id)
+    if duration is not None:
+        facts: dict[str, Any] = {"session_id": session_id, "duration": duration}
+        signals.send(signals.session_ended, state.app, user_id=caller.user_id, **facts)
+    return "", 204
+
+
+def concurrency() -> Response:
+    """Answer Anam's advisory view of how many sessions run and may run."""
+    state = get_state()
+    caller = _caller(state, TALK)
+    state.request_limit.hit(caller.user_id)
+    found = state.client.concurrency(state.deadline())
+    names = ("limit", "active", "canStartSession", "estimatedWaitSeconds")
+    return jsonify({name: found.get(name) for name in names})
+
+
+def validate() -> Response:
+    """Judge a session token by what it says of itself; no session is opened."""
+    state = get_state()
+    body = admit(state.settings.allowed_origins)
+    _caller(state, TALK)
+    wanted = load_json(body, _VALIDATE_REQUEST)
+    status = check_token(wanted["session_token"], state.clock.time())
+    left = None if status.expires_in is None else int(status.expires_in)
+    return jsonify(valid=bool(status), reason=status.reason, expiresIn=left)
+
+
+def metrics() -> Response:
+    """Answer the counters of this process."""
+    state = get_state()
+    _caller(state, METRICS)
+    found = state.usage.metrics()
+    return jsonify({_camel(name): value for name, value in found.items()})
+
+
+def openapi() -> Response:
+    """Describe these routes as OpenAPI."""
+    return jsonify(describe(get_state().settings))
+
+
+def _caller(state: AnamState, permission: str) -> Caller:
+    check_same_site(state.settings.allowed_origins)
+    caller = state.caller()
+    caller.must_have(permission)
+    return caller
+
+
+def _camel(name: str) -> str:
+    head, *tail = name.split("_")
+    return head + "".join(part.capitalize() for part in tail)

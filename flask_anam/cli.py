@@ -1,0 +1,107 @@
+"""``flask anam …``: check the set-up, list personas, mint a token, run the sandbox."""
+
+from __future__ import annotations
+
+import click
+from flask.cli import AppGroup
+
+from flask_anam.core.account import check_account
+from flask_anam.errors import AnamError
+from flask_anam.sandbox import Sandbox
+from flask_anam.state import get_state
+
+
+def make_cli() -> AppGroup:
+    """Return the command group of one app."""
+    group = AppGroup("anam", help="Session tokens for Anam personas.")
+    for command in (check, personas, token, clear_cache, sandbox):
+        group.command()(command)
+    return group
+
+
+def check() -> None:
+    """Check settings, key and personas against the account.
+
+    The exit status is 1 when something is wrong.
+    """
+    state = get_state()
+    where = "the sandbox in this process" if state.sandbox else state.settings.base_url
+    click.echo(f"settings: ok, using {where}")
+    found = list(check_account(state.client, state.registry, state.deadline))
+    for finding in found:
+        mark = click.style("ok   ", fg="green") if finding.ok else click.style("WRONG", fg="red")
+        click.echo(f"{mark} {finding.subject}: {finding.text}")
+    wrong = sum(not finding.ok for finding in found)
+    if wrong:
+        raise click.ClickException(f"{wrong} of {len(found)} checks failed.")
+
+
+def personas() -> None:
+    """List the personas: name, label, kind and the permission each needs."""
+    state = get_state()
+    rows = [("PERSONA", "LABEL", "KIND", "PERMISSION")]
+    rows += [
+        (p.name, p.label, "static" if p.is_static else "per user", p.permission or "-")
+        for p in state.registry
+    ]
+    if len(rows) == 1:
+        click.echo("No personas yet. Put one in ANAM_PERSONAS, or declare one with @anam.persona.")
+        return
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
+
+
+@click.argument("persona")
+@click.option("--user", "user_id", required=True, metavar="ID", help="Id of the user it is for.")
+@click.option("--show", is_flag=True, help="Print the session token itself, which is secret.")
+def token(persona: str, user_id: str, show: bool) -> None:
+    """Mint a session token for PERSONA, as a test of the whole way to Anam.
+
+    Counts against the user's limit. Prints the token id, not the token. A persona that is made
+    for each user gets the user from Flask-Login's user loader.
+    """
+    state = get_state()
+    try:
+        issued = state.issue_token(
+            state.registry.choose(persona), user=_load_user(user_id), user_id=user_id, overrides={}
+        )
+    except AnamError as error:
+        raise click.ClickException(f"{error.code}: {error.text}") from None
+    click.echo(f"persona:    {issued.persona_type}")
+    click.echo(f"token id:   {issued.token_id}")
+    click.echo(f"expires in: {issued.expires_in} s")
+    click.echo(f"mint took:  {issued.mint_seconds * 1000:.0f} ms")
+    if show:
+        click.echo(f"token:      {issued.session_token}")
+
+
+@click.option("--persona", metavar="PERSONA", help="Only tokens of this persona.")
+@click.option("--user", "user_id", metavar="ID", help="Only tokens of this user.")
+def clear_cache(persona: str | None, user_id: str | None) -> None:
+    """Forget stored session tokens; a cache in the memory of another process is not reached."""
+    get_state().manager.clear(persona_type=persona, user_id=user_id)
+    click.echo("Stored session tokens are forgotten.")
+
+
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="0 takes a free one.")
+def sandbox(port: int) -> None:
+    """Run the sandbox, a local stand-in for the Anam API, until Ctrl+C."""
+    try:
+        stand_in = Sandbox(port=port)
+    except OSError as failure:
+        raise click.ClickException(str(failure)) from None
+    click.echo("This is the Flask-Anam sandbox, not Anam. Point an app at it with:")
+    click.echo(f'  ANAM_BASE_URL = "{stand_in.url}"')
+    click.echo(f'  ANAM_API_KEY = "{stand_in.api_key}"')
+    stand_in.serve_forever()
+
+
+def _load_user(user_id: str) -> object:
+    """Return the host's user object for an id, or None when it cannot be had."""
+    from flask import current_app
+
+    manager = getattr(current_app, "login_manager", None)
+    loader = getattr(manager, "_user_callback", None)
+    return loader(user_id) if loader else None

@@ -1,0 +1,165 @@
+"""Opens the cachelib backend that ``ANAM_CACHE`` names, with safe settings for each kind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from cachelib import FileSystemCache, NullCache, SimpleCache
+from cachelib.base import BaseCache
+
+from flask_anam.errors import ConfigError
+
+#: Entries a cache of ours may hold before it starts to evict.
+THRESHOLD = 10_000
+#: Seconds that one operation on a networked cache may take.
+IO_TIMEOUT = 0.25
+
+
+class PlainJson:
+    """A serializer for cachelib that reads nothing but JSON: planted pickles never run."""
+
+    def dumps(self, value: Any) -> bytes:
+        """Return the bytes to keep."""
+        return json.dumps(value, separators=(",", ":")).encode()
+
+    def loads(self, kept: bytes | None) -> Any:
+        """Return the value, or None for anything that is not JSON."""
+        try:
+            return None if kept is None else json.loads(kept)
+        except (ValueError, RecursionError):
+            return None
+
+    def dump(self, value: Any, f: IO[bytes]) -> None:
+        """Write the bytes to keep to a file."""
+        f.write(self.dumps(value))
+
+    def load(self, f: IO[bytes]) -> Any:
+        """Read a value from a file."""
+        return self.loads(f.read())
+
+
+def open_cache(where: BaseCache | str) -> BaseCache:
+    """Return the cachelib backend for a URL; a ready backend is returned as it is.
+
+    Raises:
+        ConfigError: a folder cannot be written, or the client library is not installed.
+
+    """
+    if isinstance(where, BaseCache):
+        return where
+    scheme = urlsplit(where).scheme
+    return _BACKENDS[scheme](where)
+
+
+def is_shared(where: BaseCache | str) -> bool:
+    """Whether other processes can read this cache, so that its signatures need a fixed secret."""
+    if isinstance(where, BaseCache):
+        return not isinstance(where, SimpleCache | NullCache)
+    return urlsplit(where).scheme not in {"memory", "null"}
+
+
+def _memory(_url: str) -> BaseCache:
+    return SimpleCache(threshold=THRESHOLD)
+
+
+def _null(_url: str) -> BaseCache:
+    return NullCache()
+
+
+def _file(url: str) -> BaseCache:
+    folder = Path(unquote(urlsplit(url).path))
+    probe = folder / ".flask-anam-write-test"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as failure:
+        raise ConfigError(
+            f"ANAM_CACHE names the folder {folder}, which cannot be written "
+            f"({failure.strerror}). Create it and give this user the right to write in it."
+        ) from None
+    cache = FileSystemCache(str(folder), threshold=THRESHOLD, mode=0o600)
+    cache.serializer = PlainJson()  # type: ignore[assignment]
+    return cache
+
+
+def _redis(url: str) -> BaseCache:
+    try:
+        import redis
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+    except ImportError:
+        raise ConfigError(_install("redis://", "Flask-Anam[redis]")) from None
+    from cachelib import RedisCache
+
+    client = redis.Redis.from_url(
+        url,
+        socket_timeout=IO_TIMEOUT,
+        socket_connect_timeout=IO_TIMEOUT,
+        retry=Retry(NoBackoff(), 0),
+    )
+    cache = RedisCache(host=client)
+    cache.serializer = PlainJson()  # type: ignore[assignment]
+    return cache
+
+
+def _memcached(url: str) -> BaseCache:
+    try:
+        from pymemcache.client.hash import HashClient
+    except ImportError:
+        raise ConfigError(_install("memcached://", "pymemcache")) from None
+    from cachelib import MemcachedCache
+
+    servers = [_host_port(part, 11211) for part in urlsplit(url).netloc.split(",")]
+    # A client without a serde returns bytes and unpickles nothing.
+    client = HashClient(
+        servers, connect_timeout=IO_TIMEOUT, timeout=IO_TIMEOUT, use_pooling=True, max_pool_size=64
+    )
+    return MemcachedCache(servers=client)
+
+
+def _host_port(part: str, default: int) -> tuple[str, int]:
+    host, _, port = part.partition(":")
+    return host or "127.0.0.1", int(port or default)
+
+
+def _dynamodb(url: str) -> BaseCache:
+    try:
+        from cachelib import DynamoDbCache
+    except ImportError:
+        raise ConfigError(_install("dynamodb://", "boto3")) from None
+    return DynamoDbCache(table_name=urlsplit(url).netloc or "flask-anam")
+
+
+def _mongodb(url: str) -> BaseCache:
+    try:
+        from cachelib import MongoDbCache
+    except ImportError:
+        raise ConfigError(_install("mongodb://", "pymongo")) from None
+    parts = urlsplit(url)
+    options = parse_qs(parts.query)
+    return MongoDbCache(
+        client=url,
+        db=parts.path.strip("/") or "flask_anam",
+        collection=options.get("collection", ["tokens"])[0],
+    )
+
+
+def _install(scheme: str, package: str) -> str:
+    return f"ANAM_CACHE starts with {scheme}, which needs a package: pip install {package}"
+
+
+_BACKENDS: dict[str, Callable[[str], BaseCache]] = {
+    "memory": _memory,
+    "null": _null,
+    "file": _file,
+    "redis": _redis,
+    "rediss": _redis,
+    "memcached": _memcached,
+    "dynamodb": _dynamodb,
+    "mongodb": _mongodb,
+}

@@ -1,0 +1,238 @@
+"""The calls this package makes to Anam, and what each answer means.
+
+Paths, fields and error texts are those of Anam's OpenAPI (July 2026) and of its SDKs.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from flask_anam import errors
+from flask_anam.core.clock import Clock, Deadline
+from flask_anam.core.guard import Bulkhead
+from flask_anam.core.retry import CAP, MIN_ATTEMPT, backoff, wait_hint
+from flask_anam.core.tokens import SessionToken, read_claims
+from flask_anam.core.transport import Answer, Transport
+
+log = logging.getLogger("flask_anam")
+
+#: Characters of a session token that are believed at most.
+MAX_TOKEN = 8192
+LEGACY_CURE = (
+    'Anam minted a token of type "legacy", which its SDKs refuse. Give the persona an llmId, and '
+    "use personaId alone, without inline fields beside it."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Minted:
+    """A new session token, and how many attempts it took."""
+
+    token: SessionToken = field(repr=False)
+    attempts: int = 1
+
+
+class AnamClient:
+    """The Anam API, for one account. Thread-safe.
+
+    Args:
+        transport: the way to the API.
+        api_key: returns the key at each call, so that it may be rotated.
+        clock: time.
+        max_attempts: tries of one mint in all, 1 or more.
+        max_in_flight: calls under way at a time in this process.
+
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        api_key: Callable[[], str],
+        *,
+        clock: Clock,
+        max_attempts: int = 3,
+        max_in_flight: int = 32,
+    ) -> None:
+        self._transport = transport
+        self._api_key = api_key
+        self._clock = clock
+        self._max_attempts = max_attempts
+        self._bulkhead = Bulkhead(max_in_flight)
+
+    def mint(self, body: Mapping[str, Any], deadline: Deadline) -> Minted:
+        """Ask Anam for a new session token, trying again where that can help.
+
+        Raises:
+            UpstreamError: Anam refused, failed, or could not be reached within the deadline.
+
+        """
+        for attempt in range(self._max_attempts):
+            try:
+                return Minted(self._mint_once(body, deadline), attempt + 1)
+            except errors.UpstreamError as error:
+                wait = self._wait_before_retry(error, attempt, deadline)
+                if wait is None:
+                    raise
+            self._clock.sleep(wait)
+        raise AssertionError("the last attempt returns or raises")  # pragma: no cover
+
+    def start_session(self, session_token: str, deadline: Deadline) -> str:
+        """Start a session with a session token, which that may use up; return the session id."""
+        answer = self._call(
+            "POST",
+            "/v1/engine/session",
+            deadline,
+            credential=session_token,
+            body={"clientMetadata": {"client": "flask-anam"}},
+        )
+        started = answer.json()
+        session_id = started.get("sessionId") if isinstance(started, dict) else None
+        if not isinstance(session_id, str) or not session_id:
+            raise errors.AnamBadResponse
+        return session_id
+
+    def stop_session(self, session_id: str, deadline: Deadline) -> None:
+        """Stop a session."""
+        self._call("POST", f"/v1/sessions/{session_id}/stop", deadline, body={})
+
+    def get(self, path: str, deadline: Deadline, query: Mapping[str, str] | None = None) -> Any:
+        """Return the JSON of a GET; raises UpstreamError for anything but success."""
+        found = self._call("GET", path, deadline, query=query).json()
+        if found is None:
+            raise errors.AnamBadResponse
+        return found
+
+    def concurrency(self, deadline: Deadline) -> dict[str, Any]:
+        """Return Anam's advisory view of how many sessions run and may run."""
+        found = self.get("/v1/sessions/concurrency", deadline)
+        if not isinstance(found, dict):
+            raise errors.AnamBadResponse
+        return found
+
+    def api_key(self) -> str:
+        """Return the API key in use.
+
+        Raises:
+            AnamAuthError: it comes from a callable that raised or returned no key.
+
+        """
+        try:
+            key = self._api_key()
+        except Exception as failure:  # noqa: BLE001 - the host's callable may raise anything
+            raise errors.AnamAuthError(
+                f"The callable in ANAM_API_KEY raised {type(failure).__name__}."
+            ) from None
+        if not isinstance(key, str) or not key or not key.isascii() or not key.isprintable():
+            raise errors.AnamAuthError(
+                "The callable in ANAM_API_KEY must return a non-empty ASCII string."
+            )
+        return key
+
+    def close(self) -> None:
+        """Close the connections of this process."""
+        self._transport.close()
+
+    def _mint_once(self, body: Mapping[str, Any], deadline: Deadline) -> SessionToken:
+        asked_at = self._clock.time()
+        answer = self._call("POST", "/v1/auth/session-token", deadline, body=dict(body))
+        found = answer.json()
+        value = found.get("sessionToken") if isinstance(found, dict) else None
+        if not isinstance(value, str) or not value or len(value) > MAX_TOKEN or not value.isascii():
+            raise errors.AnamBadResponse
+        claims = read_claims(value)
+        if claims is None:
+            log.warning("Anam's session token is not a JWT; it is taken to last one hour.")
+        elif claims.type == "legacy":
+            raise errors.AnamRejected(LEGACY_CURE)
+        return SessionToken.minted(
+            value, claims, asked_at=asked_at, issuer_now=_date(answer.headers.get("Date"))
+        )
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        deadline: Deadline,
+        *,
+        credential: str | None = None,
+        body: object = None,
+        query: Mapping[str, str] | None = None,
+    ) -> Answer:
+        with self._bulkhead.place(deadline):
+            answer = self._transport.exchange(
+                method,
+                path,
+                credential=self.api_key() if credential is None else credential,
+                deadline=deadline,
+                body=body,
+                query=query,
+            )
+        if 200 <= answer.status < 300:
+            return answer
+        raise error_for(answer)
+
+    def _wait_before_retry(
+        self, error: errors.UpstreamError, attempt: int, deadline: Deadline
+    ) -> float | None:
+        """Return the seconds to wait before the next attempt, or None to give up."""
+        last = attempt + 1 >= self._max_attempts
+        once = isinstance(error, errors.AnamBadResponse) and attempt >= 1
+        if last or once or not error.retryable or isinstance(error, errors.Busy):
+            return None
+        wait = backoff(attempt) if error.hinted_wait is None else error.hinted_wait
+        return wait if wait <= min(CAP, deadline.left() - MIN_ATTEMPT) else None
+
+
+def error_for(answer: Answer) -> errors.UpstreamError:
+    """Return the error that an answer other than success means.
+
+    Of Anam's own text only the kinds of 429 are looked at; none of it is passed on, since it may
+    quote the request.
+    """
+    status = answer.status
+    if 300 <= status < 400:
+        text = (
+            f"Anam answered with a redirect ({status}), which is not followed. Check ANAM_BASE_URL."
+        )
+        return errors.AnamBadResponse(text, retryable=False)
+    if status in {401, 403}:
+        return errors.AnamAuthError(f"Anam refused this server's API key ({status}).")
+    if status == 402:
+        return errors.AnamQuotaError("Anam refused: the account has no plan for this (402).")
+    hint = wait_hint(answer.headers)
+    if status == 429:
+        kind = _kind_of_429(answer)
+        if kind:
+            return errors.AnamQuotaError(f"Anam refused: {kind} (429).")
+        return errors.AnamRateLimited(hinted_wait=hint)
+    if status in {408, 425} or status >= 500:
+        return errors.AnamUnavailable(
+            f"Anam is not available ({status}). Try again in a moment.", hinted_wait=hint
+        )
+    return errors.AnamRejected(
+        f"Anam refused the request for this persona ({status}). Run `flask anam check`."
+    )
+
+
+def _kind_of_429(answer: Answer) -> str | None:
+    """Return which limit of the account is reached, or None for the rate of our calls.
+
+    The texts are the ones Anam's SDKs compare with.
+    """
+    found = answer.json()
+    text = str(found.get("error", "")).lower() if isinstance(found, dict) else ""
+    for words in ("concurrent session limit", "spend cap", "usage limit"):
+        if words in text:
+            return f"{words} reached"
+    return None
+
+
+def _date(text: str | None) -> float | None:
+    try:
+        return parsedate_to_datetime(text).timestamp() if text else None
+    except (ValueError, OverflowError):
+        return None

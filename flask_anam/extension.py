@@ -1,0 +1,346 @@
+"""`FlaskAnam`: builds what one app needs and wires it together; it holds no business rules."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from flask import Flask
+
+from flask_anam.blueprint import make_blueprint
+from flask_anam.cli import make_cli
+from flask_anam.core.backends import is_shared, open_cache
+from flask_anam.core.client import AnamClient
+from flask_anam.core.clock import Clock
+from flask_anam.core.manager import IssuedToken, SessionTokenManager
+from flask_anam.core.personas import Declarations, PersonaRegistry, declare
+from flask_anam.core.settings import Settings
+from flask_anam.core.store import KeyMaker, TokenStore
+from flask_anam.core.tokens import TokenStatus, check_token
+from flask_anam.core.transport import Transport
+from flask_anam.core.usage import UsageCounters
+from flask_anam.errors import AnamAuthError, AnamError, AnamRejected, ConfigError
+from flask_anam.handlers import answer_error
+from flask_anam.identity import Loaders, checked_user_id, user_id_of
+from flask_anam.ratelimit import Counters, UserLimit
+from flask_anam.sandbox import Sandbox
+from flask_anam.signals import Announcer
+from flask_anam.state import AnamState, get_state
+
+log = logging.getLogger("flask_anam")
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: Seconds that a probe may take.
+PROBE_DEADLINE = 5.0
+
+
+class FlaskAnam:
+    """Session tokens for Anam personas, for a Flask app.
+
+    Keeps declarations made in code (personas, loaders) and nothing of any app, so that one
+    object may serve several apps. All methods are thread-safe once the app serves requests.
+
+    Args:
+        app: the app to set up now; else call `init_app` later.
+        clock: time; tests pass one that they move by hand.
+
+    """
+
+    def __init__(self, app: Flask | None = None, *, clock: Clock | None = None) -> None:
+        self._clock = clock or Clock()
+        self._declarations = Declarations()
+        self._loaders = Loaders()
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Read the configuration of an app, check it, and add routes, handlers and commands.
+
+        Raises:
+            ConfigError: a setting or persona is wrong, or the app is already set up. The text
+                names the key and the cure.
+
+        """
+        if "anam" in app.extensions:
+            raise ConfigError(
+                "Flask-Anam is already set up on this app. Keep one FlaskAnam object per app."
+            )
+        settings = Settings.from_mapping(app.config)
+        secret = _secret_of(app, settings)
+        sandbox = _open_sandbox(secret) if settings.sandbox else None
+        if sandbox:
+            # Asking for the key is what comes before each call, in whichever process makes it.
+            settings = replace(
+                settings, base_url=sandbox.url, api_key=lambda: sandbox.ensure_running().api_key
+            )
+            weakref.finalize(app, sandbox.stop)
+        app.extensions["anam"] = self._build(app, settings, secret, sandbox)
+        app.register_blueprint(make_blueprint(settings))
+        app.register_error_handler(AnamError, answer_error)
+        app.cli.add_command(make_cli())
+        _warn_of_single_process_parts(settings)
+
+    def persona(
+        self,
+        name: str,
+        *,
+        permission: str | None = None,
+        label: str | None = None,
+        overrides: Iterable[str] = (),
+    ) -> Callable[[F], F]:
+        """Declare a persona that is made for each user, by decorating a callable.
+
+        The callable gets the user object and returns a persona config. It runs at each request,
+        so keep it quick; when it raises or returns nonsense the answer is ``persona_invalid``.
+
+        Args:
+            name: the persona type.
+            permission: a permission needed besides ``anam:talk``.
+            label: the name shown to people; made from `name` when not given.
+            overrides: camelCase names of persona fields that a browser may set.
+
+        Raises:
+            ConfigError: the name is taken, or an argument is wrong.
+
+        """
+
+        def wrap(function: F) -> F:
+            self.add_persona(
+                name, function, permission=permission, label=label, overrides=overrides
+            )
+            return function
+
+        return wrap
+
+    def add_persona(
+        self,
+        name: str,
+        config: Mapping[str, Any] | Callable[[Any], Mapping[str, Any]],
+        *,
+        permission: str | None = None,
+        label: str | None = None,
+        overrides: Iterable[str] = (),
+        session_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Declare a persona, static (a mapping) or per user (a callable); see `persona`.
+
+        Raises:
+            ConfigError: the name is taken, an argument is wrong, or a static config is invalid.
+
+        """
+        self._declarations.add(
+            declare(
+                name,
+                config,
+                permission=permission,
+                label=label,
+                overrides=overrides,
+                session_options=session_options,
+            )
+        )
+
+    def identity_loader(self, function: F) -> F:
+        """Register a function that returns the user of the current request, or None.
+
+        The default is Flask-Login's ``current_user``. A user needs ``get_id()`` or ``id``.
+        """
+        self._loaders.identity = function
+        return function
+
+    def permission_loader(self, function: F) -> F:
+        """Register a function from the user to the permissions (strings) that the user holds.
+
+        The default is ``anam:talk`` when ``user.can_access_personas`` is True, and whatever
+        ``user.permissions`` holds.
+        """
+        self._loaders.permissions = function
+        return function
+
+    def create_token(
+        self,
+        persona_type: str | None = None,
+        *,
+        user_id: str | None = None,
+        user: Any = None,
+        slot: str | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        refused: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> IssuedToken:
+        """Return a session token from code, in a request or outside one, in an app context.
+
+        Permissions are the caller's business here; the user's token limit counts.
+
+        Args:
+            persona_type: which persona; the default one for None.
+            user_id: who will get it; taken from `user` when not given. Without either, the token
+                is neither stored nor counted against a limit.
+            user: the user object, for a persona that is made for each user.
+            slot: one browser tab, see the page on the token lifecycle.
+            overrides: persona fields to set, of those that the persona allows.
+            refused: token id of a token that failed to start, which must not come back.
+            idempotency_key: the same key gets the same token for a minute.
+
+        Raises:
+            InvalidRequest, UnknownPersona: there is no such persona, or an override is wrong.
+            PersonaInvalid: the persona's config is wrong.
+            RateLimited: the user's token limit is used up.
+            UpstreamError: Anam refused, failed or could not be reached.
+            ConfigError: `user_id` is not a string, or the app is not set up.
+
+        """
+        state = get_state()
+        if user_id is not None:
+            user_id = checked_user_id(user_id)
+        elif user is not None:
+            user_id = user_id_of(user)
+        return state.issue_token(
+            state.registry.choose(persona_type),
+            user=user,
+            user_id=user_id,
+            overrides=overrides or {},
+            slot=slot,
+            refused=refused,
+            idempotency_key=idempotency_key,
+        )
+
+    def validate_token(self, session_token: str, *, probe: bool = False) -> TokenStatus:
+        """Judge a session token; the result is truthy when it looks usable.
+
+        Args:
+            session_token: Anam's token.
+            probe: False decodes the token here (shape, ``exp``, ``type``) and opens no session.
+                True starts a session with it and stops that at once, within 5 seconds; that
+                costs the token, which is said in ``.spent``.
+
+        """
+        state = get_state()
+        status = check_token(session_token, state.clock.time())
+        return _probe(state, session_token, status) if probe and status else status
+
+    def get_metrics(self) -> dict[str, object]:
+        """Return the counters of this app in this process; times in seconds."""
+        return get_state().usage.metrics()
+
+    def clear_cache(self, *, persona_type: str | None = None, user_id: str | None = None) -> None:
+        """Forget this app's stored tokens: all, or those of a persona or of a user.
+
+        Tokens already handed out go on working. Nothing else in a shared cache is touched.
+        """
+        get_state().manager.clear(persona_type=persona_type, user_id=user_id)
+
+    def browser_config(self) -> dict[str, object]:
+        """Return what a page needs to know, safe to show: paths, and where the Anam API is."""
+        state = get_state()
+        return {
+            "tokenPath": state.settings.token_path,
+            "urlPrefix": state.settings.url_prefix,
+            "apiBaseUrl": state.settings.base_url,
+            "sandbox": state.sandbox is not None,
+        }
+
+    def _build(
+        self, app: Flask, settings: Settings, secret: bytes, sandbox: Sandbox | None
+    ) -> AnamState:
+        clock, keys = self._clock, KeyMaker(secret)
+        usage = UsageCounters(clock)
+        announcer = Announcer(app, usage)
+        counters = Counters(app, settings, clock)
+        client = _make_client(settings, clock)
+        full = announcer.limit_reached
+        return AnamState(
+            app=app,
+            settings=settings,
+            registry=PersonaRegistry(
+                settings.personas,
+                self._declarations,
+                default=settings.default_persona,
+                system_prompt_max_length=settings.system_prompt_max_length,
+            ),
+            loaders=self._loaders,
+            client=client,
+            manager=SessionTokenManager(
+                client=client,
+                store=TokenStore(open_cache(settings.cache), secret, clock),
+                keys=keys,
+                settings=settings,
+                clock=clock,
+                observer=announcer,
+            ),
+            usage=usage,
+            token_limit=UserLimit("token", settings.token_rate_limit, counters, keys, clock, full),
+            request_limit=UserLimit(
+                "request", settings.request_rate_limit, counters, keys, clock, full
+            ),
+            clock=clock,
+            sandbox=sandbox,
+        )
+
+
+def _make_client(settings: Settings, clock: Clock) -> AnamClient:
+    transport = Transport(
+        settings.base_url,
+        connect_timeout=settings.connect_timeout,
+        read_timeout=settings.read_timeout,
+        pool_size=settings.max_in_flight,
+    )
+    key = settings.api_key
+    return AnamClient(
+        transport,
+        key if callable(key) else lambda: key,
+        clock=clock,
+        max_attempts=settings.max_attempts,
+        max_in_flight=settings.max_in_flight,
+    )
+
+
+def _probe(state: AnamState, session_token: str, status: TokenStatus) -> TokenStatus:
+    deadline = replace(state.deadline(), at=state.clock.monotonic() + PROBE_DEADLINE)
+    try:
+        session_id = state.client.start_session(session_token, deadline)
+    except (AnamAuthError, AnamRejected):
+        return replace(status, reason="refused", spent=True)
+    except AnamError:
+        return replace(status, reason="unreachable")
+    try:
+        state.client.stop_session(session_id, deadline)
+    except AnamError as error:
+        log.warning("The session of a probe could not be stopped: %s", error.code)
+    return replace(status, spent=True)
+
+
+def _secret_of(app: Flask, settings: Settings) -> bytes:
+    """Return what cache keys and values are signed with: the app's secret key."""
+    secret = app.secret_key
+    if secret:
+        return secret.encode() if isinstance(secret, str) else secret
+    if is_shared(settings.cache):
+        raise ConfigError(
+            "SECRET_KEY must be set, since ANAM_CACHE is shared between processes and its "
+            "entries are signed. Set app.secret_key before init_app()."
+        )
+    return secrets.token_bytes(32)
+
+
+def _open_sandbox(secret: bytes) -> Sandbox:
+    log.warning("ANAM_SANDBOX is on: a local stand-in takes the place of Anam.")
+    keys = KeyMaker(secret)
+    # Made from the app's secret, so that several workers accept each other's tokens.
+    return Sandbox(api_key=keys("sandbox-key")[-32:], token_secret=keys("sandbox-secret"))
+
+
+def _warn_of_single_process_parts(settings: Settings) -> None:
+    several = os.environ.get("WEB_CONCURRENCY", "1") not in {"", "1"}
+    if not several and "gunicorn" not in os.environ.get("SERVER_SOFTWARE", ""):
+        return
+    for key, value in (
+        ("ANAM_CACHE", settings.cache),
+        ("ANAM_RATE_LIMIT_STORAGE_URI", settings.rate_limit_storage_uri),
+    ):
+        if value == "memory://":
+            log.warning("%s is memory://, so every worker keeps its own. Use redis://...", key)

@@ -1,0 +1,106 @@
+"""How an error becomes an answer: JSON, never HTML, never a redirect, on our own paths only."""
+
+from __future__ import annotations
+
+import logging
+import math
+from http import HTTPStatus
+from typing import Any
+
+from flask import Response, current_app, g, jsonify, request
+
+from flask_anam.errors import (
+    AnamError,
+    ConfigError,
+    MethodNotAllowed,
+    NotFound,
+    PayloadTooLarge,
+    PersonaInvalid,
+    RateLimited,
+    UnsupportedMediaType,
+    UpstreamError,
+)
+
+log = logging.getLogger("flask_anam")
+
+_BY_STATUS: dict[int, type[AnamError]] = {
+    404: NotFound,
+    405: MethodNotAllowed,
+    413: PayloadTooLarge,
+    415: UnsupportedMediaType,
+}
+_EXPOSED = "Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Server-Timing"
+_ALLOWED_HEADERS = "Content-Type, Idempotency-Key, X-CSRFToken, X-CSRF-Token, Authorization"
+
+
+def answer_error(error: AnamError) -> Response:
+    """Return the JSON answer for an error, and log what is ours to put right."""
+    _log(error)
+    show_all = current_app.debug and isinstance(error, PersonaInvalid)
+    body: dict[str, Any] = {
+        "error": error.text if show_all else error.public_text,
+        "code": error.code,
+        "retryable": error.retryable,
+    }
+    if error.retry_after is not None:
+        body["retryAfter"] = math.ceil(error.retry_after)
+    if error.details:
+        body["details"] = error.details
+    response = jsonify(body)
+    response.status_code = error.status
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(math.ceil(error.retry_after))
+    if isinstance(error, RateLimited):
+        rate_headers(response, error.limit, 0, math.ceil(error.retry_after or 1))
+    response.headers["Cache-Control"] = "no-store"
+    g._anam_answered = True  # noqa: SLF001 - our own name
+    return response
+
+
+def rate_headers(response: Response, limit: int, remaining: int, reset: int) -> None:
+    """Tell the caller how a limit stands: hits, hits left, seconds until the window ends."""
+    response.headers["RateLimit-Limit"] = str(limit)
+    response.headers["RateLimit-Remaining"] = str(remaining)
+    response.headers["RateLimit-Reset"] = str(reset)
+
+
+def finish(response: Response, allowed_origins: frozenset[str]) -> Response:
+    """Complete an answer on one of our paths: JSON errors, no-store, Vary, CORS."""
+    if response.status_code >= 400 and not g.get("_anam_answered"):
+        response = _as_json(response)
+    response.headers["Cache-Control"] = "no-store"
+    response.vary.update(["Cookie", "Authorization", "Origin"])
+    origin = request.headers.get("Origin")
+    if origin in allowed_origins:
+        headers = response.headers
+        headers["Access-Control-Allow-Origin"] = origin
+        headers["Access-Control-Allow-Credentials"] = "true"
+        headers["Access-Control-Expose-Headers"] = _EXPOSED
+        if request.method == "OPTIONS":
+            headers["Access-Control-Allow-Methods"] = headers.get("Allow", "GET, POST")
+            headers["Access-Control-Allow-Headers"] = _ALLOWED_HEADERS
+            headers["Access-Control-Max-Age"] = "600"
+    return response
+
+
+def _as_json(response: Response) -> Response:
+    """Replace an error page that Flask or the host made by the JSON our callers expect."""
+    kind = _BY_STATUS.get(response.status_code)
+    if kind is not None:
+        answer = answer_error(kind())
+    else:
+        status = HTTPStatus(response.status_code)
+        code = status.name.lower()
+        answer = jsonify({"error": status.phrase, "code": code, "retryable": status >= 500})
+        answer.status_code = response.status_code
+    for name in ("Allow", "Retry-After", "Set-Cookie"):
+        for value in response.headers.getlist(name):
+            answer.headers.add(name, value)
+    return answer
+
+
+def _log(error: AnamError) -> None:
+    if isinstance(error, ConfigError | PersonaInvalid):
+        log.error("%s: %s", error.code, error.text)
+    elif isinstance(error, UpstreamError):
+        log.warning("%s: %s", error.code, error.text)

@@ -1,0 +1,129 @@
+"""What is let in: the content type, size and origin of a request, and JSON that is JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
+
+from flask import request
+from marshmallow import ValidationError
+
+from flask_anam.errors import (
+    CrossSite,
+    InvalidRequest,
+    MalformedJson,
+    PayloadTooLarge,
+    UnsupportedMediaType,
+)
+
+if TYPE_CHECKING:
+    from marshmallow import Schema
+
+#: Bytes of a request body at most.
+MAX_BODY = 16 * 1024
+#: Characters of an Idempotency-Key header at most.
+MAX_IDEMPOTENCY_KEY = 255
+
+
+def admit(allowed_origins: frozenset[str], *, json_only: bool = True) -> bytes:
+    """Return the body of the current request if it may come in.
+
+    Args:
+        allowed_origins: origins besides our own whose pages may call.
+        json_only: False for a beacon, whose content type is the browser's choice.
+
+    Raises:
+        UnsupportedMediaType: the body is not declared as JSON.
+        PayloadTooLarge: it is over 16 KiB.
+        CrossSite: the request comes from a page of another site.
+
+    """
+    if json_only and not request.is_json:
+        raise UnsupportedMediaType
+    body = _body()
+    check_same_site(allowed_origins)
+    return body
+
+
+def check_same_site(allowed_origins: frozenset[str]) -> None:
+    """Raise CrossSite when a browser says that another site's page sent this request.
+
+    A caller that sends neither ``Origin`` nor ``Sec-Fetch-Site`` is no browser, and cannot be
+    misled into sending somebody's cookies.
+    """
+    origin = request.headers.get("Origin")
+    if origin is not None:
+        if origin in allowed_origins or _is_own(origin):
+            return
+        raise CrossSite
+    if request.headers.get("Sec-Fetch-Site", "none") not in {"same-origin", "none"}:
+        raise CrossSite
+
+
+def load_json(body: bytes, schema: Schema) -> dict[str, Any]:
+    """Return a request body, parsed and checked.
+
+    Raises:
+        MalformedJson: it is not JSON.
+        InvalidRequest: it does not fit the schema; the details name the fields.
+
+    """
+    try:
+        data = json.loads(body, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise MalformedJson from None
+    try:
+        loaded: dict[str, Any] = schema.load(data)
+    except ValidationError as no:
+        raise InvalidRequest(details=_details(no.messages)) from None
+    return loaded
+
+
+def idempotency_key() -> str | None:
+    """Return the ``Idempotency-Key`` header, or None.
+
+    Raises:
+        InvalidRequest: it is longer than 255 characters.
+
+    """
+    key = request.headers.get("Idempotency-Key")
+    if key and len(key) > MAX_IDEMPOTENCY_KEY:
+        raise InvalidRequest(details={"Idempotency-Key": ["Longer than 255 characters."]})
+    return key or None
+
+
+def _body() -> bytes:
+    announced = request.content_length
+    if announced is not None and announced > MAX_BODY:
+        raise PayloadTooLarge
+    # Without an announced length only so much is read that too much shows.
+    body = request.get_data() if announced is not None else request.stream.read(MAX_BODY + 1)
+    if len(body) > MAX_BODY:
+        raise PayloadTooLarge
+    return body
+
+
+def _is_own(origin: str) -> bool:
+    """Whether an origin is this site: same host and port; a proxy may have ended TLS."""
+    if request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
+        return False
+    try:
+        parts = urlsplit(origin)
+        port = parts.port
+    except ValueError:
+        return False
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        return False
+    default = {"http": 80, "https": 443}[parts.scheme]
+    host = parts.netloc.lower() if port not in {None, default} else parts.hostname
+    own = request.host.lower()
+    return own in {host, f"{host}:{default}"}
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def _details(messages: object) -> dict[str, object]:
+    return dict(messages) if isinstance(messages, dict) else {"_schema": messages}

@@ -1,0 +1,285 @@
+"""The account behind the API: who may call, what is minted, which session starts."""
+
+import hashlib
+import hmac
+import math
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from flask_anam.sandbox import catalog, jwt, rules
+from flask_anam.sandbox.checks import Problems
+from flask_anam.sandbox.ledger import Ledger, MintRecord, drop_oldest
+from flask_anam.sandbox.messages import Answer, RefusedError, Request, json_answer, parse_json
+from flask_anam.sandbox.sessions import ORGANIZATION_ID, Sessions, Start
+
+RefusalKind = Literal["concurrency", "spend", "usage", "rate"]
+RefusalPlace = Literal["session", "mint", "both"]
+
+#: The `error` texts of a 429; the SDKs match the first two exactly. Source: Anam SDKs, July 2026.
+REFUSALS: Mapping[str, str] = {
+    "concurrency": "Concurrent session limit reached",
+    "spend": "Spend cap reached",
+    "usage": "Usage limit reached",
+    "rate": "Too many requests",
+}
+_RATE_HEADERS = (
+    ("Retry-After", "1"),
+    ("RateLimit-Limit", "10"),
+    ("RateLimit-Remaining", "0"),
+    ("RateLimit-Reset", "1"),
+)
+_CATALOG_FIELDS = {
+    "avatarId": catalog.AVATARS,
+    "voiceId": catalog.VOICES,
+    "llmId": catalog.LLMS,
+}
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How an account behaves; the names are those of :class:`flask_anam.sandbox.Sandbox`."""
+
+    single_use: bool = False
+    concurrency_limit: int | None = None
+    token_lifetime: int = 3600
+    strict_ids: bool = False
+
+
+class Account:
+    """One customer of the vendor: an API key, its tokens and its sessions; thread-safe."""
+
+    def __init__(
+        self,
+        api_key: str,
+        secret: bytes,
+        terms: Terms,
+        ledger: Ledger,
+        *,
+        clock: Callable[[], float],
+    ) -> None:
+        self._api_key = api_key
+        self._secret = secret
+        self._terms = terms
+        self._ledger = ledger
+        self._clock = clock
+        self._mints: dict[str, MintRecord] = {}
+        self._refusals: dict[str, str] = {}
+        digest = hashlib.sha256(api_key.encode()).digest()
+        #: Stands for the API key wherever the API names it.
+        self.key_id = str(uuid.UUID(bytes=digest[:16], version=4))
+        self.sessions = Sessions(
+            ledger, limit=terms.concurrency_limit, single_use=terms.single_use, clock=clock
+        )
+        self._renew_lock()
+
+    def renew_locks(self) -> None:
+        """Replace the locks: for a forked child, where lost threads may have held them."""
+        self._renew_lock()
+        self.sessions.renew_locks()
+
+    def _renew_lock(self) -> None:
+        self._lock = threading.Lock()
+
+    def refuse(self, kind: RefusalKind | None, at: RefusalPlace) -> None:
+        """Answer 429 of this kind at `at` from now on; None ends all refusals."""
+        with self._lock:
+            if kind is None:
+                self._refusals.clear()
+            else:
+                places = ("session", "mint") if at == "both" else (at,)
+                self._refusals.update(dict.fromkeys(places, kind))
+
+    def require_key(self, request: Request) -> None:
+        """Let only the API key pass.
+
+        Raises:
+            RefusedError: It is missing or another one (401).
+
+        """
+        if request.bearer is None:
+            raise RefusedError(401, "Missing or invalid API key")
+        if not self._is_key(request.bearer):
+            raise RefusedError(401, "Invalid API key")
+
+    def _is_key(self, credential: str) -> bool:
+        return hmac.compare_digest(
+            credential.encode("utf-8", "surrogateescape"), self._api_key.encode()
+        )
+
+    def mint(self, request: Request) -> Answer:
+        """Answer ``POST /v1/auth/session-token``.
+
+        Raises:
+            RefusedError: As the vendor refuses: 400, 404, 429.
+
+        """
+        self._check_refusals("mint")
+        body = _object_in(request, required=True)
+        self._check_body(body)
+        token = self.issue(body)
+        return json_answer(200, {"sessionToken": token})
+
+    def issue(
+        self,
+        body: Mapping[str, Any],
+        *,
+        type_: str | None = None,
+        issued_at: float | None = None,
+        lifetime: int | None = None,
+    ) -> str:
+        """Return a new session token for a valid mint body and put it into the ledger."""
+        now = self._clock()
+        start = math.floor(now if issued_at is None else issued_at)
+        claims = {
+            "type": rules.token_type(body) if type_ is None else type_,
+            "accountId": ORGANIZATION_ID,
+            "sessionId": str(uuid.uuid4()),
+            "iat": start,
+            "exp": start + (self._terms.token_lifetime if lifetime is None else lifetime),
+        }
+        token = jwt.encode(claims, self._secret)
+        record = MintRecord(
+            token_id=jwt.token_id(token),
+            session_id=str(claims["sessionId"]),
+            type=str(claims["type"]),
+            persona_config=_persona_in(body),
+            session_options=body.get("sessionOptions"),
+            client_label=body.get("clientLabel"),
+            environment=body.get("environment"),
+            key_id=self.key_id,
+            at=now,
+        )
+        with self._lock:
+            self._mints[record.token_id] = record
+            drop_oldest(self._mints)
+        self._ledger.add_mint(record)
+        return token
+
+    def start_session(self, request: Request, engine_host: str) -> Answer:
+        """Answer ``POST /v1/engine/session``, for the API key or a session token.
+
+        Raises:
+            RefusedError: As the vendor refuses: 400, 401, 404, 429.
+
+        """
+        credential = request.bearer
+        if credential is None:
+            raise RefusedError(401, "Missing or invalid API key", "Send a token or an API key.")
+        if self._is_key(credential):
+            start = self._start_with_key(request, engine_host)
+        else:
+            start = self._start_with_token(request, credential, engine_host)
+        self._check_refusals("session")
+        self.sessions.start(start)
+        return json_answer(
+            200,
+            {
+                "sessionId": start.session_id,
+                "engineHost": engine_host,
+                "engineProtocol": "http",
+                "signallingEndpoint": "/ws",
+                "region": "sandbox",
+                "clientConfig": {
+                    "heartbeatIntervalSeconds": 5,
+                    "maxWsReconnectionAttempts": 5,
+                    "iceServers": [],
+                },
+            },
+        )
+
+    def _start_with_key(self, request: Request, engine_host: str) -> Start:
+        body = _object_in(request, required=True)
+        self._check_body(body)
+        return Start(
+            session_id=str(uuid.uuid4()),
+            token_id=None,
+            client_label=body.get("clientLabel"),
+            persona_config=_persona_in(body),
+            client_metadata=body.get("clientMetadata", {}),
+            engine_host=engine_host,
+            key_id=self.key_id,
+        )
+
+    def _start_with_token(self, request: Request, token: str, engine_host: str) -> Start:
+        claims = self._claims(token)
+        body = _object_in(request, required=False)
+        _refuse(rules.check_start(body))
+        identity = jwt.token_id(token)
+        with self._lock:
+            mint = self._mints.get(identity)
+        # A token of a sister sandbox is good, but what it was minted for is not known here.
+        return Start(
+            session_id=str(claims.get("sessionId")),
+            token_id=identity,
+            client_label=mint.client_label if mint else None,
+            persona_config=mint.persona_config if mint else {},
+            client_metadata=body.get("clientMetadata", {}),
+            engine_host=engine_host,
+            key_id=self.key_id,
+        )
+
+    def _claims(self, token: str) -> dict[str, Any]:
+        try:
+            claims = jwt.decode(token, self._secret)
+        except jwt.InvalidTokenError:
+            message = "This is neither the API key nor a session token of this sandbox."
+            raise RefusedError(401, "Invalid session token", message) from None
+        expires = claims.get("exp")
+        if not isinstance(expires, int) or self._clock() >= expires:
+            raise RefusedError(401, "Session token expired")
+        if claims.get("type") == "legacy":
+            message = "Legacy session tokens are no longer supported"
+            raise RefusedError(400, message)
+        return claims
+
+    def _check_refusals(self, place: RefusalPlace) -> None:
+        with self._lock:
+            kind = self._refusals.get(place)
+        if kind is not None:
+            headers = _RATE_HEADERS if kind == "rate" else ()
+            raise RefusedError(429, REFUSALS[kind], headers=headers)
+
+    def _check_body(self, body: Mapping[str, Any]) -> None:
+        problems = rules.check_body(body)
+        _refuse(problems)
+        if self._terms.strict_ids:
+            self._check_ids(body, problems)
+
+    def _check_ids(self, body: Mapping[str, Any], problems: Problems) -> None:
+        persona = _persona_in(body)
+        if "personaId" in persona and not _in_catalog(persona["personaId"], catalog.PERSONAS):
+            raise RefusedError(404, "persona not found")
+        for name, entries in _CATALOG_FIELDS.items():
+            if name in persona and not _in_catalog(persona[name], entries):
+                problems.add(("personaConfig", name), "Is not known here.")
+        _refuse(problems)
+
+
+def _in_catalog(id_: str, entries: tuple[catalog.Entry, ...]) -> bool:
+    return any(entry["id"] == id_ for entry in entries)
+
+
+def _persona_in(body: Mapping[str, Any]) -> dict[str, Any]:
+    outside = {"personaId": body["personaId"]} if "personaId" in body else {}
+    return {**outside, **body.get("personaConfig", {})}
+
+
+def _object_in(request: Request, *, required: bool) -> dict[str, Any]:
+    try:
+        body = parse_json(request.raw_body)
+    except ValueError:
+        raise RefusedError(400, "Malformed JSON", "The body is not JSON.", details={}) from None
+    if body is None and not required:
+        return {}
+    if not isinstance(body, dict):
+        details = {"_errors": ["Must be an object."]}
+        raise RefusedError(400, message="The body is not a JSON object.", details=details)
+    return body
+
+
+def _refuse(problems: Problems) -> None:
+    if problems.found:
+        raise RefusedError(400, message=problems.summary(), details=problems.tree())

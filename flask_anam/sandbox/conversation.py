@@ -1,0 +1,109 @@
+"""One TCP connection: requests in, the account's answers out, with the faults that were ordered."""
+
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from typing import BinaryIO
+
+from flask_anam.sandbox import wire
+from flask_anam.sandbox.faults import Fault, FaultQueue
+from flask_anam.sandbox.ledger import Ledger, RequestRecord
+from flask_anam.sandbox.messages import Answer, RefusedError, Request, parse_json
+
+logger = logging.getLogger("flask_anam.sandbox")
+
+#: What happens when nothing is to go wrong.
+_NO_FAULT = Fault("*", None)
+
+
+class Conversations:
+    """Serves every connection of a sandbox; thread-safe.
+
+    `route` turns a request into an answer; `latency` is in seconds and precedes every answer but
+    those to preflights; `clock` gives Unix seconds.
+    """
+
+    def __init__(
+        self,
+        route: Callable[[Request], Answer],
+        ledger: Ledger,
+        faults: FaultQueue,
+        *,
+        latency: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._route = route
+        self._ledger = ledger
+        self._faults = faults
+        self._latency = latency
+        self._clock = clock
+
+    def serve(self, connection: socket.socket, number: int, stopping: threading.Event) -> None:
+        """Answer requests on `connection` until either side has had enough.
+
+        Raises:
+            OSError: The client hung up, or the connection was shut down.
+
+        """
+        with connection.makefile("rb") as source:
+            while not stopping.is_set() and self._exchange(connection, source, number, stopping):
+                pass
+
+    def _exchange(
+        self, connection: socket.socket, source: BinaryIO, number: int, stopping: threading.Event
+    ) -> bool:
+        try:
+            request = wire.read_request(source, connection)
+        except RefusedError as refused:
+            now = self._clock()
+            answer = refused.answer()
+            wire.send(connection, None, answer, _NO_FAULT, now=now, stopping=stopping)
+            wire.linger(connection)
+            return False
+        if request is None:
+            return False
+        entry = self._record(request, number)
+        # A browser's preflight must not use up a fault that was meant for the request itself.
+        preflight = request.method == "OPTIONS"
+        fault = (None if preflight else self._faults.take(request.path)) or _NO_FAULT
+        if stopping.wait(fault.delay + (0 if preflight else self._latency)):
+            return False
+        answer = fault.answer or self._work(request)
+        if fault.reset:
+            wire.reset(connection)
+            return False
+        if fault.silent:
+            wire.stay_silent(connection)
+            return False
+        self._ledger.answered(entry, answer.status)
+        logger.debug("%s %s -> %d", request.method, request.path, answer.status)
+        now = self._clock()
+        return wire.send(connection, request, answer, fault, now=now, stopping=stopping)
+
+    def _record(self, request: Request, number: int) -> int:
+        try:
+            body = parse_json(request.raw_body)
+        except ValueError:
+            body = None
+        record = RequestRecord(
+            method=request.method,
+            path=request.path,
+            query=request.query,
+            headers=dict(request.headers),
+            connection=number,
+            body=body,
+            raw_body=request.raw_body,
+            status=None,
+            at=self._clock(),
+        )
+        return self._ledger.add_request(record)
+
+    def _work(self, request: Request) -> Answer:
+        try:
+            return self._route(request)
+        except RefusedError as refused:
+            return refused.answer()
+        except Exception:
+            logger.exception("The sandbox failed at %s %s", request.method, request.path)
+            return RefusedError(500).answer()

@@ -1,0 +1,76 @@
+"""HS256 session tokens: the three-part form that the Anam SDKs decode."""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+_HEADER = {"alg": "HS256", "typ": "JWT"}
+
+
+class InvalidTokenError(ValueError):
+    """The text is not a token signed with this secret."""
+
+
+def token_id(token: str) -> str:
+    """Return the public name of a token: 16 characters that cannot be turned back into it."""
+    digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+    return _to_base64url(digest)[:16]
+
+
+def derive_secret(token_secret: str | None, api_key: str) -> bytes:
+    """Return the 32-byte signing key of an account; a random one when `token_secret` is None.
+
+    The same pair of texts always gives the same key, so that two sandboxes can share an account.
+    """
+    if token_secret is None:
+        return secrets.token_bytes(32)
+    return hmac.digest(token_secret.encode(), b"anam-sandbox:" + api_key.encode(), "sha256")
+
+
+def encode(claims: Mapping[str, Any], secret: bytes) -> str:
+    """Return `claims` as a signed token."""
+    signed = f"{_part(_HEADER)}.{_part(claims)}"
+    return f"{signed}.{_signature(signed, secret)}"
+
+
+def decode(token: str, secret: bytes) -> dict[str, Any]:
+    """Return the claims of `token`; expiry is the caller's business.
+
+    Raises:
+        InvalidTokenError: It has not three parts, is not HS256, its signature does not fit, or
+            its claims are not a JSON object.
+
+    """
+    signed, _, signature = token.rpartition(".")
+    if not hmac.compare_digest(
+        signature.encode("utf-8", "surrogateescape"), _signature(signed, secret).encode()
+    ):
+        raise InvalidTokenError("The signature does not fit.")
+    try:
+        header, claims = (json.loads(_from_base64url(part)) for part in signed.split("."))
+    except (ValueError, binascii.Error) as error:
+        raise InvalidTokenError("The token is not three parts of base64url JSON.") from error
+    if not isinstance(header, dict) or header.get("alg") != "HS256" or not isinstance(claims, dict):
+        raise InvalidTokenError("The token is not an HS256 token with an object of claims.")
+    return claims
+
+
+def _part(value: Mapping[str, Any]) -> str:
+    return _to_base64url(json.dumps(value, separators=(",", ":")).encode())
+
+
+def _signature(signed: str, secret: bytes) -> str:
+    return _to_base64url(hmac.digest(secret, signed.encode("utf-8", "surrogateescape"), "sha256"))
+
+
+def _to_base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def _from_base64url(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

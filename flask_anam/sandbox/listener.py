@@ -1,0 +1,163 @@
+"""The socket and the threads of one run of a sandbox; knows nothing of HTTP."""
+
+import contextlib
+import os
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+#: Seconds that stop() gives all threads together to end.
+_STOP_WITHIN = 1.5
+
+Serve = Callable[[socket.socket, int, threading.Event], None]
+
+
+class Listener:
+    """A listening TCP socket, one thread to accept and one for each connection.
+
+    Thread-safe, except for :meth:`after_fork`.
+
+    Raises:
+        OSError: The address is taken or is not one of this machine's.
+
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._socket = _bind(host, port)
+        self._count = 0
+        self._connections: dict[int, tuple[socket.socket, threading.Thread]] = {}
+        self._wake: tuple[socket.socket, socket.socket] | None = None
+        self._forget_threads()
+
+    def _forget_threads(self) -> None:
+        # Reentrant, because stop() may be run by the garbage collector in any thread.
+        self._lock = threading.RLock()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that was bound; never 0."""
+        number: int = self._socket.getsockname()[1]
+        return number
+
+    @property
+    def closed(self) -> bool:
+        """Whether stop() was called: the listener is of no more use then."""
+        return self._socket.fileno() < 0
+
+    @property
+    def running(self) -> bool:
+        """Whether connections are accepted by this process."""
+        thread = self._thread
+        return thread is not None and thread.is_alive()
+
+    def start(self, serve: Serve) -> None:
+        """Accept connections in a daemon thread, unless that is so already.
+
+        `serve` is called in a thread of its own for each connection, with the socket, the
+        connection's number (from 1) and an event that is set when it must end.
+        """
+        with self._lock:
+            if self.running or self.closed:
+                return
+            self._wake = socket.socketpair()
+            self._thread = threading.Thread(
+                target=self._accept, args=(self._wake[0], serve), name="anam-sandbox", daemon=True
+            )
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End all threads and close all sockets, within about 1.5 s; idempotent."""
+        deadline = time.monotonic() + _STOP_WITHIN
+        with self._lock:
+            self._stopping.set()
+            if self._wake:
+                self._wake[1].send(b"\0")
+        _join(self._thread, deadline)
+        with self._lock:
+            open_now = list(self._connections.values())
+            for connection, _ in open_now:
+                # Wakes a thread that reads or writes: close() alone would not.
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+        for _, thread in open_now:
+            _join(thread, deadline)
+        with self._lock:
+            self._socket.close()
+            for end in self._wake or ():
+                end.close()
+            self._wake = None
+
+    def after_fork(self) -> None:
+        """Let go, in a forked child, of everything that belongs to the parent's threads.
+
+        Closes only this process's copies, so the parent goes on; the listening socket is shared.
+        """
+        for connection, _ in self._connections.values():
+            with contextlib.suppress(OSError):
+                os.close(connection.detach())
+        for end in self._wake or ():
+            end.close()
+        self._connections = {}
+        self._wake = None
+        self._forget_threads()
+
+    def _accept(self, wake: socket.socket, serve: Serve) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._socket, selectors.EVENT_READ)
+            selector.register(wake, selectors.EVENT_READ)
+            while not self._stopping.is_set():
+                selector.select()
+                self._accept_one(serve)
+
+    def _accept_one(self, serve: Serve) -> None:
+        try:
+            connection, _ = self._socket.accept()
+        except BlockingIOError:
+            return  # woken by stop(), or a forked sibling was faster
+        except OSError:
+            self._stopping.wait(0.05)  # out of file descriptors: let some be closed
+            return
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with self._lock:
+            self._count += 1
+            number = self._count
+            thread = threading.Thread(
+                target=self._run,
+                args=(connection, number, serve),
+                name=f"anam-{number}",
+                daemon=True,
+            )
+            self._connections[number] = connection, thread
+        thread.start()
+
+    def _run(self, connection: socket.socket, number: int, serve: Serve) -> None:
+        try:
+            serve(connection, number, self._stopping)
+        except OSError:
+            pass  # the client hung up, or stop() cut the line
+        finally:
+            with self._lock:
+                connection.close()
+                self._connections.pop(number, None)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server((host, port), family=family, backlog=512)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        text = f"The sandbox cannot listen on {host} port {port}: {reason}. Use port=0 for any."
+        raise OSError(error.errno, text) from error
+    # Several processes may accept from one socket after a fork, so accept() must never block.
+    listening.setblocking(False)
+    return listening
+
+
+def _join(thread: threading.Thread | None, deadline: float) -> None:
+    if thread is not None and thread is not threading.current_thread() and thread.ident:
+        thread.join(max(0.0, deadline - time.monotonic()))
