@@ -33,8 +33,7 @@ nothing of the package.
 
 from __future__ import annotations
 
-import copy
-from typing import ClassVar, Self
+from typing import ClassVar, Self, TypeVar
 
 #: Field name to messages, nested where the field is an object; safe to show to a browser.
 Details = dict[str, object]
@@ -84,10 +83,21 @@ class AnamError(Exception):
 
     def again(self) -> Self:
         """Return an equal error without a traceback, to be raised in another thread."""
-        twin = copy.copy(self)
-        twin.__traceback__ = None
-        twin.__cause__ = twin.__context__ = None
-        return twin
+        return _rebuild(type(self), self.args, vars(self))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.args, vars(self))
+
+
+E = TypeVar("E", bound=AnamError)
+
+
+def _rebuild(kind: type[E], args: tuple[object, ...], facts: dict[str, object]) -> E:
+    """Make an error from its parts: what copy, pickle and `AnamError.again` need."""
+    twin = kind.__new__(kind)
+    twin.args = args
+    vars(twin).update(facts)
+    return twin
 
 
 class ConfigError(AnamError):

@@ -46,13 +46,20 @@ def open_cache(where: BaseCache | str) -> BaseCache:
     """Return the cachelib backend for a URL; a ready backend is returned as it is.
 
     Raises:
-        ConfigError: a folder cannot be written, or the client library is not installed.
+        ConfigError: a folder cannot be written, the client library is not installed, or the URL
+            has a mistake.
 
     """
     if isinstance(where, BaseCache):
         return where
     scheme = urlsplit(where).scheme
-    return _BACKENDS[scheme](where)
+    try:
+        return _BACKENDS[scheme](where)
+    except ValueError:  # its text may show the URL, and that a password
+        raise ConfigError(
+            f"ANAM_CACHE starts with {scheme}:// but is not a valid URL. Correct host, port or "
+            "options."
+        ) from None
 
 
 def is_shared(where: BaseCache | str) -> bool:
@@ -128,25 +135,27 @@ def _host_port(part: str, default: int) -> tuple[str, int]:
 
 
 def _dynamodb(url: str) -> BaseCache:
+    from cachelib import DynamoDbCache
+
     try:
-        from cachelib import DynamoDbCache
-    except ImportError:
+        return DynamoDbCache(table_name=urlsplit(url).netloc or "flask-anam")
+    except RuntimeError:  # how cachelib says that the package is missing
         raise ConfigError(_install("dynamodb://", "boto3")) from None
-    return DynamoDbCache(table_name=urlsplit(url).netloc or "flask-anam")
 
 
 def _mongodb(url: str) -> BaseCache:
-    try:
-        from cachelib import MongoDbCache
-    except ImportError:
-        raise ConfigError(_install("mongodb://", "pymongo")) from None
+    from cachelib import MongoDbCache
+
     parts = urlsplit(url)
     options = parse_qs(parts.query)
-    return MongoDbCache(
-        client=url,
-        db=parts.path.strip("/") or "flask_anam",
-        collection=options.get("collection", ["tokens"])[0],
-    )
+    try:
+        return MongoDbCache(
+            client=url,
+            db=parts.path.strip("/") or "flask_anam",
+            collection=options.get("collection", ["tokens"])[0],
+        )
+    except RuntimeError:  # how cachelib says that the package is missing
+        raise ConfigError(_install("mongodb://", "pymongo")) from None
 
 
 def _install(scheme: str, package: str) -> str:

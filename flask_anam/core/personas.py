@@ -153,9 +153,11 @@ def from_config(name: str, entry: object) -> Persona:
 
 def _override_names(persona: str, overrides: Iterable[str]) -> frozenset[str]:
     known = {f.data_key for f in PersonaConfigSchema().load_fields.values()}
+    if not isinstance(overrides, Iterable):
+        raise ConfigError(f"The overrides of persona {persona!r} must be a list of field names.")
     names = (overrides,) if isinstance(overrides, str) else tuple(overrides)
     for name in names:
-        if name not in known or name == "personaId":
+        if not isinstance(name, str) or name not in known or name == "personaId":
             raise ConfigError(
                 f"Persona {persona!r} allows the override {name!r}, which is not a field that a "
                 "browser could set. Use camelCase names such as languageCode."

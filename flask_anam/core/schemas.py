@@ -6,6 +6,7 @@ dump to the same. Field names, types and ranges are those of Anam's OpenAPI (Jul
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -43,7 +44,7 @@ def _is_not_blank(value: str) -> None:
 
 def _camel(name: str) -> str:
     head, *tail = name.split("_")
-    return head + "".join(part.capitalize() for part in tail)
+    return head + "".join("AI" if part == "ai" else part.capitalize() for part in tail)
 
 
 class Text(fields.String):
@@ -81,6 +82,21 @@ class Flag(fields.Boolean):
         return value
 
 
+class Object(fields.Dict):
+    """An object of Anam's, passed on as it is: anything that JSON can carry."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(keys=Text(), **kwargs)
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
+        loaded = super()._deserialize(value, attr, data, **kwargs)
+        try:
+            json.dumps(loaded, allow_nan=False, sort_keys=True)
+        except (TypeError, ValueError, RecursionError):
+            raise ValidationError("Holds something that JSON cannot carry.") from None
+        return loaded
+
+
 class StrictSchema(Schema):
     """Refuse unknown fields, naming the nearest known one."""
 
@@ -93,10 +109,16 @@ class StrictSchema(Schema):
             return
         known = {f.data_key or name for name, f in self.load_fields.items()}
         found = {
-            str(name): [_unknown_field(str(name), known)] for name in original if name not in known
+            str(name): [_unknown_field(str(name), known)]
+            for name in original
+            if name not in known and not self._is_known(name)
         }
         if found:
             raise ValidationError(dict(found))
+
+    def _is_known(self, _name: object) -> bool:
+        """Whether a field may also be spelled like this."""
+        return False
 
 
 def _unknown_field(name: str, known: set[str]) -> str:
@@ -110,6 +132,9 @@ class VendorSchema(StrictSchema):
     def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
         """Give each field its camelCase name on both sides."""
         field_obj.data_key = field_obj.attribute = _camel(field_name)
+
+    def _is_known(self, name: object) -> bool:
+        return name in self.load_fields
 
     @pre_load
     def _to_camel_case(self, data: Any, **_kwargs: Any) -> Any:
@@ -153,10 +178,10 @@ class PersonaConfigSchema(VendorSchema):
     uninterruptible_greeting = Flag()
     initial_message = Text(allow_none=True)
     language_code = Text(validate=Length(min=2, max=16))
-    voice_detection_options = fields.Dict(keys=Text())
-    voice_generation_options = fields.Dict(keys=Text())
-    director_notes = fields.Dict(keys=Text())
-    tools = fields.List(fields.Dict(keys=Text()))
+    voice_detection_options = Object()
+    voice_generation_options = Object()
+    director_notes = Object()
+    tools = fields.List(Object())
     tool_ids = fields.List(Text(validate=_is_uuid))
     enable_audio_passthrough = Flag()
 
@@ -195,11 +220,11 @@ _BESIDE_PERSONA_ID = frozenset({"personaId", "enableAudioPassthrough", "maxSessi
 class SessionOptionsSchema(VendorSchema):
     """Options of the session, sent beside the persona config."""
 
-    session_replay = fields.Dict(keys=Text())
+    session_replay = Object()
     video_quality = Text()
     video_width = fields.Integer(strict=True, validate=Range(min=1))
     video_height = fields.Integer(strict=True, validate=Range(min=1))
-    egress = fields.Dict(keys=Text())
+    egress = Object()
     region = Text()
     region_policy = Text()
     show_ai_avatar_disclosure = Flag()

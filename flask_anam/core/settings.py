@@ -6,7 +6,6 @@ configuration page of the docs. The key of a field is ``ANAM_`` and its name in 
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
@@ -71,7 +70,7 @@ def _number(low: float, high: float, *, whole: bool = False, above: bool = False
 
     def check(value: Any) -> Any:
         wanted = int if whole else (int, float)
-        if isinstance(value, bool) or not isinstance(value, wanted) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, wanted):
             raise Refused(span)
         if not low <= value <= high or (above and value == low):
             raise Refused(span)
@@ -100,16 +99,16 @@ def _boolean(value: Any) -> Any:
 def _path(value: Any) -> Any:
     if not isinstance(value, str) or not value.startswith("/") or value != value.rstrip("/"):
         raise Refused('a path such as "/anam": a slash in front, none at the end')
-    if "//" in value or any(c in value for c in "<>?# "):
+    if "//" in value or any(c in value for c in "<>?# ") or not value.isprintable():
         raise Refused('a plain path such as "/anam", without "<", "?", "#" or spaces')
     return value
 
 
 def _http_url(value: Any) -> Any:
-    parts = _split(value)
-    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
+    parts = _http_parts(value)
+    if parts is None:
         raise Refused('a URL such as "https://api.anam.ai"')
-    if parts.username or parts.query or parts.fragment:
+    if "@" in parts.netloc or parts.query or parts.fragment:
         raise Refused("a URL without user, query or fragment")
     local = parts.hostname in {"localhost", "127.0.0.1", "::1"}
     if parts.scheme == "http" and not local:
@@ -124,13 +123,23 @@ def _split(value: Any) -> Any:
         return None
 
 
+def _http_parts(value: Any) -> Any:
+    """Return the parts of an http or https URL with a host and a port that can be; else None."""
+    parts = _split(value)
+    try:
+        usable = parts and parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:  # the port
+        return None
+    return parts if usable else None
+
+
 def _origins(value: Any) -> Any:
     expected = 'a list of origins such as ["https://www.example.com"]'
     if isinstance(value, str | bytes) or not isinstance(value, list | tuple | set | frozenset):
         raise Refused(expected)
     for origin in value:
-        parts = _split(origin)
-        if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
+        parts = _http_parts(origin)
+        if parts is None:
             raise Refused(f'{expected}; "*" cannot be used together with cookies')
         if origin != f"{parts.scheme}://{parts.netloc}":
             raise Refused(f"{expected}, without a path or a slash at the end")
@@ -171,6 +180,8 @@ def _cache(value: Any) -> Any:
     if parts is None or parts.scheme not in known:
         names = ", ".join(f"{scheme}://" for scheme in known)
         raise Refused(f"a cachelib object or a URL that starts with one of {names}")
+    if parts.scheme == "file" and (parts.netloc or not parts.path.startswith("/")):
+        raise Refused("a folder with three slashes in front, such as file:///var/lib/app")
     return value
 
 
@@ -357,7 +368,8 @@ def _checked(key: str, row: Field[Any], value: Any) -> Any:
         return row.metadata["check"](value)
     except Refused as no:
         expected, _, cure = str(no).partition("|")
-        found = type(value).__name__ if row.metadata["secret"] else repr(value)[:80]
+        hidden = row.metadata["secret"] or "@" in str(value)  # a URL may hold a password
+        found = type(value).__name__ if hidden else repr(value)[:80]
         missing = expected.startswith("set:")
         text = f"{key} must be {expected}" + ("." if missing else f", got {found}.")
         raise ConfigError(f"{text} {cure}".rstrip()) from None

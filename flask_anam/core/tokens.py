@@ -11,6 +11,7 @@ import binascii
 import hashlib
 import json
 import math
+import re
 from dataclasses import dataclass, field
 
 #: Lifetime in seconds where a token does not tell (Anam documents one hour).
@@ -56,7 +57,7 @@ def read_claims(session_token: str) -> Claims | None:
     Never raises for any string, and checks no signature.
     """
     parts = session_token.split(".")
-    if len(parts) != 3 or not all(parts):
+    if len(parts) != 3 or not all(_PART.fullmatch(part) for part in parts):
         return None
     try:
         padded = parts[1] + "=" * (-len(parts[1]) % 4)
@@ -75,6 +76,7 @@ def read_claims(session_token: str) -> Claims | None:
 
 
 _URLSAFE = str.maketrans("-_", "+/")
+_PART = re.compile(r"[A-Za-z0-9_+/=-]+")
 
 
 def _seconds(value: object) -> float | None:

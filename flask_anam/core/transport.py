@@ -16,11 +16,11 @@ from typing import Any
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
 from flask_anam import errors
 from flask_anam.core.clock import Deadline
+from flask_anam.core.timed_http import TimedAdapter
 
 #: Bytes of an answer that are read at most.
 MAX_BODY = 64 * 1024
@@ -93,10 +93,12 @@ class Transport:
             AnamRejected: the server's certificate cannot be trusted.
 
         """
-        left = min(self._read_timeout, deadline.left())
+        left = deadline.left()
         if left <= 0:
             raise errors.AnamTimeout
-        end = Deadline.after(deadline.clock, left)
+        timeout = urllib3.Timeout(
+            total=left, connect=self._connect_timeout, read=self._read_timeout
+        )
         try:
             response = self._session().request(
                 method,
@@ -105,12 +107,12 @@ class Transport:
                 data=None if body is None else json.dumps(body, allow_nan=False).encode(),
                 headers={"Content-Type": "application/json"} if body is not None else None,
                 auth=_Bearer(credential),
-                timeout=(min(self._connect_timeout, left), left),
+                timeout=timeout,  # type: ignore[arg-type]  # known to requests, not to its types
                 allow_redirects=False,
                 stream=True,
             )
             with response:
-                content, cut = _read(response, end)
+                content, cut = _read(response)
         except requests.exceptions.SSLError:
             raise errors.AnamRejected(
                 "Anam's certificate cannot be trusted. Check ANAM_BASE_URL and the CA bundle."
@@ -145,7 +147,7 @@ class Transport:
                 "Accept-Encoding": "identity",
             }
         )
-        adapter = HTTPAdapter(
+        adapter = TimedAdapter(
             pool_connections=1, pool_maxsize=self._pool_size, max_retries=0, pool_block=False
         )
         session.mount("https://", adapter)
@@ -153,13 +155,11 @@ class Transport:
         return session
 
 
-def _read(response: requests.Response, end: Deadline) -> tuple[bytes, bool]:
+def _read(response: requests.Response) -> tuple[bytes, bool]:
     """Read the body; the flag tells that it broke off or went over the limit."""
     parts: list[bytes] = []
     size = 0
     while size <= MAX_BODY:
-        if end.left() <= 0:
-            raise errors.AnamTimeout
         try:
             part = response.raw.read1(16 * 1024)
         except urllib3.exceptions.ProtocolError:

@@ -6,7 +6,10 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from flask_anam.sandbox.messages import Answer, default_error, json_answer
+from flask_anam.sandbox.messages import Answer, default_error, is_bodiless, json_answer
+
+#: Longest pause that can be asked for, in seconds.
+LONGEST_PAUSE = 86_400
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -88,7 +91,7 @@ def canned_answer(status: int, json: object, body: bytes | str | None) -> Answer
         return _raw_answer(status, body)
     if status == 200:
         return None
-    if status < 200 or status in (204, 304):
+    if is_bodiless(status):
         return Answer(status)
     text = default_error(status)
     return json_answer(status, {"error": text, "message": f"{text} (told to fail)."})
@@ -116,6 +119,7 @@ def header_pairs(headers: Mapping[str, str | list[str]] | None) -> tuple[tuple[s
         for value in given if isinstance(given, list) else [given]:
             if not isinstance(name, str) or not isinstance(value, str):
                 raise TypeError(f"Header {name!r} must be a str, or a list of str.")
+            value.encode()  # a lone surrogate is a ValueError here, not in the server's thread
             if not _HEADER_NAME.fullmatch(name) or "\r" in value or "\n" in value:
                 raise ValueError(f"Header {name!r} cannot be sent: bad name, or line break.")
             pairs.append((name, value))

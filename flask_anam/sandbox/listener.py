@@ -121,7 +121,6 @@ class Listener:
         except OSError:
             self._stopping.wait(0.05)  # out of file descriptors: let some be closed
             return
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with self._lock:
             self._count += 1
             number = self._count
@@ -136,6 +135,7 @@ class Listener:
 
     def _run(self, connection: socket.socket, number: int, serve: Serve) -> None:
         try:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             serve(connection, number, self._stopping)
         except OSError:
             pass  # the client hung up, or stop() cut the line

@@ -88,6 +88,11 @@ def default_error(status: int) -> str:
         return f"Status {status}"
 
 
+def is_bodiless(status: int) -> bool:
+    """Return whether HTTP forbids a body with `status`."""
+    return status < 200 or status in (204, 304)
+
+
 def parse_json(raw: bytes) -> Any:
     """Return the JSON value in `raw`, None when it is empty.
 

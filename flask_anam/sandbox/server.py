@@ -13,6 +13,7 @@ from flask_anam.sandbox import catalog, jwt
 from flask_anam.sandbox.account import Account, RefusalKind, RefusalPlace, Terms
 from flask_anam.sandbox.conversation import Conversations
 from flask_anam.sandbox.faults import (
+    LONGEST_PAUSE,
     Fault,
     FaultQueue,
     canned_answer,
@@ -44,7 +45,7 @@ class Sandbox:
         single_use: Whether a token may start only one session (then 401).
         concurrency_limit: Sessions that may run at once (then 429), 0 or more; None is 10,000.
         token_lifetime: Seconds from a token's `iat` to its `exp`, 1 or more.
-        latency: Seconds to wait before every answer, 0 or more.
+        latency: Seconds to wait before every answer, 0 to 86,400.
         clock: Gives the time in Unix seconds.
         strict_ids: Whether ids must be in the catalog: an unknown `personaId` is a 404 then,
             unknown avatars, voices and models are a 400.
@@ -74,7 +75,7 @@ class Sandbox:
         _check_text("token_secret", token_secret)
         check_number("port", port, 0, 65535, whole=True)
         check_number("token_lifetime", token_lifetime, 1, whole=True)
-        check_number("latency", latency, 0)
+        check_number("latency", latency, 0, LONGEST_PAUSE)
         if concurrency_limit is not None:
             check_number("concurrency_limit", concurrency_limit, 0, whole=True)
         self.api_key = api_key or f"sandbox-{secrets.token_urlsafe(24)}"
@@ -155,8 +156,8 @@ class Sandbox:
             OSError: The sandbox had been stopped and its port has been taken since.
 
         """
-        self.ensure_running()
         try:
+            self.ensure_running()
             self._stopped.wait()
         except KeyboardInterrupt:
             pass
@@ -202,12 +203,13 @@ class Sandbox:
             body: Text or bytes to answer instead.
             headers: Headers to send in addition, or in the place of the server's own; a list
                 repeats a header.
-            delay: Seconds before anything is sent.
+            delay: Seconds before anything is done or sent, 0 to 86,400.
             cut_after: Bytes of the body after which the connection is closed, 0 or more.
-            drip: Seconds before each byte of the body.
-            drip_headers: Seconds before each byte of the status line and headers.
+            drip: Seconds before each byte of the body, 0 to 86,400.
+            drip_headers: Seconds before each byte of the status line and headers, 0 to 86,400.
             silent: Never answer, until the client hangs up or the sandbox stops.
-            reset: Break the connection (RST) instead of answering.
+            reset: Break the connection (RST) instead of answering. With a plain 200, for this and
+                `silent`, the real work is done first and its answer is lost.
             content_length: Whether to send a Content-Length; without, the connection is closed.
 
         Raises:
@@ -216,10 +218,10 @@ class Sandbox:
 
         """
         check_number("times", times, 1, whole=True)
-        check_number("delay", delay, 0)
+        check_number("delay", delay, 0, LONGEST_PAUSE)
         for name, seconds in (("drip", drip), ("drip_headers", drip_headers)):
             if seconds is not None:
-                check_number(name, seconds, 0)
+                check_number(name, seconds, 0, LONGEST_PAUSE)
         if cut_after is not None:
             check_number("cut_after", cut_after, 0, whole=True)
         if silent and reset:

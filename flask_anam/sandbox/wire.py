@@ -12,7 +12,7 @@ from typing import BinaryIO
 from urllib.parse import parse_qsl, urlsplit
 
 from flask_anam.sandbox.faults import Fault
-from flask_anam.sandbox.messages import Answer, RefusedError, Request
+from flask_anam.sandbox.messages import Answer, RefusedError, Request, is_bodiless
 
 #: Largest request body, in bytes.
 MAX_BODY = 1024 * 1024
@@ -108,8 +108,8 @@ def send(
     """
     keep_alive = request is not None and request.keep_alive and not fault.closes
     head = _head(request, answer, fault, keep_alive=keep_alive, now=now)
-    body = b"" if request is not None and request.method == "HEAD" else answer.body
-    body = body[: fault.cut_after]
+    head_only = request is not None and request.method == "HEAD"
+    body = b"" if head_only or is_bodiless(answer.status) else answer.body[: fault.cut_after]
     if fault.drip is None and fault.drip_headers is None:
         connection.sendall(head + body)  # one packet where it fits
         return keep_alive
@@ -164,7 +164,7 @@ def _head(
         "Connection": "keep-alive" if keep_alive else "close",
         **_cors(request),
     }
-    if fault.content_length and answer.status >= 200 and answer.status != 204:
+    if fault.content_length and not is_bodiless(answer.status):
         own["Content-Length"] = str(len(answer.body))
     given = _merge(answer.headers, fault.headers)
     names = {name.lower() for name, _ in given}

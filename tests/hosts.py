@@ -1,0 +1,77 @@
+"""Host apps and users for tests, as a Flask developer would write them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from flask import Flask
+from flask.testing import FlaskClient
+from flask_login import FlaskLoginClient, LoginManager, UserMixin
+
+from flask_anam import FlaskAnam
+from flask_anam.core.clock import Clock
+from flask_anam.sandbox import Sandbox
+
+#: Strings that must never be seen outside the one place they belong to.
+KEY_SENTINEL = "sandbox-SENTINEL-api-key-9f2c"
+PROMPT_SENTINEL = "SENTINEL prompt: the launch code is 4711"
+
+PERSONA = {
+    "name": "Alex",
+    "avatarId": "30fa96d0-26c4-4e55-94a0-517025942e18",
+    "voiceId": "6bfbe25a-979d-40f3-a92b-5394170af54b",
+    "llmId": "0934d97d-0c3a-4f33-91b0-5e136a0ef466",
+    "systemPrompt": PROMPT_SENTINEL,
+}
+TOKEN_PATH = "/api/session-token"
+
+
+class User(UserMixin):  # type: ignore[misc]  # Flask-Login carries no types
+    """A user as a host app would have it."""
+
+    def __init__(
+        self, user_id: str, *, may_talk: bool = True, permissions: Iterable[str] = ()
+    ) -> None:
+        self.id = user_id
+        self.can_access_personas = may_talk
+        self.permissions = permissions
+
+
+def make_host(*users: User, **config: Any) -> Flask:
+    """Return an app with Flask-Login and these users, without Flask-Anam."""
+    app = Flask("host")
+    app.config.update(SECRET_KEY="host secret")
+    app.config.update(config)
+    app.test_client_class = FlaskLoginClient
+    known = {user.get_id(): user for user in users}
+    LoginManager(app).user_loader(known.get)
+    return app
+
+
+def make_app(
+    sandbox: Sandbox,
+    *users: User,
+    anam: FlaskAnam | None = None,
+    clock: Clock | None = None,
+    **config: Any,
+) -> Flask:
+    """Return an app on a sandbox with the persona "support"; keywords become configuration."""
+    base = {
+        "ANAM_API_KEY": sandbox.api_key,
+        "ANAM_BASE_URL": sandbox.url,
+        "ANAM_PERSONAS": {"support": PERSONA},
+    }
+    app = make_host(*(users or (ADA, BOB)), **{**base, **config})
+    (anam or FlaskAnam(clock=clock)).init_app(app)
+    return app
+
+
+def client_of(app: Flask, user: User | None = None) -> FlaskClient:
+    """Return a client of an app, logged in as a user or as nobody."""
+    return app.test_client(user=user) if user else app.test_client()
+
+
+ADA = User("ada", permissions=("anam:metrics", "reports:read"))
+BOB = User("bob")
+EVE = User("eve", may_talk=False)
