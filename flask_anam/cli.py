@@ -8,6 +8,7 @@ from flask.cli import AppGroup
 from flask_anam.core.account import check_account
 from flask_anam.errors import AnamError
 from flask_anam.sandbox import Sandbox
+from flask_anam.sandbox.__main__ import announcement
 from flask_anam.state import get_state
 
 
@@ -92,9 +93,7 @@ def sandbox(port: int) -> None:
         stand_in = Sandbox(port=port)
     except OSError as failure:
         raise click.ClickException(str(failure)) from None
-    click.echo("This is the Flask-Anam sandbox, not Anam. Point an app at it with:")
-    click.echo(f'  ANAM_BASE_URL = "{stand_in.url}"')
-    click.echo(f'  ANAM_API_KEY = "{stand_in.api_key}"')
+    click.echo(announcement(stand_in), nl=False)
     stand_in.serve_forever()
 
 

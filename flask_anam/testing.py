@@ -10,6 +10,7 @@ class ManualClock(Clock):
 
     Args:
         now: Unix seconds to begin with.
+
     """
 
     def __init__(self, now: float = 1_800_000_000.0) -> None:

@@ -89,7 +89,7 @@ class Object(fields.Dict):
         super().__init__(keys=Text(), **kwargs)
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
-        loaded = super()._deserialize(value, attr, data, **kwargs)
+        loaded = super()._deserialize(value, attr, data, **kwargs)  # type: ignore[no-untyped-call]
         try:
             json.dumps(loaded, allow_nan=False, sort_keys=True)
         except (TypeError, ValueError, RecursionError):

@@ -19,7 +19,7 @@ MINT = "/v1/auth/session-token"
 
 
 def _token(client: FlaskClient, **kwargs: object) -> str:
-    answer = client.post(TOKEN_PATH, **{"json": {}, **kwargs})  # type: ignore[arg-type]
+    answer = client.post(TOKEN_PATH, **{"json": {}, **kwargs})
     assert answer.status_code == 200, answer.text
     return str(answer.get_json()["sessionToken"])
 

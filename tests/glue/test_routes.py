@@ -49,10 +49,10 @@ def test_every_route_needs_a_login_and_stays_on_this_site(
 ) -> None:
     """401 for nobody, 403 for another site's page, on each route that does something."""
     nobody = client_of(app)
-    json = {"json": {}} if method == "POST" else {}
-    assert nobody.open(path, method=method, **json).get_json()["code"] == "unauthenticated"
+    body: dict[str, Any] = {"json": {}} if method == "POST" else {}
+    assert nobody.open(path, method=method, **body).get_json()["code"] == "unauthenticated"
     answer = client_of(app, ADA).open(
-        path, method=method, headers={"Origin": "https://evil.test"}, **json
+        path, method=method, headers={"Origin": "https://evil.test"}, **body
     )
     assert answer.get_json()["code"] == "cross_site"
 
@@ -166,7 +166,7 @@ def test_preflight_is_answered_without_a_login(sandbox: Sandbox) -> None:
     assert "POST" in answer.headers["Access-Control-Allow-Methods"]
     assert "Idempotency-Key" in answer.headers["Access-Control-Allow-Headers"]
     answer = client_of(app).options(TOKEN_PATH, headers={"Origin": "https://evil.test", **asked})
-    assert not [name for name in answer.headers.keys() if name.startswith("Access-Control")]
+    assert not [name for name, _ in answer.headers if name.startswith("Access-Control")]
 
 
 def test_signals_tell_what_happens(sandbox: Sandbox) -> None:

@@ -270,7 +270,7 @@ def test_the_path_and_prefix_can_be_moved(sandbox: Sandbox) -> None:
 
 
 def test_expiry_counts_down_for_a_reused_token(sandbox: Sandbox) -> None:
-    """expiresIn is what is left now, expiresAt stays."""
+    """What is left counts down in expiresIn, while expiresAt stays."""
     import time
 
     clock = ManualClock(time.time())

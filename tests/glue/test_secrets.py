@@ -1,0 +1,112 @@
+"""API key, session token and prompt are never where they do not belong."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cachelib import SimpleCache
+from flask import Flask
+from hosts import ADA, KEY_SENTINEL, PERSONA, PROMPT_SENTINEL, TOKEN_PATH, client_of, make_app
+
+import flask_anam
+from flask_anam import AnamError, FlaskAnam
+from flask_anam.sandbox import Sandbox
+from flask_anam.testing import ManualClock
+
+FAULTS: list[dict[str, Any]] = [
+    {"status": 400, "json": {"error": PROMPT_SENTINEL, "key": KEY_SENTINEL}},
+    {"status": 401, "json": {"error": KEY_SENTINEL}},
+    {"status": 402, "json": {"error": KEY_SENTINEL}},
+    {"status": 429, "json": {"error": PROMPT_SENTINEL}},
+    {"status": 500, "body": PROMPT_SENTINEL},
+    {"status": 200, "body": PROMPT_SENTINEL},
+    {"status": 302, "headers": {"Location": f"http://127.0.0.1:9/{KEY_SENTINEL}"}},
+    {"reset": True},
+    {"cut_after": 10},
+]
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_no_secret_is_logged_answered_or_kept_in_clear(
+    sandbox: Sandbox, logged: pytest.LogCaptureFixture, debug: bool
+) -> None:
+    """Every kind of answer, at log level DEBUG: no key, no prompt, no token anywhere."""
+    cache = SimpleCache()
+    app = make_app(sandbox, clock=ManualClock(), ANAM_CACHE=cache, DEBUG=debug)
+    logging.getLogger("urllib3").setLevel(logging.DEBUG)
+    tokens, answers, errors = [], [], []
+
+    def failed(sender: Flask, error: AnamError, **facts: Any) -> None:
+        errors.append("".join(traceback.format_exception(error)) + repr(error) + repr(facts))
+
+    flask_anam.token_failed.connect(failed, sender=app)
+    client = client_of(app, ADA)
+    for number, fault in enumerate(FAULTS):
+        sandbox.fail_next(times=3, **fault)
+        answers.append(client.post(TOKEN_PATH, json={"slot": f"bad {number}"}).text)
+        sandbox.clear_failures()
+        answer = client.post(TOKEN_PATH, json={"slot": str(number)})
+        tokens.append(answer.get_json()["sessionToken"])
+    kept_keys = " ".join(cache._cache)
+    seen = "\n".join([logged.text, *answers, *errors, kept_keys])
+    assert len(errors) == len(FAULTS)
+    for secret in (KEY_SENTINEL, PROMPT_SENTINEL, *tokens):
+        assert secret not in seen
+    assert "ada" not in kept_keys
+    assert "support" not in kept_keys
+    assert PROMPT_SENTINEL not in repr(cache._cache)
+    assert KEY_SENTINEL not in repr(cache._cache)
+
+
+def test_no_repr_shows_a_secret(sandbox: Sandbox) -> None:
+    """What a developer prints, or an error tracker collects, is safe to print."""
+    anam = FlaskAnam()
+    app = make_app(sandbox, anam=anam)
+    with app.app_context():
+        issued = anam.create_token("support", user_id="ada", slot="t")
+    state = app.extensions["anam"]
+    persona = state.registry.find("support")
+    shown = [
+        *(state, state.settings, state.registry, state.client, state.manager, state.usage),
+        *(persona, issued, state.registry.body_for(persona, None, {}), anam, sandbox),
+        *(state.token_limit, state.loaders, state.client._transport),
+    ]
+    text = "\n".join(repr(thing) for thing in shown)
+    for secret in (KEY_SENTINEL, PROMPT_SENTINEL, issued.session_token):
+        assert secret not in text
+
+
+def test_a_raising_persona_does_not_quote_its_prompt(
+    sandbox: Sandbox, logged: pytest.LogCaptureFixture
+) -> None:
+    """Of a callable's exception only the type and the place are told, not its text."""
+    anam = FlaskAnam()
+
+    @anam.persona("broken")
+    def broken(user: Any) -> dict[str, Any]:
+        raise RuntimeError(PROMPT_SENTINEL)
+
+    answer = client_of(make_app(sandbox, anam=anam), ADA).post(
+        TOKEN_PATH, json={"personaType": "broken"}
+    )
+    assert answer.get_json()["code"] == "persona_invalid"
+    assert PROMPT_SENTINEL not in logged.text + answer.text
+    assert "raised RuntimeError at test_secrets.py, line" in logged.text
+
+
+def test_files_of_a_file_cache_tell_nobody_else(sandbox: Sandbox, tmp_path: Path) -> None:
+    """The folder of a file cache is private, and its file names and values show no prompt."""
+    folder = tmp_path / "tokens"
+    app = make_app(sandbox, ANAM_CACHE=f"file://{folder}")
+    client_of(app, ADA).post(TOKEN_PATH, json={"slot": "t"})
+    assert folder.stat().st_mode & 0o077 == 0
+    files = [file for file in folder.iterdir() if file.is_file()]
+    assert files
+    for file in files:
+        assert file.stat().st_mode & 0o077 == 0
+        assert PROMPT_SENTINEL.encode() not in file.read_bytes()
+        assert PERSONA["avatarId"].encode() not in file.read_bytes()

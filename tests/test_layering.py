@@ -1,0 +1,113 @@
+"""Imports run downward only, proven from the syntax trees."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+_SPEC = find_spec("flask_anam")
+assert _SPEC
+assert _SPEC.origin
+PACKAGE = Path(_SPEC.origin).parent
+
+#: From the top to the bottom; a module may import modules of lower layers only.
+LAYERS = [
+    ["__init__"],
+    ["extension"],
+    ["blueprint", "cli"],
+    ["handlers", "decorators", "openapi", "intake", "testing"],
+    ["state"],
+    ["identity", "ratelimit", "signals"],
+    ["sandbox"],
+    ["core.manager", "core.account"],
+    ["core.client", "core.store", "core.usage", "core.flight"],
+    ["core.transport", "core.guard", "core.retry", "core.backends"],
+    ["core.personas"],
+    ["core.schemas", "core.tokens", "core.settings", "core.clock"],
+    ["core"],
+    ["errors"],
+]
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+CORE_MAY_IMPORT = {"marshmallow", "requests", "urllib3", "cachelib", "itsdangerous", "limits"}
+OPTIONAL_IN_CORE = {"redis", "pymemcache"}
+
+
+def _modules() -> Iterator[tuple[str, Path]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+        yield name, path
+
+
+def _imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} uses a relative import"
+            found.add(node.module or "")
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def _layer(module: str) -> str | None:
+    """Return the name in LAYERS that a module of ours belongs to."""
+    parts = module.split(".")
+    while parts:
+        if ".".join(parts) in RANK:
+            return ".".join(parts)
+        parts.pop()
+    return None
+
+
+@pytest.mark.parametrize(("name", "path"), list(_modules()), ids=lambda value: str(value)[-30:])
+def test_a_module_imports_lower_layers_only(name: str, path: Path) -> None:
+    """Glue may import core, core may import errors; never upward or sideways."""
+    own = _layer(name)
+    assert own, f"{name} has no layer: add it to LAYERS"
+    for imported in _imports(path):
+        if not imported.startswith("flask_anam."):
+            continue
+        other = _layer(imported.removeprefix("flask_anam."))
+        if other is None or other == own == "sandbox":
+            continue
+        assert RANK[other] > RANK[own] or imported == "flask_anam.errors", (
+            f"{name} imports {imported}, which is not below it"
+        )
+
+
+@pytest.mark.parametrize("part", ["core", "sandbox"])
+def test_the_core_and_the_sandbox_know_nothing_of_flask(part: str) -> None:
+    """The core imports no web framework; the sandbox imports nothing but the standard library."""
+    import sys
+
+    allowed = CORE_MAY_IMPORT | OPTIONAL_IN_CORE if part == "core" else set[str]()
+    for name, path in _modules():
+        if name.split(".")[0] != part:
+            continue
+        for imported in _imports(path):
+            top = imported.split(".")[0]
+            if top == "flask_anam":
+                below = ("flask_anam.core", "flask_anam.errors", "flask_anam")
+                assert imported.startswith(below if part == "core" else "flask_anam.sandbox")
+                continue
+            assert top in sys.stdlib_module_names | allowed, f"{name} imports {imported}"
+
+
+def test_only_the_bridges_import_the_libraries_they_bridge() -> None:
+    """flask_login is known to identity, flask_limiter to nobody: its storage is enough."""
+    for name, path in _modules():
+        tops = {imported.split(".")[0] for imported in _imports(path)}
+        assert "flask_login" not in tops or name == "identity", name
+        assert "limits" not in tops or name in {"ratelimit", "core.settings"}, name
+
+
+def test_no_file_is_too_long_to_read() -> None:
+    """No source file has more than 400 lines."""
+    for _, path in _modules():
+        assert len(path.read_text().splitlines()) <= 400, path

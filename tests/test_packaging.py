@@ -1,0 +1,73 @@
+"""What a wheel carries, and what the metadata promises."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import metadata, requires
+from pathlib import Path
+
+import pytest
+
+import flask_anam
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = Path(flask_anam.__file__).parent
+
+
+def test_the_package_carries_its_data_files() -> None:
+    """py.typed, static files and templates are where the package is imported from."""
+    assert (PACKAGE / "py.typed").is_file()
+    assert (PACKAGE / "static" / "flask-anam.js").is_file()
+
+
+def test_the_metadata_names_the_package_and_its_extras() -> None:
+    """The distribution is called Flask-Anam and offers the extras of the design."""
+    found = metadata("Flask-Anam")
+    assert found["Name"] == "Flask-Anam"
+    extras = set(found.get_all("Provides-Extra") or ())
+    assert {"redis", "sandbox", "analytics", "prometheus", "docs", "test", "dev"} <= extras
+
+
+def test_dependencies_have_floors_and_no_ceilings() -> None:
+    """Each dependency says its oldest release; none is held back, but for one known bug."""
+    for requirement in requires("Flask-Anam") or ():
+        name = requirement.split(";")[0].strip()
+        if name.startswith("aioice"):
+            assert "<0.13" in name  # later releases lose Chromium without a microphone
+        else:
+            assert "<" not in name, name
+            assert ">=" in name or name == "types-requests", name
+
+
+@pytest.mark.source
+def test_a_wheel_holds_the_whole_package_and_nothing_else(tmp_path: Path) -> None:
+    """Every file of the package is in the wheel; tests, docs and the example are not."""
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path), str(ROOT)],
+        check=True,
+        capture_output=True,
+        env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
+        timeout=300,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        inside = {name for name in archive.namelist() if ".dist-info/" not in name}
+    expected = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "flask_anam").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert inside == expected
+
+
+@pytest.mark.source
+def test_metadata_lives_in_one_file() -> None:
+    """setup.cfg holds the metadata; a [project] table would silently win over it."""
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    assert parser["metadata"]["name"] == "Flask-Anam"
+    assert "[project]" not in (ROOT / "pyproject.toml").read_text()
