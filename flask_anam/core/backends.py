@@ -122,9 +122,16 @@ def _memcached(url: str) -> BaseCache:
     from cachelib import MemcachedCache
 
     servers = [_host_port(part, 11211) for part in urlsplit(url).netloc.split(",")]
-    # A client without a serde returns bytes and unpickles nothing.
+    # A client without a serde returns bytes and unpickles nothing. It must not leave a server
+    # alone by itself, with silent misses for up to a minute: the store does so for 5 seconds.
     client = HashClient(
-        servers, connect_timeout=IO_TIMEOUT, timeout=IO_TIMEOUT, use_pooling=True, max_pool_size=64
+        servers,
+        connect_timeout=IO_TIMEOUT,
+        timeout=IO_TIMEOUT,
+        use_pooling=True,
+        max_pool_size=64,
+        retry_timeout=0,
+        dead_timeout=0,
     )
     return MemcachedCache(servers=client)
 

@@ -1,0 +1,159 @@
+"""Backends that are attacked, stopped, silent or not writable."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import pickle
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import redis
+from cachelib import FileSystemCache
+from pymemcache.client.base import Client as Memcached
+
+from flask_anam.core.backends import PlainJson, open_cache
+from flask_anam.core.store import KeyMaker, TokenStore
+from flask_anam.core.tokens import SessionToken
+
+from .conftest import FrozenClock, Opener, Server
+
+SECRET = b"app secret"
+KEY = KeyMaker(SECRET)("token", "hostile")
+
+
+class Bomb:
+    """An object whose pickle makes a file when it is opened."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return Path.touch, (self.mark,)
+
+
+def token(clock: FrozenClock) -> SessionToken:
+    """Return a token minted now."""
+    return SessionToken(value="a.b.c", minted_at=clock.time(), expires_at=clock.time() + 3600)
+
+
+def test_the_bomb_works(tmp_path: Path) -> None:
+    """Opening such a pickle does run code: the tests below would notice."""
+    mark = tmp_path / "ran"
+    pickle.loads(pickle.dumps(Bomb(mark)))  # noqa: S301 - the point
+    assert mark.exists()
+
+
+def test_a_pickle_planted_in_redis_never_runs(
+    redis_server: Server, opened: Opener, clock: FrozenClock, tmp_path: Path
+) -> None:
+    """Neither bare nor with cachelib's mark in front."""
+    mark = tmp_path / "ran"
+    store = TokenStore(opened(redis_server.url), SECRET, clock)
+    with redis.Redis(port=redis_server.port) as planter:
+        for prefix in (b"", b"!"):
+            planter.set(KEY, prefix + pickle.dumps(Bomb(mark)))
+            assert store.lookup(KEY).token is None
+            assert store.noted(KEY) is None
+    assert not mark.exists()
+
+
+def test_a_pickle_planted_in_memcached_never_runs(
+    memcached_server: Server, opened: Opener, clock: FrozenClock, tmp_path: Path
+) -> None:
+    """Whatever flag a client sets to say that it is a pickle."""
+    mark = tmp_path / "ran"
+    store = TokenStore(opened(memcached_server.url), SECRET, clock)
+    planter = Memcached(("127.0.0.1", memcached_server.port))
+    for flags in range(4):
+        planter.set(KEY, pickle.dumps(Bomb(mark)), flags=flags, noreply=False)
+        assert store.lookup(KEY).token is None
+    planter.close()
+    assert not mark.exists()
+
+
+def test_a_pickle_planted_in_a_file_never_runs(clock: FrozenClock, tmp_path: Path) -> None:
+    """The file is the one that holds our token, its timestamp kept."""
+    mark, folder = tmp_path / "ran", tmp_path / "cache"
+    cache = open_cache(f"file://{folder}")
+    assert isinstance(cache, FileSystemCache)
+    store = TokenStore(cache, SECRET, clock)
+    store.put(KEY, token(clock), 60)
+    file = Path(cache._get_filename(KEY))
+    head = file.read_bytes()[:4]
+    for content in (head + pickle.dumps(Bomb(mark)), pickle.dumps(Bomb(mark))):
+        file.write_bytes(content)
+        assert store.lookup(KEY).token is None
+    assert not mark.exists()
+
+
+def test_files_belong_to_their_user_only(clock: FrozenClock, tmp_path: Path) -> None:
+    """Folder and files are closed to others, and names tell nothing."""
+    folder = tmp_path / "deep" / "cache"
+    store = TokenStore(open_cache(f"file://{folder}"), SECRET, clock)
+    store.put(KEY, token(clock), 60)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    modes = {file.stat().st_mode & 0o777 for file in folder.iterdir()}
+    assert modes == {0o600}
+    assert ".flask-anam-write-test" not in {file.name for file in folder.iterdir()}
+
+
+def test_the_serializer_is_set_on_our_cache_only(tmp_path: Path) -> None:
+    """Cachelib shares it between all caches of a class; the host's own keep theirs."""
+    assert isinstance(open_cache(f"file://{tmp_path}/a").serializer, PlainJson)  # type: ignore[attr-defined]
+    assert not isinstance(FileSystemCache(str(tmp_path / "b")).serializer, PlainJson)
+
+
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # of redis-py
+@pytest.mark.parametrize("kind", ["redis", "memcached"])
+def test_a_stopped_server_costs_the_mint_and_comes_back(
+    request: pytest.FixtureRequest,
+    kind: str,
+    opened: Opener,
+    clock: FrozenClock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A miss at once, one line, five seconds of rest; then the server is used again."""
+    command = request.getfixturevalue(f"{kind}_server").command
+    server = Server(kind, command)
+    server.start()
+    try:
+        store = TokenStore(opened(server.url), SECRET, clock)
+        store.put(KEY, token(clock), 60)
+        server.stop()
+        begun = time.monotonic()
+        for _ in range(20):
+            found = store.lookup(KEY)
+            assert (found.token, found.generation) == (None, None)
+            store.put(KEY, token(clock), 60)
+        assert time.monotonic() - begun < 1.0
+        assert [record.levelno for record in caplog.records] == [logging.WARNING]
+        server.start()
+        clock.move(5.1)
+        store.put(KEY, token(clock), 60)
+        assert store.lookup(KEY).token == token(clock)
+    finally:
+        server.stop()
+        gc.collect()  # the sockets that redis-py forgot, while that is known
+
+
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # of redis-py
+@pytest.mark.parametrize("scheme", ["redis", "memcached"])
+def test_a_silent_server_costs_a_quarter_of_a_second_once(
+    scheme: str, opened: Opener, clock: FrozenClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It accepts and says nothing: one wait of 0.25 s, then it is left alone."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}"
+        store = TokenStore(opened(url), SECRET, clock)
+        begun = time.monotonic()
+        for _ in range(10):
+            assert store.lookup(KEY).token is None
+            store.put(KEY, token(clock), 60)
+        waited = time.monotonic() - begun
+    assert 0.2 < waited < 1.0
+    assert len(caplog.records) == 1
+    gc.collect()

@@ -1,0 +1,203 @@
+"""What the tests of the pure core share: a frozen clock and clients on a real sandbox."""
+
+from __future__ import annotations
+
+import json
+import threading
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from cachelib import SimpleCache
+from cachelib.base import BaseCache
+
+from flask_anam.core.client import AnamClient
+from flask_anam.core.clock import Clock, Deadline
+from flask_anam.core.manager import IssuedToken, SessionTokenManager, TokenRequest
+from flask_anam.core.personas import MintBody
+from flask_anam.core.settings import Settings
+from flask_anam.core.store import KeyMaker, TokenStore
+from flask_anam.core.tokens import SessionToken
+from flask_anam.core.transport import Transport
+from flask_anam.errors import AnamError
+from flask_anam.sandbox import Sandbox
+
+#: Strings that must never be seen outside the one place they belong to.
+KEY = "sandbox-SENTINEL-key-5d1e"
+PROMPT = "SENTINEL prompt: the launch code is 4711"
+
+MINT = "/v1/auth/session-token"
+UUID = "30fa96d0-26c4-4e55-94a0-517025942e18"
+PERSONA: dict[str, Any] = {
+    "name": "Alex",
+    "avatarId": UUID,
+    "voiceId": "6bfbe25a-979d-40f3-a92b-5394170af54b",
+    "llmId": "0934d97d-0c3a-4f33-91b0-5e136a0ef466",
+    "systemPrompt": PROMPT,
+}
+BODY = {"personaConfig": PERSONA}
+
+
+class FrozenClock(Clock):
+    """A clock that stands still: only `move`, `jump` and `sleep` change its time."""
+
+    def __init__(self, now: float = 1_800_000_000.0) -> None:
+        self.now = now
+        self.uptime = 1000.0
+        self.slept: list[float] = []
+        self._lock = threading.Lock()
+
+    def time(self) -> float:
+        """Return the wall clock."""
+        return self.now
+
+    def monotonic(self) -> float:
+        """Return the clock that never jumps."""
+        return self.uptime
+
+    def sleep(self, seconds: float) -> None:
+        """Note the wait and move on without waiting."""
+        with self._lock:
+            self.slept.append(seconds)
+            self.move(seconds)
+
+    def move(self, seconds: float) -> None:
+        """Let time go by."""
+        self.now += seconds
+        self.uptime += seconds
+
+    def jump(self, seconds: float) -> None:
+        """Set the wall clock alone, as an operator or NTP does."""
+        self.now += seconds
+
+
+def jwt(**claims: object) -> str:
+    """Return an unsigned JSON Web Token with these claims."""
+    return ".".join(_part(part) for part in ({"alg": "none"}, claims)) + ".c2ln"
+
+
+def _part(value: object) -> str:
+    return urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+
+
+@pytest.fixture
+def clock() -> FrozenClock:
+    """Return a clock moved by hand."""
+    return FrozenClock()
+
+
+@pytest.fixture
+def deadline(clock: FrozenClock) -> Deadline:
+    """Return the deadline of a request that began now."""
+    return Deadline.after(clock, 8.0)
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    """Yield a running sandbox with a key that can be searched for."""
+    with Sandbox(api_key=KEY) as running:
+        yield running
+
+
+ClientMaker = Callable[..., AnamClient]
+
+
+@pytest.fixture
+def make_client(sandbox: Sandbox, clock: FrozenClock) -> Iterator[ClientMaker]:
+    """Return a maker of clients on the sandbox; all are closed after the test."""
+    made: list[AnamClient] = []
+
+    def make(
+        *,
+        api_key: Callable[[], str] = lambda: KEY,
+        base_url: str | None = None,
+        read_timeout: float = 3.0,
+        **options: Any,
+    ) -> AnamClient:
+        transport = Transport(
+            base_url or sandbox.url, connect_timeout=1.0, read_timeout=read_timeout, pool_size=32
+        )
+        made.append(AnamClient(transport, api_key, clock=clock, **options))
+        return made[-1]
+
+    yield make
+    for client in made:
+        client.close()
+
+
+SECRET = b"app secret"
+STATIC = MintBody.of(PERSONA, None)
+
+
+class Listener:
+    """An observer that writes down what it hears."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, Any]] = []
+
+    def token_minted(self, request: TokenRequest, token: SessionToken, seconds: float) -> None:
+        self.heard.append(("minted", token.id))
+
+    def token_reused(self, request: TokenRequest, token: SessionToken) -> None:
+        self.heard.append(("reused", token.id))
+
+    def token_failed(self, request: TokenRequest, error: AnamError) -> None:
+        self.heard.append(("failed", error.code))
+
+
+class Broken(BaseCache):
+    """A cache whose every operation fails."""
+
+    def get_many(self, *keys: str) -> list[Any]:
+        raise ConnectionError
+
+    def get(self, key: str) -> Any:
+        raise ConnectionError
+
+    def set(self, *args: Any, **kwargs: Any) -> bool | None:
+        raise ConnectionError
+
+
+class World:
+    """A manager with all its real parts, and short ways to ask it."""
+
+    def __init__(self, make_client: ClientMaker, sandbox: Sandbox, clock: FrozenClock) -> None:
+        self._make_client = make_client
+        self.sandbox = sandbox
+        self.clock = clock
+        self.listener = Listener()
+        self.cache: BaseCache = SimpleCache()
+
+    def manager(self, api_key: Callable[[], str] = lambda: KEY, **config: Any) -> None:
+        settings = Settings.from_mapping({"ANAM_API_KEY": "k", **config})
+        self._manager = SessionTokenManager(
+            client=self._make_client(api_key=api_key),
+            store=TokenStore(self.cache, SECRET, self.clock),
+            keys=KeyMaker(SECRET),
+            settings=settings,
+            clock=self.clock,
+            observer=self.listener,
+        )
+
+    def ask(self, user_id: str | None = "1", body: MintBody = STATIC, **more: Any) -> IssuedToken:
+        more.setdefault("persona_type", "support")
+        return self._manager.create_token(TokenRequest(user_id=user_id, body=body, **more))
+
+    def started(self, user_id: str, token_id: str) -> bool:
+        return self._manager.report_started(user_id, token_id)
+
+    def clear(self, **which: str) -> None:
+        self._manager.clear(**which)
+
+    @property
+    def mints(self) -> int:
+        return self.sandbox.ledger.count(MINT)
+
+
+@pytest.fixture
+def world(make_client: ClientMaker, sandbox: Sandbox, clock: FrozenClock) -> World:
+    """Return a manager with the default settings."""
+    made = World(make_client, sandbox, clock)
+    made.manager()
+    return made

@@ -1,0 +1,339 @@
+"""The client: what each answer of Anam means, what is tried again, and what is never told."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from flask_anam import errors
+from flask_anam.core.client import LEGACY_CURE
+from flask_anam.core.clock import Deadline
+from flask_anam.sandbox import Sandbox
+
+from .conftest import BODY, KEY, MINT, PERSONA, ClientMaker, FrozenClock, jwt
+
+
+def test_a_mint_returns_the_token_anam_made(
+    make_client: ClientMaker, sandbox: Sandbox, deadline: Deadline
+) -> None:
+    """The body goes out as it is, with our key; the lifetime is the issuer's own."""
+    minted = make_client().mint(BODY, deadline)
+    (request,) = sandbox.ledger.requests
+    assert request.body == BODY
+    assert request.headers["authorization"] == f"Bearer {KEY}"
+    assert sandbox.ledger.mints[0].token_id == minted.token.id
+    assert (minted.token.lifetime, minted.attempts) == (3600, 1)
+    assert minted.token.value not in repr(minted)
+
+
+ANSWERS: list[tuple[int, str, int]] = [
+    (300, "anam_bad_response", 1),
+    (301, "anam_bad_response", 1),
+    (304, "anam_bad_response", 1),
+    (307, "anam_bad_response", 1),
+    (400, "anam_rejected", 1),
+    (401, "anam_auth", 1),
+    (402, "anam_quota", 1),
+    (403, "anam_auth", 1),
+    (404, "anam_rejected", 1),
+    (408, "anam_unavailable", 3),
+    (409, "anam_rejected", 1),
+    (422, "anam_rejected", 1),
+    (425, "anam_unavailable", 3),
+    (429, "anam_rate_limited", 3),
+    (500, "anam_unavailable", 3),
+    (502, "anam_unavailable", 3),
+    (503, "anam_unavailable", 3),
+    (504, "anam_unavailable", 3),
+    (599, "anam_unavailable", 3),
+    (204, "anam_bad_response", 2),
+]
+
+
+@pytest.mark.parametrize(("status", "code", "calls"), ANSWERS, ids=[str(a[0]) for a in ANSWERS])
+def test_each_status_has_its_error_and_its_count_of_calls(
+    make_client: ClientMaker,
+    sandbox: Sandbox,
+    deadline: Deadline,
+    status: int,
+    code: str,
+    calls: int,
+) -> None:
+    """Three attempts where that can help, one where it cannot; never a status of Anam's."""
+    sandbox.fail_next(status, times=9)
+    with pytest.raises(errors.UpstreamError) as caught:
+        make_client().mint(BODY, deadline)
+    assert caught.value.code == code
+    assert caught.value.status in {502, 503}
+    assert caught.value.retryable is (calls > 1)
+    assert (caught.value.retry_after is not None) is (caught.value.status == 503)
+    assert sandbox.ledger.count(MINT) == calls
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "calls"),
+    [
+        ("Concurrent session limit reached", "anam_quota", 1),
+        ("Spend cap reached", "anam_quota", 1),
+        ("Usage limit reached", "anam_quota", 1),
+        ("Too many requests", "anam_rate_limited", 3),
+    ],
+)
+def test_only_the_429_for_the_rate_is_tried_again(
+    make_client: ClientMaker,
+    sandbox: Sandbox,
+    deadline: Deadline,
+    kind: str,
+    code: str,
+    calls: int,
+) -> None:
+    """Plan limits do not go away by asking; an answer that is no object is the rate's."""
+    sandbox.fail_next(429, json={"error": kind}, times=9)
+    with pytest.raises(errors.UpstreamError) as caught:
+        make_client().mint(BODY, deadline)
+    assert (caught.value.code, sandbox.ledger.count(MINT)) == (code, calls)
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 408, 425, 429])
+def test_one_passing_failure_is_not_seen(
+    make_client: ClientMaker, sandbox: Sandbox, clock: FrozenClock, deadline: Deadline, status: int
+) -> None:
+    """Success at the second attempt, after a jitter of at most 0.25 s."""
+    sandbox.fail_next(status)
+    assert make_client().mint(BODY, deadline).attempts == 2
+    assert len(clock.slept) == 1
+    assert 0 <= clock.slept[0] <= 0.25
+
+
+def test_a_broken_connection_is_tried_again(
+    make_client: ClientMaker, sandbox: Sandbox, deadline: Deadline
+) -> None:
+    """A reset, on a fresh or a kept connection."""
+    client = make_client()
+    sandbox.fail_next(reset=True)
+    assert client.mint(BODY, deadline).attempts == 2
+    sandbox.fail_next(reset=True)
+    assert client.mint(BODY, deadline).attempts == 2
+
+
+@pytest.mark.parametrize("attempts", [1, 2, 5])
+def test_the_number_of_attempts_is_a_setting(
+    make_client: ClientMaker,
+    sandbox: Sandbox,
+    clock: FrozenClock,
+    deadline: Deadline,
+    attempts: int,
+) -> None:
+    """That many calls, and a wait between each two."""
+    sandbox.fail_next(503, times=9)
+    with pytest.raises(errors.AnamUnavailable):
+        make_client(max_attempts=attempts).mint(BODY, deadline)
+    assert sandbox.ledger.count(MINT) == attempts
+    assert len(clock.slept) == attempts - 1
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_short_retry_after_is_slept(
+    make_client: ClientMaker, sandbox: Sandbox, clock: FrozenClock, deadline: Deadline, status: int
+) -> None:
+    """Exactly as long as Anam asks."""
+    sandbox.fail_next(status, headers={"Retry-After": "1"})
+    assert make_client().mint(BODY, deadline).attempts == 2
+    assert clock.slept == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("said", "told"), [("2.5", 2.5), ("3600", 300.0), ("99999999999999999999", 300.0)]
+)
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_long_retry_after_is_passed_on_at_once(
+    make_client: ClientMaker,
+    sandbox: Sandbox,
+    clock: FrozenClock,
+    deadline: Deadline,
+    status: int,
+    said: str,
+    told: float,
+) -> None:
+    """Above 2 s nothing is slept; the caller learns it, cut to 300."""
+    sandbox.fail_next(status, headers={"Retry-After": said}, times=9)
+    with pytest.raises(errors.UpstreamError) as caught:
+        make_client().mint(BODY, deadline)
+    assert (caught.value.status, caught.value.retry_after) == (503, told)
+    assert clock.slept == []
+    assert sandbox.ledger.count(MINT) == 1
+
+
+def test_no_attempt_begins_too_late(
+    make_client: ClientMaker, sandbox: Sandbox, clock: FrozenClock
+) -> None:
+    """When less than a second would be left, the error comes at once."""
+    sandbox.fail_next(503, headers={"Retry-After": "1"}, times=9)
+    with pytest.raises(errors.AnamUnavailable):
+        make_client(max_attempts=10).mint(BODY, Deadline.after(clock, 3.5))
+    assert clock.slept == [1.0, 1.0]
+    sandbox.ledger.clear()
+    with pytest.raises(errors.AnamTimeout):
+        make_client(max_attempts=1).mint(BODY, Deadline.after(clock, 0.0))
+    assert sandbox.ledger.count(MINT) == 0
+
+
+NONSENSE: dict[str, dict[str, Any]] = {
+    "html": {"body": "<html>Log in</html>"},
+    "empty": {"body": b""},
+    "no token": {"json": {}},
+    "null": {"json": {"sessionToken": None}},
+    "number": {"json": {"sessionToken": 5}},
+    "empty token": {"json": {"sessionToken": ""}},
+    "array": {"json": ["x"]},
+    "not ASCII": {"json": {"sessionToken": "é.é.é"}},
+    "huge": {"json": {"sessionToken": "x" * 8193}},
+    "over 64 kB": {"json": {"sessionToken": "x", "y": "z" * 70_000}},
+    "cut": {"cut_after": 20},
+    "cut without length": {"cut_after": 20, "content_length": False},
+    "gzip": {"body": b"\x1f\x8b\x08\x00", "headers": {"Content-Encoding": "gzip"}},
+    "deep": {"body": b"[" * 50_000},
+}
+
+
+@pytest.mark.parametrize("answer", NONSENSE.values(), ids=NONSENSE)
+def test_a_senseless_answer_is_tried_once_more(
+    make_client: ClientMaker, sandbox: Sandbox, deadline: Deadline, answer: dict[str, Any]
+) -> None:
+    """Then it is a bad response; one that comes right the second time is not seen."""
+    sandbox.fail_next(200, **answer)
+    assert make_client().mint(BODY, deadline).attempts == 2
+    sandbox.ledger.clear()
+    sandbox.fail_next(200, times=9, **answer)
+    with pytest.raises(errors.AnamBadResponse):
+        make_client().mint(BODY, deadline)
+    assert sandbox.ledger.count(MINT) == 2
+
+
+def test_a_token_that_is_no_jwt_is_taken_for_an_hour(
+    make_client: ClientMaker, sandbox: Sandbox, deadline: Deadline, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its form is Anam's business; a warning tells, without the token."""
+    sandbox.fail_next(200, json={"sessionToken": "SENTINEL-opaque"})
+    assert make_client().mint(BODY, deadline).token.lifetime == 3600
+    assert "not a JWT" in caplog.text
+    assert "SENTINEL" not in caplog.text
+
+
+@pytest.mark.parametrize("skew", [-600, 600])
+def test_the_clock_of_anam_does_not_matter(
+    make_client: ClientMaker, sandbox: Sandbox, clock: FrozenClock, deadline: Deadline, skew: int
+) -> None:
+    """Ten minutes off: the lifetime is the same."""
+    now = int(clock.time()) + skew
+    sandbox.fail_next(200, json={"sessionToken": jwt(iat=now, exp=now + 900)})
+    token = make_client().mint(BODY, deadline).token
+    assert (token.minted_at, token.expires_at) == (clock.time(), clock.time() + 900)
+
+
+def test_a_legacy_token_is_refused_with_the_cure(
+    make_client: ClientMaker, sandbox: Sandbox, deadline: Deadline
+) -> None:
+    """One call: asking again gives the same."""
+    old = {"personaConfig": {k: v for k, v in PERSONA.items() if k != "llmId"}}
+    with pytest.raises(errors.AnamRejected) as caught:
+        make_client().mint(old, deadline)
+    assert caught.value.text == LEGACY_CURE
+    assert "llmId" in LEGACY_CURE
+    assert sandbox.ledger.count(MINT) == 1
+
+
+def test_the_key_is_asked_for_at_each_call(
+    make_client: ClientMaker, sandbox: Sandbox, deadline: Deadline
+) -> None:
+    """A rotated key is used at once."""
+    keys = [KEY, "old", KEY]
+    client = make_client(api_key=lambda: keys.pop())
+    client.mint(BODY, deadline)
+    with pytest.raises(errors.AnamAuthError):
+        client.mint(BODY, deadline)
+    client.mint(BODY, deadline)
+
+
+@pytest.mark.parametrize("key", [None, "", 5, b"x", "é", "a\nb", "a\x00"], ids=repr)
+def test_a_key_callable_that_returns_nonsense_is_told(
+    make_client: ClientMaker, sandbox: Sandbox, deadline: Deadline, key: Any
+) -> None:
+    """No call is made; the text names the setting."""
+    with pytest.raises(errors.AnamAuthError, match="callable in ANAM_API_KEY must return"):
+        make_client(api_key=lambda: key).mint(BODY, deadline)
+    assert sandbox.ledger.requests == ()
+
+
+def test_a_key_callable_that_raises_is_told_by_its_type(
+    make_client: ClientMaker, sandbox: Sandbox, deadline: Deadline
+) -> None:
+    """Its text may hold the key and is not told; the place in the bulkhead is given back."""
+
+    def vault() -> str:
+        raise LookupError(KEY)
+
+    client = make_client(api_key=vault, max_in_flight=1)
+    for _ in range(2):
+        with pytest.raises(errors.AnamAuthError) as caught:
+            client.mint(BODY, deadline)
+        assert caught.value.text == "The callable in ANAM_API_KEY raised LookupError."
+        assert caught.value.__suppress_context__
+
+
+LEAKS: list[dict[str, Any]] = [{"status": s} for s in (302, 400, 401, 402, 404, 429, 500)]
+LEAKS += [{"status": 200, **answer} for answer in NONSENSE.values()]
+LEAKS += [{"status": 200, "reset": True}]
+
+
+@pytest.mark.parametrize("answer", LEAKS, ids=lambda a: f"{a['status']} {list(a)[1:]}")
+def test_no_error_and_no_log_tells_a_secret(
+    make_client: ClientMaker,
+    sandbox: Sandbox,
+    deadline: Deadline,
+    caplog: pytest.LogCaptureFixture,
+    answer: dict[str, Any],
+) -> None:
+    """Key and prompt are in no error text and no record of any logger at DEBUG."""
+    caplog.set_level(logging.DEBUG)
+    if answer["status"] >= 300:  # Anam quotes the request, as validation errors do
+        answer = {**answer, "json": {"error": f"bad: {BODY} for {KEY}"}}
+    sandbox.fail_next(**answer, times=9)
+    with pytest.raises(errors.AnamError) as caught:
+        make_client().mint(BODY, deadline)
+    assert "SENTINEL" not in f"{caught.value} {caught.value!r} {caught.value.details}"
+    assert "urllib3" in {record.name.split(".")[0] for record in caplog.records}
+    assert "SENTINEL" not in caplog.text
+
+
+def test_no_log_tells_a_token(
+    make_client: ClientMaker,
+    sandbox: Sandbox,
+    deadline: Deadline,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Also when all goes well, at DEBUG."""
+    caplog.set_level(logging.DEBUG)
+    token = make_client().mint(BODY, deadline).token
+    assert caplog.records
+    assert token.value not in caplog.text
+    assert token.value.split(".")[1] not in caplog.text
+
+
+def test_a_call_without_a_place_is_busy(
+    make_client: ClientMaker, sandbox: Sandbox, clock: FrozenClock, deadline: Deadline
+) -> None:
+    """Only so many calls are under way; Busy is not tried again."""
+    client = make_client(max_in_flight=2)
+    sandbox.fail_next(200, delay=2.2, times=2)
+    with ThreadPoolExecutor(2) as pool:
+        calls = [pool.submit(client.mint, BODY, deadline) for _ in range(2)]
+        assert sandbox.ledger.wait_for(MINT, 2)
+        with pytest.raises(errors.Busy):
+            client.mint(BODY, Deadline.after(clock, 1.3))  # enough to try again
+        assert all(call.result(10).attempts == 1 for call in calls)
+    assert sandbox.ledger.count(MINT) == 2
+    assert clock.slept == []

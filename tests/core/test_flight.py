@@ -1,0 +1,278 @@
+"""Single-flight and bulkhead: one call for many, and a bounded number of calls."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from flask_anam.core.clock import Clock, Deadline
+from flask_anam.core.flight import SingleFlight
+from flask_anam.core.guard import Bulkhead
+from flask_anam.errors import AnamError, AnamUnavailable, Busy, RateLimited
+
+
+def soon(seconds: float = 10.0) -> Deadline:
+    """Return a deadline on the real clock: waits are real here."""
+    return Deadline.after(Clock(), seconds)
+
+
+class Killed(BaseException):
+    """What ends a greenlet or a worker: no Exception."""
+
+
+class Gate:
+    """Work that counts its calls and ends when it is let go."""
+
+    def __init__(self, outcome: Callable[[], str] = lambda: "token") -> None:
+        self.calls = 0
+        self.entered = threading.Event()
+        self.open = threading.Event()
+        self._outcome = outcome
+
+    def __call__(self) -> str:
+        """Wait at the gate, then give the outcome."""
+        self.calls += 1
+        self.entered.set()
+        assert self.open.wait(10)
+        return self._outcome()
+
+
+Outcome = Future[tuple[str, bool]]
+
+
+class TellingClock(Clock):
+    """A clock that is looked at by those who wait, and tells so."""
+
+    def __init__(self) -> None:
+        self.looks = threading.Semaphore(0)
+
+    def monotonic(self) -> float:
+        """Tell that somebody is about to wait."""
+        self.looks.release()
+        return super().monotonic()
+
+
+def followers(
+    pool: ThreadPoolExecutor, flights: SingleFlight[str], work: Callable[[], str], count: int
+) -> list[Outcome]:
+    """Start callers while a flight is under way; return when all of them have joined it."""
+    clock = TellingClock()
+    deadline = Deadline(clock, Clock().monotonic() + 10)
+    futures = [pool.submit(flights.run, "k", work, deadline) for _ in range(count)]
+    for _ in range(count):
+        assert clock.looks.acquire(timeout=10)
+    return futures
+
+
+def crowd(
+    pool: ThreadPoolExecutor, flights: SingleFlight[str], gate: Gate, count: int
+) -> list[Outcome]:
+    """Start one leader and its followers; return when they all are on the one flight."""
+    leading = pool.submit(flights.run, "k", gate, soon())
+    assert gate.entered.wait(10)
+    return [leading, *followers(pool, flights, gate, count - 1)]
+
+
+def raising(error: BaseException) -> Callable[[], str]:
+    """Return an outcome that is this error."""
+
+    def outcome() -> str:
+        raise error
+
+    return outcome
+
+
+def test_thirty_callers_share_one_call() -> None:
+    """All get the leader's result; exactly one is told that it led."""
+    flights: SingleFlight[str] = SingleFlight()
+    gate = Gate()
+    with ThreadPoolExecutor(30) as pool:
+        futures = crowd(pool, flights, gate, 30)
+        gate.open.set()
+        outcomes = [future.result(10) for future in futures]
+    assert gate.calls == 1
+    assert [value for value, _ in outcomes] == ["token"] * 30
+    assert sum(led for _, led in outcomes) == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [AnamUnavailable("Down."), RateLimited(limit=3, retry_after=9)],
+    ids=lambda error: type(error).__name__,
+)
+def test_waiters_share_the_leaders_error_as_objects_of_their_own(error: AnamError) -> None:
+    """Each waiter gets an equal, new error; nobody tries again."""
+    flights: SingleFlight[str] = SingleFlight()
+    gate = Gate(raising(error))
+    with ThreadPoolExecutor(10) as pool:
+        futures = crowd(pool, flights, gate, 10)
+        gate.open.set()
+        raised = [future.exception(10) for future in futures]
+    assert gate.calls == 1
+    assert raised[0] is error
+    assert len({id(one) for one in raised}) == 10
+    assert {(type(one), str(one)) for one in raised} == {(type(error), str(error))}
+
+
+@pytest.mark.parametrize(
+    "death", [Killed(), SystemExit(1), RuntimeError("bug")], ids=lambda d: type(d).__name__
+)
+def test_a_killed_leader_is_followed_by_a_new_one(death: BaseException) -> None:
+    """What is no error of ours is the leader's alone: the others elect another leader."""
+    flights: SingleFlight[str] = SingleFlight()
+    doomed = Gate(raising(death))
+    first: list[BaseException] = []
+
+    def lead() -> None:
+        try:
+            flights.run("k", doomed, soon())
+        except BaseException as error:  # noqa: BLE001 - that is the point
+            first.append(error)
+
+    leader = threading.Thread(target=lead)
+    leader.start()
+    assert doomed.entered.wait(10)
+    with ThreadPoolExecutor(5) as pool:
+        futures = followers(pool, flights, lambda: "token", 5)
+        doomed.open.set()
+        outcomes = [future.result(10) for future in futures]
+    leader.join()
+    assert first == [death]
+    assert {value for value, _ in outcomes} == {"token"}
+    assert any(led for _, led in outcomes)
+
+
+def test_a_waiter_gives_up_at_its_deadline() -> None:
+    """Busy, while the leader goes on."""
+    flights: SingleFlight[str] = SingleFlight()
+    gate = Gate()
+    with ThreadPoolExecutor(1) as pool:
+        leading = pool.submit(flights.run, "k", gate, soon())
+        assert gate.entered.wait(10)
+        for seconds in (0.02, -1.0):
+            with pytest.raises(Busy):
+                flights.run("k", gate, soon(seconds))
+        gate.open.set()
+        assert leading.result(10) == ("token", True)
+    assert gate.calls == 1
+
+
+def test_keys_do_not_wait_for_each_other() -> None:
+    """While one key is under way another one goes straight through."""
+    flights: SingleFlight[str] = SingleFlight()
+    gate = Gate()
+    with ThreadPoolExecutor(1) as pool:
+        leading = pool.submit(flights.run, "k", gate, soon())
+        assert gate.entered.wait(10)
+        assert flights.run("other", lambda: "else", soon()) == ("else", True)
+        gate.open.set()
+        assert leading.result(10) == ("token", True)
+
+
+@pytest.mark.parametrize("end", [None, AnamUnavailable(), Killed()], ids=["well", "error", "kill"])
+def test_nothing_is_left_behind(end: BaseException | None) -> None:
+    """However a flight ends, its key is forgotten and the next caller leads."""
+    flights: SingleFlight[str] = SingleFlight()
+    if end is None:
+        flights.run("k", lambda: "token", soon())
+    else:
+        with pytest.raises(type(end)):
+            flights.run("k", raising(end), soon())
+    assert flights._flights == {}
+    assert flights.run("k", lambda: "next", soon()) == ("next", True)
+
+
+def child_says(work: Callable[[], bool]) -> bool:
+    """Run work in a forked child that is killed after ten seconds; return what it says."""
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(10)
+        code = 1
+        try:
+            code = 0 if work() else 1
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_child_waits_for_no_flight_of_its_parent() -> None:
+    """The leader's thread is not in the child: there the key is free, its lock too."""
+    flights: SingleFlight[str] = SingleFlight()
+    gate = Gate()
+    with ThreadPoolExecutor(1) as pool:
+        leading = pool.submit(flights.run, "k", gate, soon())
+        assert gate.entered.wait(10)
+        with flights._lock:
+            assert child_says(lambda: flights.run("k", lambda: "c", soon(5)) == ("c", True))
+        gate.open.set()
+        assert leading.result(10) == ("token", True)
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_child_has_all_places_of_the_bulkhead() -> None:
+    """Places held by threads of the parent are free in the child."""
+    bulkhead = Bulkhead(1)
+
+    def enter() -> bool:
+        with bulkhead.place(soon(0.05)):
+            return True
+
+    with bulkhead.place(soon()):
+        assert child_says(enter)
+
+
+def test_a_full_bulkhead_is_busy() -> None:
+    """No place within the deadline: Busy. Given back, it is there again."""
+    bulkhead = Bulkhead(2)
+    with bulkhead.place(soon()), bulkhead.place(soon()):
+        for seconds in (0.02, 0.0, -3.0):
+            with pytest.raises(Busy), bulkhead.place(soon(seconds)):
+                pass
+    with bulkhead.place(soon(0.02)), bulkhead.place(soon(0.02)):
+        pass
+
+
+def test_a_failed_call_gives_its_place_back() -> None:
+    """Also when the call is killed."""
+    bulkhead = Bulkhead(1)
+    for error in (AnamUnavailable(), Killed()):
+        with pytest.raises(type(error)), bulkhead.place(soon()):
+            raise error
+    with bulkhead.place(soon(0.02)):
+        pass
+
+
+def test_a_caller_waits_for_a_place() -> None:
+    """A place that becomes free in time is taken."""
+    bulkhead = Bulkhead(1)
+    waiting = threading.Event()
+
+    def enter() -> str:
+        waiting.set()
+        with bulkhead.place(soon()):
+            return "in"
+
+    with ThreadPoolExecutor(1) as pool:
+        with bulkhead.place(soon()):
+            entering = pool.submit(enter)
+            assert waiting.wait(10)
+            assert not entering.done()
+        assert entering.result(10) == "in"
+
+
+def test_a_deadline_is_counted_from_its_making() -> None:
+    """It hangs on the clock that never jumps, and goes below zero when over."""
+    from .conftest import FrozenClock
+
+    clock = FrozenClock()
+    deadline = Deadline.after(clock, 8.0)
+    clock.jump(-3600)
+    assert deadline.left() == 8.0
+    clock.move(9.0)
+    assert deadline.left() == -1.0

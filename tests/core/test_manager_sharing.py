@@ -1,0 +1,92 @@
+"""The token manager under load, with a broken cache, and what it tells of its work."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+
+from flask_anam.errors import AnamError, AnamUnavailable
+
+from .conftest import Broken, World
+
+
+@pytest.mark.parametrize("mode", ["until_used", "until_expiry", "never"])
+@pytest.mark.parametrize("status", [200, 402])
+def test_thirty_equal_requests_at_once_are_one_call(world: World, mode: str, status: int) -> None:
+    """They share the token, or the error; the limit is entered once."""
+    world.manager(ANAM_TOKEN_REUSE=mode)
+    world.sandbox.fail_next(status, delay=0.5)
+    entered: list[int] = []
+    together = threading.Barrier(30)
+
+    @contextmanager
+    def limit() -> Iterator[None]:
+        entered.append(1)
+        yield
+
+    def ask(_number: int) -> str:
+        together.wait(10)
+        try:
+            return world.ask(slot="s", limit=limit).token_id
+        except AnamError as error:
+            return error.code
+
+    with ThreadPoolExecutor(30) as pool:
+        outcomes = set(pool.map(ask, range(30)))
+    assert len(outcomes) == 1
+    assert (outcomes == {"anam_quota"}) is (status == 402)
+    assert (world.mints, len(entered)) == (1, 1)
+    first, then = ("failed", "failed") if status == 402 else ("minted", "reused")
+    heard = sorted(what for what, _ in world.listener.heard)
+    assert heard == sorted([first] + [then] * 29)
+
+
+def test_the_observer_hears_of_everything(world: World) -> None:
+    """Minted, reused, failed, with the token id or the code."""
+    token = world.ask(slot="s")
+    world.ask(slot="s")
+    world.sandbox.fail_next(401)
+    with pytest.raises(AnamError):
+        world.ask(slot="other")
+    heard = [("minted", token.token_id), ("reused", token.token_id), ("failed", "anam_auth")]
+    assert world.listener.heard == heard
+
+
+def test_a_failed_mint_stores_nothing(world: World) -> None:
+    """The next caller gets a token."""
+    world.sandbox.fail_next(503, times=3)
+    with pytest.raises(AnamUnavailable):
+        world.ask(slot="s")
+    assert world.ask(slot="s").reused is False
+
+
+def test_without_the_cache_tokens_are_minted(world: World) -> None:
+    """Fail open: every caller gets a token, none is reused, a report finds nothing."""
+    world.cache = Broken()
+    world.manager()
+    first, second = world.ask(slot="s"), world.ask(slot="s")
+    assert first.token_id != second.token_id
+    assert world.started("1", first.token_id) is False
+
+
+def test_an_issued_token_tells_all_but_shows_no_token(world: World) -> None:
+    """Times by our clock; repr hides the secret."""
+    issued = world.ask(slot="s")
+    assert issued.expires_at == int(world.clock.now) + 3600
+    assert (issued.expires_in, issued.persona_type, issued.reused) == (3600, "support", False)
+    assert issued.token_id == world.sandbox.ledger.mints[0].token_id
+    assert issued.session_token not in repr(issued)
+
+
+@pytest.mark.parametrize("jump", [7200, -7200, -31_536_000])
+def test_a_clock_that_jumps_costs_mints_only(world: World, jump: float) -> None:
+    """No token lives for ever, and nobody is locked out."""
+    first = world.ask(slot="s")
+    world.clock.jump(jump)
+    second = world.ask(slot="s")
+    assert second.token_id != first.token_id
+    assert world.ask(slot="s").token_id == second.token_id

@@ -1,0 +1,278 @@
+"""The table of settings: every row's default, and what it refuses with which words."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import FrozenInstanceError, fields
+from typing import Any
+
+import pytest
+from cachelib import NullCache
+
+from flask_anam.core.settings import Settings, key_of
+from flask_anam.errors import ConfigError
+
+SECRET = "SENTINEL-secret"
+DEFAULTS: dict[str, object] = {
+    "ANAM_BASE_URL": "https://api.anam.ai",
+    "ANAM_SANDBOX": False,
+    "ANAM_PERSONAS": {},
+    "ANAM_DEFAULT_PERSONA": None,
+    "ANAM_TOKEN_PATH": "/api/session-token",
+    "ANAM_URL_PREFIX": "/anam",
+    "ANAM_ALLOWED_ORIGINS": frozenset(),
+    "ANAM_TOKEN_REUSE": "until_used",
+    "ANAM_TOKEN_CACHE_TIMEOUT": 3000.0,
+    "ANAM_REPLAY_WINDOW": 3.0,
+    "ANAM_IDEMPOTENCY_WINDOW": 60.0,
+    "ANAM_CACHE": "memory://",
+    "ANAM_DEADLINE": 8.0,
+    "ANAM_CONNECT_TIMEOUT": 2.0,
+    "ANAM_READ_TIMEOUT": 4.0,
+    "ANAM_MAX_ATTEMPTS": 3,
+    "ANAM_MAX_IN_FLIGHT": 32,
+    "ANAM_TOKEN_RATE_LIMIT": "10 per hour",
+    "ANAM_REQUEST_RATE_LIMIT": "60 per minute",
+    "ANAM_RATE_LIMIT_STORAGE_URI": "memory://",
+    "ANAM_LIMITER_ON_ERROR": "local",
+    "ANAM_SYSTEM_PROMPT_MAX_LENGTH": 2000,
+}
+
+
+def load(**config: object) -> Settings:
+    """Return the settings of a configuration that has a key."""
+    return Settings.from_mapping({"ANAM_API_KEY": SECRET, **config})
+
+
+def refusal(**config: object) -> str:
+    """Return the words with which a configuration is refused."""
+    with pytest.raises(ConfigError) as caught:
+        load(**config)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+    return caught.value.text
+
+
+def value_of(settings: Settings, key: str) -> object:
+    """Return the value of a key."""
+    return getattr(settings, key.removeprefix("ANAM_").lower())
+
+
+def test_the_table_has_these_rows() -> None:
+    """Adding a row means adding its default, and its refusals, here."""
+    assert {key_of(row) for row in fields(Settings)} == {*DEFAULTS, "ANAM_API_KEY"}
+
+
+@pytest.mark.parametrize("key", DEFAULTS)
+def test_each_row_has_the_default_of_the_design(key: str) -> None:
+    """An app that sets nothing but the key gets these."""
+    assert value_of(load(), key) == DEFAULTS[key]
+
+
+@pytest.mark.parametrize("row", fields(Settings), ids=key_of)
+def test_each_row_is_documented(row: Any) -> None:
+    """The docs page is made of these: a type and a sentence for each; times have a unit."""
+    facts = row.metadata
+    assert facts["type"]
+    assert facts["help"].endswith(".")
+    if any(word in row.name for word in ("timeout", "window", "deadline")):
+        assert facts["unit"] == "seconds"
+
+
+ACCEPTED: list[tuple[str, object, object]] = [
+    ("ANAM_BASE_URL", "https://api.anam.ai/", "https://api.anam.ai"),
+    ("ANAM_BASE_URL", "http://127.0.0.1:5005", "http://127.0.0.1:5005"),
+    ("ANAM_BASE_URL", "http://[::1]:5005", "http://[::1]:5005"),
+    ("ANAM_BASE_URL", "http://localhost/base", "http://localhost/base"),
+    ("ANAM_PERSONAS", {"a": {}}, {"a": {}}),
+    ("ANAM_DEFAULT_PERSONA", "a", "a"),
+    ("ANAM_TOKEN_PATH", "/t", "/t"),
+    ("ANAM_ALLOWED_ORIGINS", ["https://a.example:8443"], frozenset({"https://a.example:8443"})),
+    ("ANAM_TOKEN_REUSE", "until_expiry", "until_expiry"),
+    ("ANAM_TOKEN_REUSE", "never", "never"),
+    ("ANAM_TOKEN_CACHE_TIMEOUT", 1, 1.0),
+    ("ANAM_REPLAY_WINDOW", 0, 0.0),
+    ("ANAM_DEADLINE", 1.5, 1.5),
+    ("ANAM_MAX_ATTEMPTS", 1, 1),
+    ("ANAM_TOKEN_RATE_LIMIT", "1/second; 5 per day", "1/second; 5 per day"),
+    ("ANAM_CACHE", "file:///var/lib/x", "file:///var/lib/x"),
+    ("ANAM_CACHE", "redis://localhost:6379/0", "redis://localhost:6379/0"),
+    ("ANAM_CACHE", "rediss://localhost", "rediss://localhost"),
+    ("ANAM_CACHE", "memcached://a:1,b:2", "memcached://a:1,b:2"),
+    ("ANAM_CACHE", "dynamodb://t", "dynamodb://t"),
+    ("ANAM_CACHE", "mongodb://h/db", "mongodb://h/db"),
+    ("ANAM_CACHE", "null://", "null://"),
+    ("ANAM_RATE_LIMIT_STORAGE_URI", "redis://localhost", "redis://localhost"),
+    ("ANAM_LIMITER_ON_ERROR", "closed", "closed"),
+]
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "kept"), ACCEPTED, ids=[f"{key} {given}" for key, given, _ in ACCEPTED]
+)
+def test_good_values_are_taken(key: str, given: object, kept: object) -> None:
+    """They come out checked, numbers as numbers of one type."""
+    found = value_of(load(**{key: given}), key)
+    assert found == kept
+    assert type(found) is type(kept)
+
+
+def test_a_cachelib_object_is_taken_as_it_is() -> None:
+    """The host may bring its own cache."""
+    cache = NullCache()
+    assert load(ANAM_CACHE=cache).cache is cache
+
+
+#: Key, refused values, and words of the message that say what to write instead.
+REFUSED: list[tuple[str, list[object], str]] = [
+    ("ANAM_BASE_URL", [None, 5, b"https://x", "api.anam.ai", "https://", "ftp://x"], "https://api"),
+    ("ANAM_BASE_URL", ["https://[::1", "https://x:99999", "https://x:0", "https://x:a"], "https:"),
+    ("ANAM_BASE_URL", ["https://x/?a=1", "https://x/#a"], "without user, query or fragment"),
+    ("ANAM_BASE_URL", ["http://api.anam.ai", "http://127.0.0.1.example.com"], "Use https://"),
+    ("ANAM_SANDBOX", [None, 1, "True", "false"], "True or False"),
+    ("ANAM_PERSONAS", [None, [], "x", {1: {}}], "a mapping from persona type"),
+    ("ANAM_DEFAULT_PERSONA", ["", 5, ["a"]], "the name of a persona, or None"),
+    ("ANAM_TOKEN_PATH", [None, 5, "", "t", "/", "/t/"], 'a path such as "/anam"'),
+    ("ANAM_TOKEN_PATH", ["/a//b", "/a?b", "/<x>", "/a b", "/a#b", "/a\nb"], "a plain path"),
+    ("ANAM_URL_PREFIX", [None, "", "anam", "/anam/"], 'a path such as "/anam"'),
+    ("ANAM_ALLOWED_ORIGINS", [None, "https://a", {"https://a": 1}, 5], "a list of origins"),
+    ("ANAM_ALLOWED_ORIGINS", [["*"], [None], [5], ["a.example"]], '"*" cannot be used'),
+    ("ANAM_ALLOWED_ORIGINS", [["https://a:99999"], ["https://[a"]], "a list of origins"),
+    ("ANAM_ALLOWED_ORIGINS", [["https://a/"], ["https://a/b"]], "without a path or a slash"),
+    ("ANAM_TOKEN_REUSE", [None, True, "", "always"], '"until_used", "until_expiry", "never"'),
+    ("ANAM_TOKEN_CACHE_TIMEOUT", [None, "3000", True, 0, -1, 86401], "a number from 1 to 86400"),
+    ("ANAM_TOKEN_CACHE_TIMEOUT", [float("nan"), float("inf"), 10**400], "a number from 1 to 86400"),
+    ("ANAM_REPLAY_WINDOW", [None, "3", -0.1, 61, False], "a number from 0 to 60"),
+    ("ANAM_IDEMPOTENCY_WINDOW", [None, [], -1, 3601], "a number from 0 to 3600"),
+    ("ANAM_CACHE", [None, 5, "", "memory", "sqlite://x", "redis"], "memory://, redis://"),
+    ("ANAM_CACHE", ["file://relative", "file:relative", "file://"], "three slashes"),
+    ("ANAM_DEADLINE", [None, "8", 0.9, 61, -(10**400)], "a number from 1 to 60"),
+    ("ANAM_CONNECT_TIMEOUT", [None, (1, 2), 0, 31], "a number above 0 to 30"),
+    ("ANAM_READ_TIMEOUT", [None, "4", 0, 61], "a number above 0 to 60"),
+    ("ANAM_MAX_ATTEMPTS", [None, "3", 2.0, 0, 11, True], "a whole number from 1 to 10"),
+    ("ANAM_MAX_IN_FLIGHT", [None, 1.5, 0, 10_001], "a whole number from 1 to 10000"),
+    ("ANAM_TOKEN_RATE_LIMIT", [None, 10, "", "ten per hour", "10"], "Flask-Limiter"),
+    ("ANAM_TOKEN_RATE_LIMIT", ["0 per hour", "5/minute;0/hour"], "of at least 1"),
+    ("ANAM_REQUEST_RATE_LIMIT", [None, ["1/s"], "often"], "Flask-Limiter"),
+    ("ANAM_RATE_LIMIT_STORAGE_URI", [None, 5, "", "redis"], '"redis://localhost:6379"'),
+    ("ANAM_LIMITER_ON_ERROR", [None, False, "fail"], '"local", "open", "closed"'),
+    ("ANAM_SYSTEM_PROMPT_MAX_LENGTH", [None, "9", 0, 1e3, 1_000_001], "a whole number from 1 to"),
+]
+CASES = [(key, value, cure) for key, values, cure in REFUSED for value in values]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "cure"), CASES, ids=[f"{key} {value!r:.30}" for key, value, _ in CASES]
+)
+def test_bad_values_are_refused_with_the_key_and_the_cure(
+    key: str, value: object, cure: str
+) -> None:
+    """The message begins with the key and says what is wanted; it is short enough to read."""
+    text = refusal(**{key: value})
+    assert text.startswith(f"{key} must be ")
+    assert cure in text
+    assert len(text) < 300
+
+
+def test_every_row_has_refusals() -> None:
+    """No row accepts just anything."""
+    assert {key for key, _, _ in REFUSED} == set(DEFAULTS)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        pytest.param(None, "it is missing", id="missing"),
+        pytest.param("", "it is missing", id="empty"),
+        pytest.param(123e5, "quote it", id="number from the environment"),
+        pytest.param(False, "quote it", id="boolean"),
+        pytest.param(b"key", "quote it", id="bytes"),
+        pytest.param(f" {SECRET}", "without spaces", id="space in front"),
+        pytest.param(f"{SECRET}\n", "without spaces", id="line break"),
+        pytest.param(f"{SECRET}\x00x", "printable ASCII", id="control character"),
+        pytest.param(f"{SECRET}é", "printable ASCII", id="not ASCII"),
+    ],
+)
+def test_a_bad_api_key_is_refused_and_not_shown(value: object, words: str) -> None:
+    """The cure is in the message, the key is not."""
+    text = refusal(ANAM_API_KEY=value)
+    assert text.startswith("ANAM_API_KEY must be ")
+    assert words in text
+    assert SECRET not in text
+
+
+def test_without_key_and_sandbox_the_start_is_refused() -> None:
+    """The sandbox is never on by accident; the message names both ways out."""
+    with pytest.raises(ConfigError, match=r"lab\.anam\.ai.*ANAM_SANDBOX = True"):
+        Settings.from_mapping({})
+
+
+def test_the_sandbox_switch_needs_no_key() -> None:
+    """ANAM_SANDBOX = True is enough, and whatever key is set is not used."""
+    assert Settings.from_mapping({"ANAM_SANDBOX": True}).sandbox is True
+    assert load(ANAM_SANDBOX=True).api_key != SECRET
+
+
+def test_the_key_may_be_a_callable() -> None:
+    """It is kept as it is, and asked at each call."""
+
+    def rotating() -> str:
+        return SECRET
+
+    assert load(ANAM_API_KEY=rotating).api_key is rotating
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("ANAM_API_KEY", SECRET + "\n"),
+        ("ANAM_PERSONAS", [SECRET]),
+        ("ANAM_CACHE", f"sqlite://u:{SECRET}@h"),
+        ("ANAM_RATE_LIMIT_STORAGE_URI", f"redis:u:{SECRET}@h"),
+        ("ANAM_BASE_URL", f"https://u:{SECRET}@h"),
+        ("ANAM_BASE_URL", f"https://:{SECRET}@h"),
+    ],
+)
+def test_a_refusal_shows_no_secret(key: str, value: object) -> None:
+    """Only the type of such a value is told."""
+    text = refusal(**{key: value})
+    assert key in text
+    assert SECRET not in text
+
+
+def test_settings_are_safe_to_print() -> None:
+    """Key, prompts and URLs with passwords stay out of repr; the rest is there."""
+    settings = load(
+        ANAM_PERSONAS={"a": {"systemPrompt": SECRET}},
+        ANAM_CACHE=f"redis://:{SECRET}@h",
+        ANAM_RATE_LIMIT_STORAGE_URI=f"redis://:{SECRET}@h",
+    )
+    assert SECRET not in repr(settings) + str(settings)
+    assert "token_reuse='until_used'" in repr(settings)
+
+
+def test_settings_do_not_change() -> None:
+    """One frozen record per app."""
+    with pytest.raises(FrozenInstanceError):
+        load().deadline = 1.0  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("ANAM_APIKEY", "ANAM_API_KEY"),
+        ("ANAM_PERSONA", "ANAM_PERSONAS"),
+        ("ANAM_TOKEN_RATELIMIT", "ANAM_TOKEN_RATE_LIMIT"),
+    ],
+)
+def test_a_typing_error_is_warned_of(wrong: str, right: str) -> None:
+    """A key that is nearly one of ours names its neighbour."""
+    with pytest.warns(UserWarning, match=f"^{wrong} is not a setting.* {right}\\?$"):
+        load(**{wrong: SECRET})
+
+
+def test_keys_of_others_are_left_alone() -> None:
+    """The host's own keys, even with our prefix, cause no warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load(SECRET_KEY="x", ANAM_OF_MY_OWN_WIDGET=1, ANAMNESIS=2)

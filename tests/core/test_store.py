@@ -1,0 +1,271 @@
+"""The store: a distrustful layer over a cache that may fail."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import pytest
+from cachelib import FileSystemCache, NullCache, RedisCache, SimpleCache
+from cachelib.base import BaseCache
+
+from flask_anam.core.backends import PlainJson, is_shared, open_cache
+from flask_anam.core.store import KeyMaker, TokenStore
+from flask_anam.core.tokens import SessionToken
+from flask_anam.errors import ConfigError
+
+from .conftest import FrozenClock
+
+SECRET = b"app secret"
+
+
+class Flaky(SimpleCache):
+    """A cache that fails while it is told to, and counts what it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = False
+        self.asked = 0
+
+    def _ask(self) -> None:
+        self.asked += 1
+        if self.down:
+            raise ConnectionError("redis://:SENTINEL@host is down")
+
+    def get(self, key: str) -> Any:
+        """Read, or fail."""
+        self._ask()
+        return super().get(key)
+
+    def set(self, *args: Any, **kwargs: Any) -> bool | None:
+        """Write, or fail."""
+        self._ask()
+        return super().set(*args, **kwargs)
+
+
+@pytest.fixture
+def cache() -> Flaky:
+    """Return a cache that works, for now."""
+    return Flaky()
+
+
+@pytest.fixture
+def store(cache: Flaky, clock: FrozenClock) -> TokenStore:
+    """Return a store on it."""
+    return TokenStore(cache, SECRET, clock)
+
+
+def token(clock: FrozenClock, life: float = 3600.0) -> SessionToken:
+    """Return a token minted now."""
+    return SessionToken(value="a.b.c", minted_at=clock.time(), expires_at=clock.time() + life)
+
+
+def test_a_failing_cache_is_left_alone_for_five_seconds(
+    store: TokenStore, cache: Flaky, clock: FrozenClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A miss, one line in the log without the failure's text, and another try after that."""
+    store.put("k", token(clock), 60)
+    cache.down, cache.asked = True, 0
+    for _ in range(3):
+        found = store.lookup("k", ("mark",))
+        assert (found.token, found.generation) == (None, None)
+        store.put("k", token(clock), 60)
+        store.evict("k", token(clock).id)
+        store.renew("mark")
+        assert store.noted("k") is None
+    clock.move(4.9)
+    store.lookup("k")
+    assert cache.asked == 1
+    (record,) = caplog.records
+    assert (record.levelno, record.name) == (logging.WARNING, "flask_anam")
+    assert "ConnectionError" in record.getMessage()
+    assert "SENTINEL" not in record.getMessage()
+    clock.move(0.2)
+    store.lookup("k")
+    assert (cache.asked, len(caplog.records)) == (2, 2)
+    cache.down = False
+    clock.move(5.1)
+    assert store.lookup("k").token is not None
+
+
+def test_the_rest_does_not_hang_on_the_wall_clock(
+    store: TokenStore, cache: Flaky, clock: FrozenClock
+) -> None:
+    """A clock set back by an hour does not keep the cache out for an hour."""
+    cache.down = True
+    store.lookup("k")
+    cache.down, cache.asked = False, 0
+    clock.jump(-3600)
+    clock.move(5.1)
+    store.lookup("k")
+    assert cache.asked == 1
+
+
+@pytest.mark.parametrize(
+    ("jump", "found"), [(-59, True), (-61, False), (-3600, False), (3599, True), (3601, False)]
+)
+def test_a_clock_that_jumped_makes_a_miss(
+    store: TokenStore, clock: FrozenClock, jump: float, found: bool
+) -> None:
+    """A token from the future is not believed; a small correction is."""
+    store.put("k", token(clock), 86400)
+    clock.jump(jump)
+    assert (store.lookup("k").token is not None) is found
+
+
+def test_what_is_kept_shows_neither_user_nor_place(store: TokenStore, cache: Flaky) -> None:
+    """Keys are keyed hashes: who reads the cache cannot tell or guess whose they are."""
+    keys = KeyMaker(SECRET)
+    key = keys("token", "user-4711", "support", {"systemPrompt": "secret"})
+    assert key.startswith("anam1:token:")
+    assert not any(part in key for part in ("4711", "support", "secret"))
+    assert len(key) <= 250
+    assert key.isascii()
+    assert " " not in key
+    assert key != KeyMaker(b"other")("token", "user-4711", "support", {"systemPrompt": "secret"})
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param(("token", 1), ("token", "1"), id="number and text"),
+        pytest.param(("token", "a", "b"), ("token", "ab"), id="joined"),
+        pytest.param(("token", ["a"], "b"), ("token", "a", ["b"]), id="nested"),
+        pytest.param(("token", None), ("token", "None"), id="None"),
+        pytest.param(("token", "a"), ("user", "a"), id="kind"),
+    ],
+)
+def test_different_parts_make_different_keys(
+    one: tuple[str, object], other: tuple[str, object]
+) -> None:
+    """No two users, slots or kinds can meet in one key."""
+    keys = KeyMaker(SECRET)
+    assert keys(*one) == keys(*one)
+    assert keys(*one) != keys(*other)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        pytest.param({}, id="nothing"),
+        pytest.param({"v": 2}, id="another version"),
+        pytest.param({"t": "a.b.c"}, id="no times"),
+        pytest.param({"t": "a.b.c", "m": "x", "e": 9e9, "g": ""}, id="bad time"),
+        pytest.param({"t": "a.b.c", "m": None, "e": 9e9, "g": ""}, id="null time"),
+        pytest.param({"t": "a.b.c", "m": 1.8e9, "e": 9e9, "g": "other"}, id="generation"),
+        pytest.param({"t": "a.b.c", "m": 1.8e9, "e": 9e9, "g": "", "k": "x"}, id="key"),
+        pytest.param({"t": "a.b.c", "m": 1.8e9, "e": 9e9, "g": "", "x": "9e9"}, id="end"),
+        pytest.param({"t": "a.b.c", "m": 1.8e9, "e": 9e9, "g": "", "x": None}, id="no end"),
+    ],
+)
+def test_a_signed_value_of_another_shape_is_a_miss(
+    store: TokenStore, cache: Flaky, clock: FrozenClock, facts: dict[str, object]
+) -> None:
+    """Our own signature does not make an older or newer form a token."""
+    entry = {"k": "k", "x": clock.time() + 60, **facts}
+    cache.set("k", store._signer.sign(json.dumps(entry)).decode())
+    found = store.lookup("k")
+    assert (found.token, found.generation) == (None, "")
+    store.evict("k", token(clock).id)
+
+
+def test_the_shape_of_a_kept_token_is_what_that_test_thinks(
+    store: TokenStore, cache: Flaky, clock: FrozenClock
+) -> None:
+    """The same entry without a mistake is a hit; it is JSON that holds its own key."""
+    entry = {"t": "a.b.c", "m": clock.time(), "e": 9e9, "g": "", "k": "k", "x": 9e9}
+    cache.set("k", store._signer.sign(json.dumps(entry)).decode())
+    assert store.lookup("k").token is not None
+
+
+@pytest.mark.parametrize("changed", range(0, 120, 7))
+def test_a_changed_character_breaks_the_signature(
+    store: TokenStore, cache: Flaky, clock: FrozenClock, changed: int
+) -> None:
+    """Wherever it is."""
+    store.put("k", token(clock), 60)
+    kept = cache.get("k")
+    other = "A" if kept[changed] != "A" else "B"
+    cache.set("k", kept[:changed] + other + kept[changed + 1 :])
+    assert store.lookup("k").token is None
+
+
+def test_tokens_kept_while_marks_change_are_misses(store: TokenStore, clock: FrozenClock) -> None:
+    """A mint that began before a clearing is not kept beyond it."""
+    generation = store.lookup("k", ("mark",)).generation
+    assert generation is not None
+    store.renew("mark")
+    store.put("k", token(clock), 60, generation)
+    assert store.lookup("k", ("mark",)).token is None
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("memory://", SimpleCache),
+        ("null://", NullCache),
+        ("redis://127.0.0.1:1/0", RedisCache),
+        ("rediss://127.0.0.1:1/0", RedisCache),
+        ("file://{tmp}/a%20b", FileSystemCache),
+    ],
+)
+def test_each_scheme_opens_its_backend(url: str, kind: type[BaseCache], tmp_path: Any) -> None:
+    """No connection is made yet, so a cache that is down does not stop the start."""
+    cache = open_cache(url.format(tmp=tmp_path))
+    assert type(cache) is kind
+    if kind is FileSystemCache:
+        assert (tmp_path / "a b").is_dir()
+
+
+def test_a_ready_cache_is_used_as_it_is() -> None:
+    """Nothing of the host's own object is changed."""
+    cache = SimpleCache()
+    assert open_cache(cache) is cache
+
+
+@pytest.mark.parametrize(
+    ("where", "shared"),
+    [
+        ("memory://", False),
+        ("null://", False),
+        (SimpleCache(), False),
+        (NullCache(), False),
+        ("file:///x", True),
+        ("redis://h", True),
+        ("memcached://h", True),
+        (Flaky(), False),
+        (BaseCache(), True),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_shared_caches_are_told_from_our_own(where: BaseCache | str, shared: bool) -> None:
+    """Those need a fixed secret."""
+    assert is_shared(where) is shared
+
+
+def test_a_folder_that_cannot_be_written_is_refused_with_the_cure(tmp_path: Any) -> None:
+    """At the start, naming setting, folder and reason."""
+    (tmp_path / "file").write_text("")
+    folder = tmp_path / "file" / "cache"
+    with pytest.raises(ConfigError) as caught:
+        open_cache(f"file://{folder}")
+    assert f"ANAM_CACHE names the folder {folder}" in caught.value.text
+    assert "(Not a directory). Create it" in caught.value.text
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://:SENTINEL@h:port", "redis://h?socket_timeout=SENTINEL", "memcached://h:x"]
+)
+def test_a_url_with_a_mistake_is_refused_at_the_start(url: str) -> None:
+    """In our words, without the password it may hold."""
+    with pytest.raises(ConfigError, match="not a valid URL") as caught:
+        open_cache(url)
+    assert "SENTINEL" not in caught.value.text
+
+
+@pytest.mark.parametrize("kept", [None, b"", b"{", b"\x80\x04.", b"[" * 99_999], ids=str)
+def test_the_serializer_reads_nothing_but_json(kept: bytes | None) -> None:
+    """Anything else is None; what it writes it reads."""
+    assert PlainJson().loads(kept) is None
+    assert PlainJson().loads(PlainJson().dumps({"a": [1]})) == {"a": [1]}
