@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, Response, jsonify, request
 
 from flask_anam import signals
-from flask_anam.core.schemas import (
+from flask_anam.core.messages import (
     SessionReportSchema,
     TokenRequestSchema,
     ValidateRequestSchema,
@@ -138,7 +138,7 @@ def concurrency() -> Response:
     state = get_state()
     caller = _caller(state, TALK)
     state.request_limit.hit(caller.user_id)
-    found = state.client.concurrency(state.deadline())
+    found = state.client.concurrency(state.api_key(), state.deadline())
     names = ("limit", "active", "canStartSession", "estimatedWaitSeconds")
     return jsonify({name: found.get(name) for name in names})
 

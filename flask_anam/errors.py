@@ -35,6 +35,11 @@ from __future__ import annotations
 
 from typing import ClassVar, Self, TypeVar
 
+
+class PersonaWarning(UserWarning):
+    """A persona config that Anam accepts but that may not do what it says."""
+
+
 #: Field name to messages, nested where the field is an object; safe to show to a browser.
 Details = dict[str, object]
 
@@ -275,7 +280,14 @@ class AnamQuotaError(UpstreamError):
 
 
 class AnamRejected(UpstreamError):
-    """Anam refused our request (400, 404, 422): most often a wrong id in a persona config."""
+    """Anam refused our request (400, 404, 422): most often a wrong id in a persona config.
+
+    Attributes:
+        persona_missing: whether Anam said that it does not know the persona.
+
+    """
+
+    persona_missing = False
 
     code = "anam_rejected"
     default_text = "Anam refused the request for this persona. Run `flask anam check`."

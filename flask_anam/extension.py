@@ -17,8 +17,11 @@ from flask_anam.cli import make_cli
 from flask_anam.core.backends import is_shared, open_cache
 from flask_anam.core.client import AnamClient
 from flask_anam.core.clock import Clock
+from flask_anam.core.keys import KeyRing, KeySource
 from flask_anam.core.manager import IssuedToken, SessionTokenManager
-from flask_anam.core.personas import Declarations, PersonaRegistry, declare
+from flask_anam.core.persona_files import read_personas
+from flask_anam.core.personas import Bounds, Declarations, Source, declare
+from flask_anam.core.registry import PersonaRegistry, check_static
 from flask_anam.core.settings import Settings
 from flask_anam.core.store import KeyMaker, TokenStore
 from flask_anam.core.tokens import TokenStatus, check_token
@@ -91,7 +94,9 @@ class FlaskAnam:
         *,
         permission: str | None = None,
         label: str | None = None,
-        overrides: Iterable[str] = (),
+        overrides: Iterable[str] | Mapping[str, Bounds] = (),
+        fallback: str | None = None,
+        api_key: KeySource | None = None,
     ) -> Callable[[F], F]:
         """Declare a persona that is made for each user, by decorating a callable.
 
@@ -99,10 +104,15 @@ class FlaskAnam:
         so keep it quick; when it raises or returns nonsense the answer is ``persona_invalid``.
 
         Args:
-            name: the persona type.
+            name: the persona type, 1 to 100 characters.
             permission: a permission needed besides ``anam:talk``.
             label: the name shown to people; made from `name` when not given.
-            overrides: camelCase names of persona fields that a browser may set.
+            overrides: camelCase names of persona fields that a browser may set; as a mapping,
+                with the bounds of each: True, a list of allowed values, or a mapping with
+                ``min``, ``max`` or ``maxLength``.
+            fallback: the persona type used while Anam does not know this persona.
+            api_key: the key of this persona's account: a string, or a callable without arguments
+                or of persona type and user. Default: ``ANAM_API_KEY``.
 
         Raises:
             ConfigError: the name is taken, or an argument is wrong.
@@ -111,7 +121,13 @@ class FlaskAnam:
 
         def wrap(function: F) -> F:
             self.add_persona(
-                name, function, permission=permission, label=label, overrides=overrides
+                name,
+                function,
+                permission=permission,
+                label=label,
+                overrides=overrides,
+                fallback=fallback,
+                api_key=api_key,
             )
             return function
 
@@ -120,29 +136,34 @@ class FlaskAnam:
     def add_persona(
         self,
         name: str,
-        config: Mapping[str, Any] | Callable[[Any], Mapping[str, Any]],
+        config: Source,
         *,
         permission: str | None = None,
         label: str | None = None,
-        overrides: Iterable[str] = (),
-        session_options: Mapping[str, Any] | None = None,
+        overrides: Iterable[str] | Mapping[str, Bounds] = (),
+        fallback: str | None = None,
+        api_key: KeySource | None = None,
     ) -> None:
         """Declare a persona, static (a mapping) or per user (a callable); see `persona`.
+
+        Beside the fields of the persona config, `config` may hold ``sessionOptions``,
+        ``clientLabel`` and ``environment``.
 
         Raises:
             ConfigError: the name is taken, an argument is wrong, or a static config is invalid.
 
         """
-        self._declarations.add(
-            declare(
-                name,
-                config,
-                permission=permission,
-                label=label,
-                overrides=overrides,
-                session_options=session_options,
-            )
+        persona = declare(
+            name,
+            config,
+            permission=permission,
+            label=label,
+            overrides=overrides,
+            fallback=fallback,
+            api_key=api_key,
         )
+        check_static(persona)
+        self._declarations.add(persona)
 
     def identity_loader(self, function: F) -> F:
         """Register a function that returns the user of the current request, or None.
@@ -257,12 +278,14 @@ class FlaskAnam:
             app=app,
             settings=settings,
             registry=PersonaRegistry(
-                settings.personas,
+                _configured_personas(settings),
                 self._declarations,
                 default=settings.default_persona,
                 system_prompt_max_length=settings.system_prompt_max_length,
+                unknown_values=settings.unknown_values,
             ),
             loaders=self._loaders,
+            keys=KeyRing(settings.api_key, "ANAM_API_KEY"),
             client=client,
             manager=SessionTokenManager(
                 client=client,
@@ -282,6 +305,18 @@ class FlaskAnam:
         )
 
 
+def _configured_personas(settings: Settings) -> dict[str, object]:
+    """Return the personas of ANAM_PERSONAS and of ANAM_PERSONAS_FILE."""
+    in_files = read_personas(settings.personas_file) if settings.personas_file else {}
+    twice = sorted(set(in_files) & set(settings.personas))
+    if twice:
+        raise ConfigError(
+            f"Persona {twice[0]!r} is both in ANAM_PERSONAS and in ANAM_PERSONAS_FILE. "
+            "Remove one of the two."
+        )
+    return {**settings.personas, **in_files}
+
+
 def _make_client(settings: Settings, clock: Clock) -> AnamClient:
     transport = Transport(
         settings.base_url,
@@ -289,10 +324,8 @@ def _make_client(settings: Settings, clock: Clock) -> AnamClient:
         read_timeout=settings.read_timeout,
         pool_size=settings.max_in_flight,
     )
-    key = settings.api_key
     return AnamClient(
         transport,
-        key if callable(key) else lambda: key,
         clock=clock,
         max_attempts=settings.max_attempts,
         max_in_flight=settings.max_in_flight,
@@ -308,7 +341,7 @@ def _probe(state: AnamState, session_token: str, status: TokenStatus) -> TokenSt
     except AnamError:
         return replace(status, reason="unreachable")
     try:
-        state.client.stop_session(session_id, deadline)
+        state.client.stop_session(session_id, state.api_key(), deadline)
     except AnamError as error:
         log.warning("The session of a probe could not be stopped: %s", error.code)
     return replace(status, spent=True)

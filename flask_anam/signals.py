@@ -29,6 +29,9 @@ token_minted = _signals.signal("anam-token-minted")
 token_reused = _signals.signal("anam-token-reused")
 #: No token could be handed out. Arguments: user_id, persona_type, error (an AnamError).
 token_failed = _signals.signal("anam-token-failed")
+#: Anam does not know a persona any more and its fallback is used. Arguments: user_id,
+#: persona_type, fallback.
+persona_missing = _signals.signal("anam-persona-missing")
 #: A conversation was reported as started. Arguments: user_id, session_id, token_id.
 session_started = _signals.signal("anam-session-started")
 #: A conversation was reported as over. Arguments: user_id, session_id, duration.

@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING
 
 from flask import current_app, g
 
+from flask_anam import signals
 from flask_anam.core.clock import Clock, Deadline
 from flask_anam.core.manager import IssuedToken, TokenRequest
-from flask_anam.errors import ConfigError
+from flask_anam.errors import AnamRejected, ConfigError
 from flask_anam.identity import Caller, Loaders, load_caller
 
 if TYPE_CHECKING:
     from flask import Flask
 
     from flask_anam.core.client import AnamClient
+    from flask_anam.core.keys import KeyRing
     from flask_anam.core.manager import SessionTokenManager
-    from flask_anam.core.personas import Persona, PersonaRegistry
+    from flask_anam.core.personas import Persona
+    from flask_anam.core.registry import PersonaRegistry
     from flask_anam.core.settings import Settings
     from flask_anam.core.usage import UsageCounters
     from flask_anam.ratelimit import UserLimit
@@ -35,6 +38,7 @@ class AnamState:
     settings: Settings
     registry: PersonaRegistry
     loaders: Loaders
+    keys: KeyRing = field(repr=False)
     client: AnamClient = field(repr=False)
     manager: SessionTokenManager = field(repr=False)
     usage: UsageCounters = field(repr=False)
@@ -72,19 +76,55 @@ class AnamState:
         before: Callable[[], object] = lambda: None,
     ) -> IssuedToken:
         """Hand out a token for a persona; `before` runs when the persona is known to be valid."""
-        body = self.registry.body_for(persona, user, overrides)
+        wanted = partial(
+            self._request,
+            user=user,
+            user_id=user_id,
+            overrides=overrides,
+            slot=slot,
+            idempotency_key=idempotency_key,
+            refused=refused,
+        )
+        request = wanted(persona)
         before()
+        try:
+            return self.manager.create_token(request)
+        except AnamRejected as error:
+            fallback = self.registry.find(persona.fallback) if persona.fallback else None
+            if fallback is None or not error.persona_missing:
+                raise
+            facts = {"persona_type": persona.name, "fallback": fallback.name}
+            signals.send(signals.persona_missing, self.app, user_id=user_id, **facts)
+            return self.manager.create_token(wanted(fallback))
+
+    def api_key(self, persona: Persona | None = None, user: object = None) -> str:
+        """Return the API key for a persona and user, or that of the app.
+
+        Raises:
+            AnamAuthError: it comes from a callable that raised or returned no key.
+
+        """
+        keys = persona.keys if persona and persona.keys else self.keys
+        return keys.key_for(persona.name if persona else None, user)
+
+    def _request(
+        self,
+        persona: Persona,
+        *,
+        user: object,
+        user_id: str | None,
+        overrides: Mapping[str, object],
+        **how: str | None,
+    ) -> TokenRequest:
         limit = nullcontext if user_id is None else partial(self.token_limit.charged, user_id)
-        return self.manager.create_token(
-            TokenRequest(
-                user_id=user_id,
-                persona_type=persona.name,
-                body=body,
-                slot=slot,
-                idempotency_key=idempotency_key,
-                refused=refused,
-                limit=limit,
-            )
+        return TokenRequest(
+            user_id=user_id,
+            persona_type=persona.name,
+            body=self.registry.body_for(persona, user, overrides),
+            api_key=self.api_key(persona, user),
+            has_fallback=persona.fallback is not None,
+            limit=limit,
+            **how,
         )
 
 

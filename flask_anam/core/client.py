@@ -6,7 +6,7 @@ Paths, fields and error texts are those of Anam's OpenAPI (July 2026) and of its
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -37,11 +37,10 @@ class Minted:
 
 
 class AnamClient:
-    """The Anam API, for one account. Thread-safe.
+    """The Anam API. Thread-safe; every call says which API key it uses.
 
     Args:
         transport: the way to the API.
-        api_key: returns the key at each call, so that it may be rotated.
         clock: time.
         max_attempts: tries of one mint in all, 1 or more.
         max_in_flight: calls under way at a time in this process.
@@ -51,19 +50,17 @@ class AnamClient:
     def __init__(
         self,
         transport: Transport,
-        api_key: Callable[[], str],
         *,
         clock: Clock,
         max_attempts: int = 3,
         max_in_flight: int = 32,
     ) -> None:
         self._transport = transport
-        self._api_key = api_key
         self._clock = clock
         self._max_attempts = max_attempts
         self._bulkhead = Bulkhead(max_in_flight)
 
-    def mint(self, body: Mapping[str, Any], deadline: Deadline) -> Minted:
+    def mint(self, body: Mapping[str, Any], api_key: str, deadline: Deadline) -> Minted:
         """Ask Anam for a new session token, trying again where that can help.
 
         Raises:
@@ -72,7 +69,7 @@ class AnamClient:
         """
         for attempt in range(self._max_attempts):
             try:
-                return Minted(self._mint_once(body, deadline), attempt + 1)
+                return Minted(self._mint_once(body, api_key, deadline), attempt + 1)
             except errors.UpstreamError as error:
                 wait = self._wait_before_retry(error, attempt, deadline)
                 if wait is None:
@@ -85,8 +82,8 @@ class AnamClient:
         answer = self._call(
             "POST",
             "/v1/engine/session",
+            session_token,
             deadline,
-            credential=session_token,
             body={"clientMetadata": {"client": "flask-anam"}},
         )
         started = answer.json()
@@ -95,50 +92,33 @@ class AnamClient:
             raise errors.AnamBadResponse
         return session_id
 
-    def stop_session(self, session_id: str, deadline: Deadline) -> None:
+    def stop_session(self, session_id: str, api_key: str, deadline: Deadline) -> None:
         """Stop a session."""
-        self._call("POST", f"/v1/sessions/{session_id}/stop", deadline, body={})
+        self._call("POST", f"/v1/sessions/{session_id}/stop", api_key, deadline, body={})
 
-    def get(self, path: str, deadline: Deadline, query: Mapping[str, str] | None = None) -> Any:
+    def get(
+        self, path: str, api_key: str, deadline: Deadline, query: Mapping[str, str] | None = None
+    ) -> Any:
         """Return the JSON of a GET; raises UpstreamError for anything but success."""
-        found = self._call("GET", path, deadline, query=query).json()
+        found = self._call("GET", path, api_key, deadline, query=query).json()
         if found is None:
             raise errors.AnamBadResponse
         return found
 
-    def concurrency(self, deadline: Deadline) -> dict[str, Any]:
+    def concurrency(self, api_key: str, deadline: Deadline) -> dict[str, Any]:
         """Return Anam's advisory view of how many sessions run and may run."""
-        found = self.get("/v1/sessions/concurrency", deadline)
+        found = self.get("/v1/sessions/concurrency", api_key, deadline)
         if not isinstance(found, dict):
             raise errors.AnamBadResponse
         return found
-
-    def api_key(self) -> str:
-        """Return the API key in use.
-
-        Raises:
-            AnamAuthError: it comes from a callable that raised or returned no key.
-
-        """
-        try:
-            key = self._api_key()
-        except Exception as failure:  # noqa: BLE001 - the host's callable may raise anything
-            raise errors.AnamAuthError(
-                f"The callable in ANAM_API_KEY raised {type(failure).__name__}."
-            ) from None
-        if not isinstance(key, str) or not key or not key.isascii() or not key.isprintable():
-            raise errors.AnamAuthError(
-                "The callable in ANAM_API_KEY must return a non-empty ASCII string."
-            )
-        return key
 
     def close(self) -> None:
         """Close the connections of this process."""
         self._transport.close()
 
-    def _mint_once(self, body: Mapping[str, Any], deadline: Deadline) -> SessionToken:
+    def _mint_once(self, body: Mapping[str, Any], api_key: str, deadline: Deadline) -> SessionToken:
         asked_at = self._clock.time()
-        answer = self._call("POST", "/v1/auth/session-token", deadline, body=dict(body))
+        answer = self._call("POST", "/v1/auth/session-token", api_key, deadline, body=dict(body))
         found = answer.json()
         value = found.get("sessionToken") if isinstance(found, dict) else None
         if not isinstance(value, str) or not value or len(value) > MAX_TOKEN or not value.isascii():
@@ -156,9 +136,9 @@ class AnamClient:
         self,
         method: str,
         path: str,
+        credential: str,
         deadline: Deadline,
         *,
-        credential: str | None = None,
         body: object = None,
         query: Mapping[str, str] | None = None,
     ) -> Answer:
@@ -166,7 +146,7 @@ class AnamClient:
             answer = self._transport.exchange(
                 method,
                 path,
-                credential=self.api_key() if credential is None else credential,
+                credential=credential,
                 deadline=deadline,
                 body=body,
                 query=query,
@@ -213,9 +193,11 @@ def error_for(answer: Answer) -> errors.UpstreamError:
         return errors.AnamUnavailable(
             f"Anam is not available ({status}). Try again in a moment.", hinted_wait=hint
         )
-    return errors.AnamRejected(
+    refused = errors.AnamRejected(
         f"Anam refused the request for this persona ({status}). Run `flask anam check`."
     )
+    refused.persona_missing = status == 404 or "persona not found" in _told(answer)
+    return refused
 
 
 def _kind_of_429(answer: Answer) -> str | None:
@@ -223,12 +205,19 @@ def _kind_of_429(answer: Answer) -> str | None:
 
     The texts are the ones Anam's SDKs compare with.
     """
-    found = answer.json()
-    text = str(found.get("error", "")).lower() if isinstance(found, dict) else ""
+    text = _told(answer)
     for words in ("concurrent session limit", "spend cap", "usage limit"):
         if words in text:
             return f"{words} reached"
     return None
+
+
+def _told(answer: Answer) -> str:
+    """Return Anam's own words in lower case, to be compared and never passed on."""
+    found = answer.json()
+    if not isinstance(found, dict):
+        return ""
+    return f"{found.get('error', '')} {found.get('message', '')}".lower()
 
 
 def _date(text: str | None) -> float | None:

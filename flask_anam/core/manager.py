@@ -14,14 +14,16 @@ from typing import Protocol
 from flask_anam.core.client import AnamClient
 from flask_anam.core.clock import Clock, Deadline
 from flask_anam.core.flight import SingleFlight
-from flask_anam.core.personas import MintBody
+from flask_anam.core.registry import MintBody
 from flask_anam.core.settings import Settings
 from flask_anam.core.store import KeyMaker, TokenStore
 from flask_anam.core.tokens import SessionToken
-from flask_anam.errors import AnamError
+from flask_anam.errors import AnamError, AnamRejected
 
 #: A stored token is handed out for at most this share of its life.
 USABLE_SHARE = 5 / 6
+#: Seconds for which a persona that Anam does not know is not asked for again.
+MISSING_FOR = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,9 +34,11 @@ class TokenRequest:
         user_id: who will get the token; None means that it is never stored.
         persona_type: our name for the persona.
         body: what Anam is sent.
+        api_key: the key of the account that the token is minted in; secret.
         slot: one browser tab, or None.
         idempotency_key: one start attempt of a caller without a slot, or None.
         refused: token id of a token that failed to start, or None.
+        has_fallback: whether another persona is used when Anam does not know this one.
         limit: entered before a mint; raises RateLimited, and gives back when the mint fails.
 
     """
@@ -42,9 +46,11 @@ class TokenRequest:
     user_id: str | None
     persona_type: str
     body: MintBody
+    api_key: str = field(repr=False)
     slot: str | None = None
     idempotency_key: str | None = None
     refused: str | None = None
+    has_fallback: bool = False
     limit: Callable[[], AbstractContextManager[object]] = nullcontext
 
 
@@ -209,10 +215,22 @@ class SessionTokenManager:
         return token, seconds if led and seconds >= 0 else None
 
     def _mint(self, request: TokenRequest, deadline: Deadline) -> tuple[SessionToken, float]:
+        missing = self._keys("missing", request.body.digest, *self._account(request))
+        if request.has_fallback and self._store.noted(missing):
+            raise _missing_persona()
         with request.limit():
             before = self._clock.monotonic()
-            minted = self._client.mint(request.body.body, deadline)
+            try:
+                minted = self._client.mint(request.body.body, request.api_key, deadline)
+            except AnamRejected as error:
+                if request.has_fallback and error.persona_missing:
+                    self._store.note(missing, "missing", MISSING_FOR)
+                raise
             return minted.token, self._clock.monotonic() - before
+
+    def _account(self, request: TokenRequest) -> list[str]:
+        """Return what tells accounts apart: a new key means new tokens."""
+        return [self._settings.base_url, request.api_key]
 
     def _place(self, request: TokenRequest) -> _Place | None:
         """Return where this request's token is kept, or None when nothing may be shared.
@@ -243,8 +261,7 @@ class SessionTokenManager:
         if request.body.holds_secrets:
             seconds = 0.0
         who = [request.user_id, request.persona_type, request.body.digest]
-        account = [settings.base_url, self._client.api_key()]  # a new key means new tokens
-        return _Place(self._keys("token", reuse, who, account, start), seconds)
+        return _Place(self._keys("token", reuse, who, self._account(request), start), seconds)
 
     def _marks(self, request: TokenRequest) -> tuple[str, str, str]:
         return (
@@ -265,3 +282,9 @@ class SessionTokenManager:
             self._store.put(place.key, token, seconds, generation)
         # Who got it, for the report of its start; that may come when it is no longer kept.
         self._store.note(self._keys("id", request.user_id, token.id), place.key, token.lifetime)
+
+
+def _missing_persona() -> AnamRejected:
+    error = AnamRejected("Anam does not know this persona. Run `flask anam check`.")
+    error.persona_missing = True
+    return error
