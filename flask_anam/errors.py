@@ -339,3 +339,27 @@ class AnamTimeout(UpstreamError):
     retryable = True
     default_text = "Anam did not answer in time. Try again in a moment."
     default_retry_after = 2
+
+
+def to_facts(error: UpstreamError) -> dict[str, object]:
+    """Return an upstream error as JSON-ready facts, for other processes; none is secret."""
+    missing = isinstance(error, AnamRejected) and error.persona_missing
+    return {"code": error.code, "text": error.text, "wait": error.hinted_wait, "missing": missing}
+
+
+def from_facts(facts: dict[str, object]) -> UpstreamError:
+    """Return the upstream error that `to_facts` told.
+
+    Raises:
+        KeyError: the code is of no upstream error.
+
+    """
+    kinds = {kind.code: kind for kind in UpstreamError.__subclasses__()}
+    wait = facts.get("wait")
+    error = kinds[str(facts["code"])](
+        str(facts.get("text", "")) or None,
+        hinted_wait=float(wait) if isinstance(wait, int | float) else None,
+    )
+    if isinstance(error, AnamRejected):
+        error.persona_missing = facts.get("missing") is True
+    return error

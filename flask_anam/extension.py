@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 import weakref
 from collections.abc import Callable, Iterable, Mapping
@@ -14,7 +13,7 @@ from flask import Flask
 
 from flask_anam.blueprint import make_blueprint
 from flask_anam.cli import make_cli
-from flask_anam.core.backends import is_shared, open_cache
+from flask_anam.core.backends import is_shared, open_backend
 from flask_anam.core.client import AnamClient
 from flask_anam.core.clock import Clock
 from flask_anam.core.keys import KeyRing, KeySource
@@ -27,10 +26,11 @@ from flask_anam.core.store import KeyMaker, TokenStore
 from flask_anam.core.tokens import TokenStatus, check_token
 from flask_anam.core.transport import Transport
 from flask_anam.core.usage import UsageCounters
+from flask_anam.counters import Counters, several_workers_are_likely
 from flask_anam.errors import AnamAuthError, AnamError, AnamRejected, ConfigError
 from flask_anam.handlers import answer_error
 from flask_anam.identity import Loaders, checked_user_id, user_id_of
-from flask_anam.ratelimit import Counters, UserLimit
+from flask_anam.ratelimit import UserLimits
 from flask_anam.sandbox import Sandbox
 from flask_anam.signals import Announcer
 from flask_anam.state import AnamState, get_state
@@ -273,7 +273,6 @@ class FlaskAnam:
         announcer = Announcer(app, usage)
         counters = Counters(app, settings, clock)
         client = _make_client(settings, clock)
-        full = announcer.limit_reached
         return AnamState(
             app=app,
             settings=settings,
@@ -289,17 +288,14 @@ class FlaskAnam:
             client=client,
             manager=SessionTokenManager(
                 client=client,
-                store=TokenStore(open_cache(settings.cache), secret, clock),
+                store=TokenStore(open_backend(settings.cache, clock), secret, clock),
                 keys=keys,
                 settings=settings,
                 clock=clock,
                 observer=announcer,
             ),
             usage=usage,
-            token_limit=UserLimit("token", settings.token_rate_limit, counters, keys, clock, full),
-            request_limit=UserLimit(
-                "request", settings.request_rate_limit, counters, keys, clock, full
-            ),
+            limits=UserLimits(settings, counters, keys, clock, announcer.limit_reached),
             clock=clock,
             sandbox=sandbox,
         )
@@ -352,28 +348,27 @@ def _secret_of(app: Flask, settings: Settings) -> bytes:
     secret = app.secret_key
     if secret:
         return secret.encode() if isinstance(secret, str) else secret
-    if is_shared(settings.cache):
+    limits_shared = settings.rate_limit_storage_uri != "memory://"
+    if limits_shared or is_shared(settings.cache):
+        key = "ANAM_RATE_LIMIT_STORAGE_URI" if limits_shared else "ANAM_CACHE"
         raise ConfigError(
-            "SECRET_KEY must be set, since ANAM_CACHE is shared between processes and its "
-            "entries are signed. Set app.secret_key before init_app()."
+            f"SECRET_KEY must be set, since {key} is shared between processes and its entries "
+            "are signed or named with it. Set app.secret_key before init_app()."
         )
     return secrets.token_bytes(32)
 
 
 def _open_sandbox(secret: bytes) -> Sandbox:
-    log.warning("ANAM_SANDBOX is on: a local stand-in takes the place of Anam.")
+    log.warning(
+        "ANAM_SANDBOX is on: a local stand-in takes the place of Anam. ANAM_API_KEY and "
+        "ANAM_BASE_URL are not used."
+    )
     keys = KeyMaker(secret)
     # Made from the app's secret, so that several workers accept each other's tokens.
     return Sandbox(api_key=keys("sandbox-key")[-32:], token_secret=keys("sandbox-secret"))
 
 
 def _warn_of_single_process_parts(settings: Settings) -> None:
-    several = os.environ.get("WEB_CONCURRENCY", "1") not in {"", "1"}
-    if not several and "gunicorn" not in os.environ.get("SERVER_SOFTWARE", ""):
-        return
-    for key, value in (
-        ("ANAM_CACHE", settings.cache),
-        ("ANAM_RATE_LIMIT_STORAGE_URI", settings.rate_limit_storage_uri),
-    ):
-        if value == "memory://":
-            log.warning("%s is memory://, so every worker keeps its own. Use redis://...", key)
+    """Warn where every worker keeps tokens of its own; limits warn at their first use."""
+    if several_workers_are_likely() and settings.cache == "memory://":
+        log.warning("ANAM_CACHE is memory://, so every worker keeps its own. Use redis://...")

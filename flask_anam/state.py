@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,7 +12,8 @@ from flask import current_app, g
 
 from flask_anam import signals
 from flask_anam.core.clock import Clock, Deadline
-from flask_anam.core.manager import IssuedToken, TokenRequest
+from flask_anam.core.manager import IssuedToken
+from flask_anam.core.reuse import TokenRequest
 from flask_anam.errors import AnamRejected, ConfigError
 from flask_anam.identity import Caller, Loaders, load_caller
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from flask_anam.core.registry import PersonaRegistry
     from flask_anam.core.settings import Settings
     from flask_anam.core.usage import UsageCounters
-    from flask_anam.ratelimit import UserLimit
+    from flask_anam.ratelimit import Allowance, UserLimits
     from flask_anam.sandbox import Sandbox
 
 
@@ -42,8 +43,7 @@ class AnamState:
     client: AnamClient = field(repr=False)
     manager: SessionTokenManager = field(repr=False)
     usage: UsageCounters = field(repr=False)
-    token_limit: UserLimit = field(repr=False)
-    request_limit: UserLimit = field(repr=False)
+    limits: UserLimits = field(repr=False)
     clock: Clock = field(repr=False)
     sandbox: Sandbox | None = None
 
@@ -73,9 +73,13 @@ class AnamState:
         slot: str | None = None,
         idempotency_key: str | None = None,
         refused: str | None = None,
-        before: Callable[[], object] = lambda: None,
+        allowance: Allowance | None = None,
     ) -> IssuedToken:
-        """Hand out a token for a persona; `before` runs when the persona is known to be valid."""
+        """Hand out a token for a persona.
+
+        With an `allowance` the request is counted against it, once the persona is known to be
+        valid; without one only the token limit of the user counts.
+        """
         wanted = partial(
             self._request,
             user=user,
@@ -84,9 +88,11 @@ class AnamState:
             slot=slot,
             idempotency_key=idempotency_key,
             refused=refused,
+            allowance=allowance,
         )
         request = wanted(persona)
-        before()
+        if allowance is not None:
+            allowance.admit()
         try:
             return self.manager.create_token(request)
         except AnamRejected as error:
@@ -114,16 +120,18 @@ class AnamState:
         user: object,
         user_id: str | None,
         overrides: Mapping[str, object],
+        allowance: Allowance | None,
         **how: str | None,
     ) -> TokenRequest:
-        limit = nullcontext if user_id is None else partial(self.token_limit.charged, user_id)
+        if allowance is None and user_id is not None:
+            allowance = self.limits.allowance(user_id)
         return TokenRequest(
             user_id=user_id,
             persona_type=persona.name,
             body=self.registry.body_for(persona, user, overrides),
             api_key=self.api_key(persona, user),
             has_fallback=persona.fallback is not None,
-            limit=limit,
+            limit=allowance.charged if allowance else nullcontext,
             **how,
         )
 

@@ -6,14 +6,14 @@ Paths, fields and error texts are those of Anam's OpenAPI (July 2026) and of its
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 from flask_anam import errors
 from flask_anam.core.clock import Clock, Deadline
-from flask_anam.core.guard import Bulkhead
+from flask_anam.core.guard import Breaker, Bulkhead, RetryBudget
 from flask_anam.core.retry import CAP, MIN_ATTEMPT, backoff, wait_hint
 from flask_anam.core.tokens import SessionToken, read_claims
 from flask_anam.core.transport import Answer, Transport
@@ -59,6 +59,8 @@ class AnamClient:
         self._clock = clock
         self._max_attempts = max_attempts
         self._bulkhead = Bulkhead(max_in_flight)
+        self._breaker = Breaker(clock)
+        self._budget = RetryBudget()
 
     def mint(self, body: Mapping[str, Any], api_key: str, deadline: Deadline) -> Minted:
         """Ask Anam for a new session token, trying again where that can help.
@@ -142,18 +144,38 @@ class AnamClient:
         body: object = None,
         query: Mapping[str, str] | None = None,
     ) -> Answer:
+        self._breaker.refuse_if_open()
         with self._bulkhead.place(deadline):
-            answer = self._transport.exchange(
-                method,
-                path,
-                credential=credential,
-                deadline=deadline,
-                body=body,
-                query=query,
+            answer = self._guarded(
+                lambda: self._transport.exchange(
+                    method,
+                    path,
+                    credential=credential,
+                    deadline=deadline,
+                    body=body,
+                    query=query,
+                )
             )
         if 200 <= answer.status < 300:
+            self._budget.earn()
             return answer
         raise error_for(answer)
+
+    def _guarded(self, exchange: Callable[[], Answer]) -> Answer:
+        self._breaker.enter()
+        try:
+            answer = exchange()
+        except (errors.AnamUnavailable, errors.AnamTimeout):
+            self._breaker.failed()
+            raise
+        except BaseException:
+            self._breaker.given_up()
+            raise
+        if answer.status >= 500:
+            self._breaker.failed()
+        else:
+            self._breaker.worked()
+        return answer
 
     def _wait_before_retry(
         self, error: errors.UpstreamError, attempt: int, deadline: Deadline
@@ -164,7 +186,8 @@ class AnamClient:
         if last or once or not error.retryable or isinstance(error, errors.Busy):
             return None
         wait = backoff(attempt) if error.hinted_wait is None else error.hinted_wait
-        return wait if wait <= min(CAP, deadline.left() - MIN_ATTEMPT) else None
+        fits = wait <= min(CAP, deadline.left() - MIN_ATTEMPT)
+        return wait if fits and self._budget.spend() else None
 
 
 def error_for(answer: Answer) -> errors.UpstreamError:

@@ -236,14 +236,15 @@ class PersonaConfigSchema(VendorSchema):
         self.system_prompt_max_length = system_prompt_max_length
         self._required = ("name", "avatarId", "llmId") if needs_llm else ("name", "avatarId")
 
-    @checks_all(skip_on_field_errors=False)
-    def _check_kind(self, data: Mapping[str, Any], **_kwargs: Any) -> None:
-        if self.partial:
+    @checks_all(pass_original=True, skip_on_field_errors=False)
+    def _check_kind(self, _data: Any, original: Any, **_kwargs: Any) -> None:
+        if self.partial or not isinstance(original, Mapping):
             return
+        data = [self.outer_name(name) for name in original]  # also those whose value is wrong
         if "personaId" in data:
             mixed = [name for name in data if name not in _BESIDE_PERSONA_ID]
             if mixed:
-                raise ValidationError({name: [_MIXED] for name in mixed})
+                raise ValidationError({str(name): [_MIXED] for name in mixed})
             return
         missing = [name for name in self._required if name not in data]
         if missing:
