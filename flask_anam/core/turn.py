@@ -44,7 +44,7 @@ class Turn:
         self._pause = FIRST_LOOK
 
     def take(self) -> bool:
-        """Return whether it is our turn: nobody else has it, can tell, or has let us wait enough."""
+        """Return whether it is our turn: it is free, nobody can tell, or we have waited enough."""
         if not self._kept or not self._store.can_lease:
             return True
         self._owner = self._store.acquire(self._lease)
