@@ -1,5 +1,6 @@
 """Flask-Anam: session tokens for Anam's real-time AI personas, the Flask way."""
 
+from flask_anam.core.fields import secret
 from flask_anam.core.manager import IssuedToken, SessionTokenManager
 from flask_anam.core.schemas import PersonaConfigSchema, SessionOptionsSchema
 from flask_anam.core.tokens import TokenStatus
@@ -18,6 +19,7 @@ from flask_anam.errors import (
     InvalidRequest,
     PermissionDenied,
     PersonaInvalid,
+    PersonaWarning,
     RateLimited,
     RequestError,
     Unauthenticated,
@@ -27,6 +29,7 @@ from flask_anam.errors import (
 from flask_anam.extension import FlaskAnam
 from flask_anam.signals import (
     limit_reached,
+    persona_missing,
     session_ended,
     session_started,
     token_failed,
@@ -51,6 +54,7 @@ __all__ = [
     "PermissionDenied",
     "PersonaConfigSchema",
     "PersonaInvalid",
+    "PersonaWarning",
     "RateLimited",
     "RequestError",
     "SessionOptionsSchema",
@@ -61,6 +65,8 @@ __all__ = [
     "UpstreamError",
     "limit_reached",
     "permission_required",
+    "persona_missing",
+    "secret",
     "session_ended",
     "session_started",
     "token_failed",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, Response, jsonify, request
 
 from flask_anam import signals
-from flask_anam.core.schemas import (
+from flask_anam.core.messages import (
     SessionReportSchema,
     TokenRequestSchema,
     ValidateRequestSchema,
@@ -69,6 +69,7 @@ def issue_token() -> Response:
     persona = state.registry.choose(wanted.get("persona_type"))
     if persona.permission:
         caller.must_have(persona.permission)
+    allowance = state.limits.allowance(caller.user_id)
     issued = state.issue_token(
         persona,
         user=caller.user,
@@ -77,7 +78,7 @@ def issue_token() -> Response:
         slot=wanted.get("slot"),
         idempotency_key=idempotency_key(),
         refused=wanted.get("refused"),
-        before=lambda: state.request_limit.hit(caller.user_id),
+        allowance=allowance,
     )
     response = jsonify(
         sessionToken=issued.session_token,
@@ -87,8 +88,8 @@ def issue_token() -> Response:
         expiresIn=issued.expires_in,
     )
     response.headers["Server-Timing"] = f"mint;dur={issued.mint_seconds * 1000:.1f}"
-    window = state.token_limit.peek(caller.user_id)
-    rate_headers(response, window.limit, window.remaining, window.reset)
+    if window := allowance.window:
+        rate_headers(response, window.limit, window.remaining, window.reset)
     return response
 
 
@@ -137,8 +138,8 @@ def concurrency() -> Response:
     """Answer Anam's advisory view of how many sessions run and may run."""
     state = get_state()
     caller = _caller(state, TALK)
-    state.request_limit.hit(caller.user_id)
-    found = state.client.concurrency(state.deadline())
+    state.limits.allowance(caller.user_id).admit()
+    found = state.client.concurrency(state.api_key(), state.deadline())
     names = ("limit", "active", "canStartSession", "estimatedWaitSeconds")
     return jsonify({name: found.get(name) for name in names})
 

@@ -2,39 +2,48 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+
 import click
 from flask.cli import AppGroup
 
-from flask_anam.core.account import check_account
+from flask_anam.core.account import AccountCheck, Finding
+from flask_anam.core.jsonschema import persona_json_schema
 from flask_anam.errors import AnamError
 from flask_anam.sandbox import Sandbox
 from flask_anam.sandbox.__main__ import announcement
 from flask_anam.state import get_state
 
+_COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
+
 
 def make_cli() -> AppGroup:
     """Return the command group of one app."""
     group = AppGroup("anam", help="Session tokens for Anam personas.")
-    for command in (check, personas, token, clear_cache, sandbox):
+    for command in (check, personas, schema, token, clear_cache, sandbox):
         group.command()(command)
     return group
 
 
-def check() -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def check(as_json: bool) -> None:
     """Check settings, key and personas against the account.
 
-    The exit status is 1 when something is wrong.
+    Asks Anam whether each avatar, voice, LLM, persona and tool exists and fits. The exit status is
+    1 when something is wrong.
     """
     state = get_state()
     where = "the sandbox in this process" if state.sandbox else state.settings.base_url
-    click.echo(f"settings: ok, using {where}")
-    found = list(check_account(state.client, state.registry, state.deadline))
-    for finding in found:
-        mark = click.style("ok   ", fg="green") if finding.ok else click.style("WRONG", fg="red")
+    found = [Finding("ok", "settings", f"using {where}")]
+    found += AccountCheck(state.client, state.registry, state.api_key, state.deadline).run()
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in found], indent=2))
+    for finding in () if as_json else found:
+        mark = click.style(finding.level.ljust(7), fg=_COLOURS[finding.level])
         click.echo(f"{mark} {finding.subject}: {finding.text}")
-    wrong = sum(not finding.ok for finding in found)
-    if wrong:
-        raise click.ClickException(f"{wrong} of {len(found)} checks failed.")
+    if any(finding.level == "error" for finding in found):
+        raise SystemExit(1)
 
 
 def personas() -> None:
@@ -52,6 +61,14 @@ def personas() -> None:
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         click.echo("  ".join(cells).rstrip())
+
+
+@click.option(
+    "--file", "whole_file", is_flag=True, help="For a file with several personas, not one."
+)
+def schema(whole_file: bool) -> None:
+    """Print the JSON Schema of a persona, for editors that complete persona files."""
+    click.echo(json.dumps(persona_json_schema(whole_file=whole_file), indent=2))
 
 
 @click.argument("persona")

@@ -35,6 +35,11 @@ from __future__ import annotations
 
 from typing import ClassVar, Self, TypeVar
 
+
+class PersonaWarning(UserWarning):
+    """A persona config that Anam accepts but that may not do what it says."""
+
+
 #: Field name to messages, nested where the field is an object; safe to show to a browser.
 Details = dict[str, object]
 
@@ -275,7 +280,14 @@ class AnamQuotaError(UpstreamError):
 
 
 class AnamRejected(UpstreamError):
-    """Anam refused our request (400, 404, 422): most often a wrong id in a persona config."""
+    """Anam refused our request (400, 404, 422): most often a wrong id in a persona config.
+
+    Attributes:
+        persona_missing: whether Anam said that it does not know the persona.
+
+    """
+
+    persona_missing = False
 
     code = "anam_rejected"
     default_text = "Anam refused the request for this persona. Run `flask anam check`."
@@ -327,3 +339,27 @@ class AnamTimeout(UpstreamError):
     retryable = True
     default_text = "Anam did not answer in time. Try again in a moment."
     default_retry_after = 2
+
+
+def to_facts(error: UpstreamError) -> dict[str, object]:
+    """Return an upstream error as JSON-ready facts, for other processes; none is secret."""
+    missing = isinstance(error, AnamRejected) and error.persona_missing
+    return {"code": error.code, "text": error.text, "wait": error.hinted_wait, "missing": missing}
+
+
+def from_facts(facts: dict[str, object]) -> UpstreamError:
+    """Return the upstream error that `to_facts` told.
+
+    Raises:
+        KeyError: the code is of no upstream error.
+
+    """
+    kinds = {kind.code: kind for kind in UpstreamError.__subclasses__()}
+    wait = facts.get("wait")
+    error = kinds[str(facts["code"])](
+        str(facts.get("text", "")) or None,
+        hinted_wait=float(wait) if isinstance(wait, int | float) else None,
+    )
+    if isinstance(error, AnamRejected):
+        error.persona_missing = facts.get("missing") is True
+    return error

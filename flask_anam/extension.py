@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 import weakref
 from collections.abc import Callable, Iterable, Mapping
@@ -14,20 +13,24 @@ from flask import Flask
 
 from flask_anam.blueprint import make_blueprint
 from flask_anam.cli import make_cli
-from flask_anam.core.backends import is_shared, open_cache
+from flask_anam.core.backends import is_shared, open_backend
 from flask_anam.core.client import AnamClient
 from flask_anam.core.clock import Clock
+from flask_anam.core.keys import KeyRing, KeySource
 from flask_anam.core.manager import IssuedToken, SessionTokenManager
-from flask_anam.core.personas import Declarations, PersonaRegistry, declare
+from flask_anam.core.persona_files import read_personas
+from flask_anam.core.personas import Bounds, Declarations, Source, declare
+from flask_anam.core.registry import PersonaRegistry, check_static
 from flask_anam.core.settings import Settings
 from flask_anam.core.store import KeyMaker, TokenStore
 from flask_anam.core.tokens import TokenStatus, check_token
 from flask_anam.core.transport import Transport
 from flask_anam.core.usage import UsageCounters
+from flask_anam.counters import Counters, several_workers_are_likely
 from flask_anam.errors import AnamAuthError, AnamError, AnamRejected, ConfigError
 from flask_anam.handlers import answer_error
 from flask_anam.identity import Loaders, checked_user_id, user_id_of
-from flask_anam.ratelimit import Counters, UserLimit
+from flask_anam.ratelimit import UserLimits
 from flask_anam.sandbox import Sandbox
 from flask_anam.signals import Announcer
 from flask_anam.state import AnamState, get_state
@@ -91,7 +94,9 @@ class FlaskAnam:
         *,
         permission: str | None = None,
         label: str | None = None,
-        overrides: Iterable[str] = (),
+        overrides: Iterable[str] | Mapping[str, Bounds] = (),
+        fallback: str | None = None,
+        api_key: KeySource | None = None,
     ) -> Callable[[F], F]:
         """Declare a persona that is made for each user, by decorating a callable.
 
@@ -99,10 +104,15 @@ class FlaskAnam:
         so keep it quick; when it raises or returns nonsense the answer is ``persona_invalid``.
 
         Args:
-            name: the persona type.
+            name: the persona type, 1 to 100 characters.
             permission: a permission needed besides ``anam:talk``.
             label: the name shown to people; made from `name` when not given.
-            overrides: camelCase names of persona fields that a browser may set.
+            overrides: camelCase names of persona fields that a browser may set; as a mapping,
+                with the bounds of each: True, a list of allowed values, or a mapping with
+                ``min``, ``max`` or ``maxLength``.
+            fallback: the persona type used while Anam does not know this persona.
+            api_key: the key of this persona's account: a string, or a callable without arguments
+                or of persona type and user. Default: ``ANAM_API_KEY``.
 
         Raises:
             ConfigError: the name is taken, or an argument is wrong.
@@ -111,7 +121,13 @@ class FlaskAnam:
 
         def wrap(function: F) -> F:
             self.add_persona(
-                name, function, permission=permission, label=label, overrides=overrides
+                name,
+                function,
+                permission=permission,
+                label=label,
+                overrides=overrides,
+                fallback=fallback,
+                api_key=api_key,
             )
             return function
 
@@ -120,29 +136,34 @@ class FlaskAnam:
     def add_persona(
         self,
         name: str,
-        config: Mapping[str, Any] | Callable[[Any], Mapping[str, Any]],
+        config: Source,
         *,
         permission: str | None = None,
         label: str | None = None,
-        overrides: Iterable[str] = (),
-        session_options: Mapping[str, Any] | None = None,
+        overrides: Iterable[str] | Mapping[str, Bounds] = (),
+        fallback: str | None = None,
+        api_key: KeySource | None = None,
     ) -> None:
         """Declare a persona, static (a mapping) or per user (a callable); see `persona`.
+
+        Beside the fields of the persona config, `config` may hold ``sessionOptions``,
+        ``clientLabel`` and ``environment``.
 
         Raises:
             ConfigError: the name is taken, an argument is wrong, or a static config is invalid.
 
         """
-        self._declarations.add(
-            declare(
-                name,
-                config,
-                permission=permission,
-                label=label,
-                overrides=overrides,
-                session_options=session_options,
-            )
+        persona = declare(
+            name,
+            config,
+            permission=permission,
+            label=label,
+            overrides=overrides,
+            fallback=fallback,
+            api_key=api_key,
         )
+        check_static(persona)
+        self._declarations.add(persona)
 
     def identity_loader(self, function: F) -> F:
         """Register a function that returns the user of the current request, or None.
@@ -252,34 +273,44 @@ class FlaskAnam:
         announcer = Announcer(app, usage)
         counters = Counters(app, settings, clock)
         client = _make_client(settings, clock)
-        full = announcer.limit_reached
         return AnamState(
             app=app,
             settings=settings,
             registry=PersonaRegistry(
-                settings.personas,
+                _configured_personas(settings),
                 self._declarations,
                 default=settings.default_persona,
                 system_prompt_max_length=settings.system_prompt_max_length,
+                unknown_values=settings.unknown_values,
             ),
             loaders=self._loaders,
+            keys=KeyRing(settings.api_key, "ANAM_API_KEY"),
             client=client,
             manager=SessionTokenManager(
                 client=client,
-                store=TokenStore(open_cache(settings.cache), secret, clock),
+                store=TokenStore(open_backend(settings.cache, clock), secret, clock),
                 keys=keys,
                 settings=settings,
                 clock=clock,
                 observer=announcer,
             ),
             usage=usage,
-            token_limit=UserLimit("token", settings.token_rate_limit, counters, keys, clock, full),
-            request_limit=UserLimit(
-                "request", settings.request_rate_limit, counters, keys, clock, full
-            ),
+            limits=UserLimits(settings, counters, keys, clock, announcer.limit_reached),
             clock=clock,
             sandbox=sandbox,
         )
+
+
+def _configured_personas(settings: Settings) -> dict[str, object]:
+    """Return the personas of ANAM_PERSONAS and of ANAM_PERSONAS_FILE."""
+    in_files = read_personas(settings.personas_file) if settings.personas_file else {}
+    twice = sorted(set(in_files) & set(settings.personas))
+    if twice:
+        raise ConfigError(
+            f"Persona {twice[0]!r} is both in ANAM_PERSONAS and in ANAM_PERSONAS_FILE. "
+            "Remove one of the two."
+        )
+    return {**settings.personas, **in_files}
 
 
 def _make_client(settings: Settings, clock: Clock) -> AnamClient:
@@ -289,10 +320,8 @@ def _make_client(settings: Settings, clock: Clock) -> AnamClient:
         read_timeout=settings.read_timeout,
         pool_size=settings.max_in_flight,
     )
-    key = settings.api_key
     return AnamClient(
         transport,
-        key if callable(key) else lambda: key,
         clock=clock,
         max_attempts=settings.max_attempts,
         max_in_flight=settings.max_in_flight,
@@ -308,7 +337,7 @@ def _probe(state: AnamState, session_token: str, status: TokenStatus) -> TokenSt
     except AnamError:
         return replace(status, reason="unreachable")
     try:
-        state.client.stop_session(session_id, deadline)
+        state.client.stop_session(session_id, state.api_key(), deadline)
     except AnamError as error:
         log.warning("The session of a probe could not be stopped: %s", error.code)
     return replace(status, spent=True)
@@ -319,28 +348,27 @@ def _secret_of(app: Flask, settings: Settings) -> bytes:
     secret = app.secret_key
     if secret:
         return secret.encode() if isinstance(secret, str) else secret
-    if is_shared(settings.cache):
+    limits_shared = settings.rate_limit_storage_uri != "memory://"
+    if limits_shared or is_shared(settings.cache):
+        key = "ANAM_RATE_LIMIT_STORAGE_URI" if limits_shared else "ANAM_CACHE"
         raise ConfigError(
-            "SECRET_KEY must be set, since ANAM_CACHE is shared between processes and its "
-            "entries are signed. Set app.secret_key before init_app()."
+            f"SECRET_KEY must be set, since {key} is shared between processes and its entries "
+            "are signed or named with it. Set app.secret_key before init_app()."
         )
     return secrets.token_bytes(32)
 
 
 def _open_sandbox(secret: bytes) -> Sandbox:
-    log.warning("ANAM_SANDBOX is on: a local stand-in takes the place of Anam.")
+    log.warning(
+        "ANAM_SANDBOX is on: a local stand-in takes the place of Anam. ANAM_API_KEY and "
+        "ANAM_BASE_URL are not used."
+    )
     keys = KeyMaker(secret)
     # Made from the app's secret, so that several workers accept each other's tokens.
     return Sandbox(api_key=keys("sandbox-key")[-32:], token_secret=keys("sandbox-secret"))
 
 
 def _warn_of_single_process_parts(settings: Settings) -> None:
-    several = os.environ.get("WEB_CONCURRENCY", "1") not in {"", "1"}
-    if not several and "gunicorn" not in os.environ.get("SERVER_SOFTWARE", ""):
-        return
-    for key, value in (
-        ("ANAM_CACHE", settings.cache),
-        ("ANAM_RATE_LIMIT_STORAGE_URI", settings.rate_limit_storage_uri),
-    ):
-        if value == "memory://":
-            log.warning("%s is memory://, so every worker keeps its own. Use redis://...", key)
+    """Warn where every worker keeps tokens of its own; limits warn at their first use."""
+    if several_workers_are_likely() and settings.cache == "memory://":
+        log.warning("ANAM_CACHE is memory://, so every worker keeps its own. Use redis://...")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from blinker import NamedSignal
     from flask import Flask
 
-    from flask_anam.core.manager import TokenRequest
+    from flask_anam.core.reuse import TokenRequest
     from flask_anam.core.tokens import SessionToken
     from flask_anam.core.usage import UsageCounters
     from flask_anam.errors import AnamError
@@ -29,6 +29,9 @@ token_minted = _signals.signal("anam-token-minted")
 token_reused = _signals.signal("anam-token-reused")
 #: No token could be handed out. Arguments: user_id, persona_type, error (an AnamError).
 token_failed = _signals.signal("anam-token-failed")
+#: Anam does not know a persona any more and its fallback is used. Arguments: user_id,
+#: persona_type, fallback.
+persona_missing = _signals.signal("anam-persona-missing")
 #: A conversation was reported as started. Arguments: user_id, session_id, token_id.
 session_started = _signals.signal("anam-session-started")
 #: A conversation was reported as over. Arguments: user_id, session_id, duration.
@@ -59,9 +62,11 @@ class Announcer:
         facts = {"user_id": request.user_id, "persona_type": request.persona_type}
         send(token_minted, self._app, **facts, token_id=token.id, seconds=seconds)
 
-    def token_reused(self, request: TokenRequest, token: SessionToken) -> None:
+    def token_reused(self, request: TokenRequest, token: SessionToken, *, stale: bool) -> None:
         """Count and announce a token handed out again."""
         self._usage.count("tokens_reused")
+        if stale:
+            self._usage.count("tokens_reused_stale")
         facts = {"user_id": request.user_id, "persona_type": request.persona_type}
         send(token_reused, self._app, **facts, token_id=token.id)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,20 +10,24 @@ from typing import TYPE_CHECKING
 
 from flask import current_app, g
 
+from flask_anam import signals
 from flask_anam.core.clock import Clock, Deadline
-from flask_anam.core.manager import IssuedToken, TokenRequest
-from flask_anam.errors import ConfigError
+from flask_anam.core.manager import IssuedToken
+from flask_anam.core.reuse import TokenRequest
+from flask_anam.errors import AnamRejected, ConfigError
 from flask_anam.identity import Caller, Loaders, load_caller
 
 if TYPE_CHECKING:
     from flask import Flask
 
     from flask_anam.core.client import AnamClient
+    from flask_anam.core.keys import KeyRing
     from flask_anam.core.manager import SessionTokenManager
-    from flask_anam.core.personas import Persona, PersonaRegistry
+    from flask_anam.core.personas import Persona
+    from flask_anam.core.registry import PersonaRegistry
     from flask_anam.core.settings import Settings
     from flask_anam.core.usage import UsageCounters
-    from flask_anam.ratelimit import UserLimit
+    from flask_anam.ratelimit import Allowance, UserLimits
     from flask_anam.sandbox import Sandbox
 
 
@@ -35,11 +39,11 @@ class AnamState:
     settings: Settings
     registry: PersonaRegistry
     loaders: Loaders
+    keys: KeyRing = field(repr=False)
     client: AnamClient = field(repr=False)
     manager: SessionTokenManager = field(repr=False)
     usage: UsageCounters = field(repr=False)
-    token_limit: UserLimit = field(repr=False)
-    request_limit: UserLimit = field(repr=False)
+    limits: UserLimits = field(repr=False)
     clock: Clock = field(repr=False)
     sandbox: Sandbox | None = None
 
@@ -69,22 +73,66 @@ class AnamState:
         slot: str | None = None,
         idempotency_key: str | None = None,
         refused: str | None = None,
-        before: Callable[[], object] = lambda: None,
+        allowance: Allowance | None = None,
     ) -> IssuedToken:
-        """Hand out a token for a persona; `before` runs when the persona is known to be valid."""
-        body = self.registry.body_for(persona, user, overrides)
-        before()
-        limit = nullcontext if user_id is None else partial(self.token_limit.charged, user_id)
-        return self.manager.create_token(
-            TokenRequest(
-                user_id=user_id,
-                persona_type=persona.name,
-                body=body,
-                slot=slot,
-                idempotency_key=idempotency_key,
-                refused=refused,
-                limit=limit,
-            )
+        """Hand out a token for a persona.
+
+        With an `allowance` the request is counted against it, once the persona is known to be
+        valid; without one only the token limit of the user counts.
+        """
+        wanted = partial(
+            self._request,
+            user=user,
+            user_id=user_id,
+            overrides=overrides,
+            slot=slot,
+            idempotency_key=idempotency_key,
+            refused=refused,
+            allowance=allowance,
+        )
+        request = wanted(persona)
+        if allowance is not None:
+            allowance.admit()
+        try:
+            return self.manager.create_token(request)
+        except AnamRejected as error:
+            fallback = self.registry.find(persona.fallback) if persona.fallback else None
+            if fallback is None or not error.persona_missing:
+                raise
+            facts = {"persona_type": persona.name, "fallback": fallback.name}
+            signals.send(signals.persona_missing, self.app, user_id=user_id, **facts)
+            return self.manager.create_token(wanted(fallback))
+
+    def api_key(self, persona: Persona | None = None, user: object = None) -> str:
+        """Return the API key for a persona and user, or that of the app.
+
+        Raises:
+            AnamAuthError: it comes from a callable that raised or returned no key.
+
+        """
+        keys = persona.keys if persona and persona.keys else self.keys
+        return keys.key_for(persona.name if persona else None, user)
+
+    def _request(
+        self,
+        persona: Persona,
+        *,
+        user: object,
+        user_id: str | None,
+        overrides: Mapping[str, object],
+        allowance: Allowance | None,
+        **how: str | None,
+    ) -> TokenRequest:
+        if allowance is None and user_id is not None:
+            allowance = self.limits.allowance(user_id)
+        return TokenRequest(
+            user_id=user_id,
+            persona_type=persona.name,
+            body=self.registry.body_for(persona, user, overrides),
+            api_key=self.api_key(persona, user),
+            has_fallback=persona.fallback is not None,
+            limit=allowance.charged if allowance else nullcontext,
+            **how,
         )
 
 

@@ -1,22 +1,25 @@
-"""Compares personas with the account at Anam: everything they name must exist there."""
+"""Compares personas with the account at Anam: everything they name must exist and fit there."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from flask_anam.core.client import AnamClient
 from flask_anam.core.clock import Deadline
-from flask_anam.core.personas import Persona, PersonaRegistry
+from flask_anam.core.personas import Persona
+from flask_anam.core.registry import PersonaRegistry
+from flask_anam.core.schemas import voice_kinds
 from flask_anam.errors import AnamError, AnamRejected
 
 #: camelCase field of a persona config, and the resource that its value names.
-_RESOURCES = {
-    "avatarId": "avatars",
-    "voiceId": "voices",
-    "llmId": "llms",
-    "personaId": "personas",
+_RESOURCES = {"avatarId": "avatars", "voiceId": "voices", "llmId": "llms", "personaId": "personas"}
+#: Provider of a voice at Anam, and the kinds of voice options it takes.
+_KINDS_OF = {
+    "ELEVENLABS": {"ElevenLabs V1", "ElevenLabs V2"},
+    "CARTESIA": {"Cartesia Sonic-3"},
+    "FISH_AUDIO": {"Fish Audio"},
 }
 
 
@@ -25,79 +28,110 @@ class Finding:
     """One result of a check.
 
     Attributes:
-        ok: False for an error.
+        level: "ok", "warning" or "error".
         subject: what was looked at, e.g. "persona support".
-        text: what was found, and the cure when it is an error.
+        text: what was found, and the cure when it is not ok.
 
     """
 
-    ok: bool
+    level: str
     subject: str
     text: str
 
 
-def check_account(
-    client: AnamClient, registry: PersonaRegistry, deadline: Callable[[], Deadline]
-) -> Iterator[Finding]:
-    """Yield a finding per persona, after one for the key; stops when the key is refused."""
-    try:
-        client.get("/v1/avatars", deadline(), {"perPage": "1"})
-    except AnamError as error:
-        yield Finding(False, "API key", error.text)
-        return
-    yield Finding(True, "API key", "accepted")
-    seen: dict[tuple[str, str], str | None] = {}
-    for persona in registry:
-        yield from _check_persona(client, registry, persona, deadline, seen)
+class AccountCheck:
+    """One run of the check. Asks Anam at most once for each thing that is named.
+
+    Args:
+        client: the Anam API.
+        registry: the personas.
+        api_key: returns the key for a persona, or for None that of the app.
+        deadline: makes the deadline of one call.
+
+    """
+
+    def __init__(
+        self,
+        client: AnamClient,
+        registry: PersonaRegistry,
+        api_key: Callable[[Persona | None], str],
+        deadline: Callable[[], Deadline],
+    ) -> None:
+        self._client = client
+        self._registry = registry
+        self._api_key = api_key
+        self._deadline = deadline
+        self._seen: dict[tuple[str, str, str], Mapping[str, Any] | AnamError] = {}
+
+    def run(self) -> Iterator[Finding]:
+        """Yield a finding for the key, and when it is accepted one or more per persona."""
+        try:
+            self._client.get("/v1/avatars", self._api_key(None), self._deadline(), {"perPage": "1"})
+        except AnamError as error:
+            yield Finding("error", "API key", error.text)
+            return
+        yield Finding("ok", "API key", "accepted")
+        for persona in self._registry:
+            subject = f"persona {persona.name}"
+            if not persona.is_static:
+                yield Finding("ok", subject, "made for each user: checked when it is used")
+                continue
+            troubles = list(self._troubles(persona))
+            yield from (Finding(level, subject, text) for level, text in troubles)
+            if not troubles:
+                yield Finding("ok", subject, "everything it names exists in the account")
+
+    def _troubles(self, persona: Persona) -> Iterator[tuple[str, str]]:
+        try:
+            key = self._api_key(persona)
+            body = self._registry.body_for(persona, None, {}).body
+        except AnamError as error:
+            yield "error", error.text
+            return
+        config = body["personaConfig"]
+        found: dict[str, Mapping[str, Any]] = {}
+        for field, resource, value in _named(config):
+            answer = self._look_up(key, resource, value)
+            if isinstance(answer, AnamRejected):
+                yield "error", f"{field} {value} is not in the account: copy it from lab.anam.ai"
+            elif isinstance(answer, AnamError):
+                yield "warning", f"{field} could not be checked: {answer.text}"
+            else:
+                found[field] = answer
+        yield from _unfit(config, found)
+
+    def _look_up(self, key: str, resource: str, value: str) -> Mapping[str, Any] | AnamError:
+        if (key, resource, value) not in self._seen:
+            try:
+                answer = self._client.get(f"/v1/{resource}/{value}", key, self._deadline())
+            except AnamError as error:
+                answer = error
+            self._seen[key, resource, value] = answer
+        return self._seen[key, resource, value]
 
 
-def _check_persona(
-    client: AnamClient,
-    registry: PersonaRegistry,
-    persona: Persona,
-    deadline: Callable[[], Deadline],
-    seen: dict[tuple[str, str], str | None],
-) -> Iterator[Finding]:
-    subject = f"persona {persona.name}"
-    if not persona.is_static:
-        yield Finding(True, subject, "made for each user: checked when it is used")
-        return
-    try:
-        config = registry.body_for(persona, None, {}).body["personaConfig"]
-    except AnamError as error:
-        yield Finding(False, subject, error.text)
-        return
-    troubles = [t for t in _troubles(client, config, deadline, seen) if t]
-    for trouble in troubles:
-        yield Finding(False, subject, trouble)
-    if not troubles:
-        yield Finding(True, subject, "everything it names exists in the account")
+def _named(config: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield field, resource and id of everything a config names."""
+    for field, resource in _RESOURCES.items():
+        value = config.get(field)
+        # A named LLM such as CUSTOMER_CLIENT_V1 is in no account.
+        if value is not None and (resource != "llms" or "-" in value):
+            yield field, resource, value
+    for value in config.get("toolIds", ()):
+        yield "toolIds", "tools", value
 
 
-def _troubles(
-    client: AnamClient,
-    config: dict[str, Any],
-    deadline: Callable[[], Deadline],
-    seen: dict[tuple[str, str], str | None],
-) -> Iterator[str | None]:
-    named = [(field, config[field]) for field in _RESOURCES if field in config]
-    named += [("toolIds", tool) for tool in config.get("toolIds", ())]
-    for field, value in named:
-        resource = _RESOURCES.get(field, "tools")
-        if resource == "llms" and "-" not in value:
-            continue  # a named id such as CUSTOMER_CLIENT_V1 is not listed in accounts
-        if (resource, value) not in seen:
-            seen[resource, value] = _trouble(client, field, resource, value, deadline())
-        yield seen[resource, value]
-
-
-def _trouble(
-    client: AnamClient, field: str, resource: str, value: str, deadline: Deadline
-) -> str | None:
-    try:
-        client.get(f"/v1/{resource}/{value}", deadline)
-    except AnamRejected:
-        return f"{field} {value} is not in the account; copy the id from lab.anam.ai."
-    except AnamError as error:
-        return f"{field} could not be checked: {error.text}"
-    return None
+def _unfit(
+    config: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]
+) -> Iterator[tuple[str, str]]:
+    """Yield what does not go together: the model with the avatar, the options with the voice."""
+    versions = found.get("avatarId", {}).get("availableVersions")
+    model = config.get("avatarModel")
+    if model and versions and model not in versions:
+        yield "error", f"avatarModel {model} is not for this avatar: use {' or '.join(versions)}"
+    options = config.get("voiceGenerationOptions")
+    provider = found.get("voiceId", {}).get("provider")
+    fitting = _KINDS_OF.get(str(provider))
+    if options and fitting and not fitting & set(voice_kinds(options)):
+        kinds = " or ".join(sorted(fitting))
+        yield "error", f"voiceGenerationOptions do not fit the voice: it takes those of {kinds}"

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from cachelib import FileSystemCache, NullCache, SimpleCache
+from cachelib import FileSystemCache, MemcachedCache, NullCache, RedisCache, SimpleCache
 from cachelib.base import BaseCache
 
+from flask_anam.core.clock import Clock
+from flask_anam.core.lease import AddLease, FileLease, Lease, NoLease
 from flask_anam.errors import ConfigError
 
 #: Entries a cache of ours may hold before it starts to evict.
@@ -42,8 +45,51 @@ class PlainJson:
         return self.loads(f.read())
 
 
-def open_cache(where: BaseCache | str) -> BaseCache:
-    """Return the cachelib backend for a URL; a ready backend is returned as it is.
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What can be relied on in a kind of cache.
+
+    Attributes:
+        shared: whether other processes see it.
+        one_mint: how processes agree on who mints: by an atomic "add", a file "lock", or not.
+        proven: whether the contract tests run against a real one.
+
+    """
+
+    shared: bool
+    one_mint: str
+    proven: bool
+
+
+#: What each kind of cache does; the docs show this table and the contract tests prove it.
+TRAITS = {
+    "memory": Traits(shared=False, one_mint="one process", proven=True),
+    "null": Traits(shared=False, one_mint="one process", proven=True),
+    "file": Traits(shared=True, one_mint="lock", proven=True),
+    "redis": Traits(shared=True, one_mint="add", proven=True),
+    "rediss": Traits(shared=True, one_mint="add", proven=False),
+    "memcached": Traits(shared=True, one_mint="add", proven=True),
+    "dynamodb": Traits(shared=True, one_mint="one process", proven=False),
+    "mongodb": Traits(shared=True, one_mint="one process", proven=False),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A cache, the lease that goes with it, and how a forked child gets its own.
+
+    Attributes:
+        reopen: makes the cache anew in a forked child; None when it may be used there as it is.
+
+    """
+
+    cache: BaseCache
+    lease: Lease
+    reopen: Callable[[], BaseCache] | None = None
+
+
+def open_backend(where: BaseCache | str, clock: Clock) -> Backend:
+    """Return the cachelib backend for a URL, or for a ready cachelib object.
 
     Raises:
         ConfigError: a folder cannot be written, the client library is not installed, or the URL
@@ -51,25 +97,35 @@ def open_cache(where: BaseCache | str) -> BaseCache:
 
     """
     if isinstance(where, BaseCache):
-        return where
+        return Backend(where, _lease_of(where, clock))
     scheme = urlsplit(where).scheme
     try:
-        return _BACKENDS[scheme](where)
+        cache = _OPENERS[scheme](where)
     except ValueError:  # its text may show the URL, and that a password
         raise ConfigError(
             f"ANAM_CACHE starts with {scheme}:// but is not a valid URL. Correct host, port or "
             "options."
         ) from None
+    if scheme == "file":
+        leases = _folder_of(where) / "leases"
+        leases.mkdir(mode=0o700, exist_ok=True)
+        return Backend(cache, FileLease(leases) if FileLease.possible else NoLease())
+    return Backend(cache, _lease_of(cache, clock), _memory if scheme == "memory" else None)
+
+
+def _lease_of(cache: BaseCache, clock: Clock) -> Lease:
+    atomic = isinstance(cache, RedisCache | MemcachedCache)
+    return AddLease(cache, clock) if atomic else NoLease()
 
 
 def is_shared(where: BaseCache | str) -> bool:
     """Whether other processes can read this cache, so that its signatures need a fixed secret."""
     if isinstance(where, BaseCache):
         return not isinstance(where, SimpleCache | NullCache)
-    return urlsplit(where).scheme not in {"memory", "null"}
+    return TRAITS[urlsplit(where).scheme].shared
 
 
-def _memory(_url: str) -> BaseCache:
+def _memory(_url: str = "") -> BaseCache:
     return SimpleCache(threshold=THRESHOLD)
 
 
@@ -77,8 +133,12 @@ def _null(_url: str) -> BaseCache:
     return NullCache()
 
 
+def _folder_of(url: str) -> Path:
+    return Path(unquote(urlsplit(url).path))
+
+
 def _file(url: str) -> BaseCache:
-    folder = Path(unquote(urlsplit(url).path))
+    folder = _folder_of(url)
     probe = folder / ".flask-anam-write-test"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -89,7 +149,10 @@ def _file(url: str) -> BaseCache:
             f"ANAM_CACHE names the folder {folder}, which cannot be written "
             f"({failure.strerror}). Create it and give this user the right to write in it."
         ) from None
-    cache = FileSystemCache(str(folder), threshold=THRESHOLD, mode=0o600)
+    # A folder below, since cachelib takes every file beside its own for an entry.
+    tokens = folder / "tokens"
+    tokens.mkdir(mode=0o700, exist_ok=True)
+    cache = FileSystemCache(str(tokens), threshold=THRESHOLD, mode=0o600)
     cache.serializer = PlainJson()  # type: ignore[assignment]
     return cache
 
@@ -101,8 +164,6 @@ def _redis(url: str) -> BaseCache:
         from redis.retry import Retry
     except ImportError:
         raise ConfigError(_install("redis://", "Flask-Anam[redis]")) from None
-    from cachelib import RedisCache
-
     client = redis.Redis.from_url(
         url,
         socket_timeout=IO_TIMEOUT,
@@ -119,8 +180,6 @@ def _memcached(url: str) -> BaseCache:
         from pymemcache.client.hash import HashClient
     except ImportError:
         raise ConfigError(_install("memcached://", "pymemcache")) from None
-    from cachelib import MemcachedCache
-
     servers = [_host_port(part, 11211) for part in urlsplit(url).netloc.split(",")]
     # A client without a serde returns bytes and unpickles nothing. It must not leave a server
     # alone by itself, with silent misses for up to a minute: the store does so for 5 seconds.
@@ -145,9 +204,11 @@ def _dynamodb(url: str) -> BaseCache:
     from cachelib import DynamoDbCache
 
     try:
-        return DynamoDbCache(table_name=urlsplit(url).netloc or "flask-anam")
+        cache = DynamoDbCache(table_name=urlsplit(url).netloc or "flask-anam")
     except RuntimeError:  # how cachelib says that the package is missing
         raise ConfigError(_install("dynamodb://", "boto3")) from None
+    cache.serializer = PlainJson()  # type: ignore[assignment]
+    return cache
 
 
 def _mongodb(url: str) -> BaseCache:
@@ -156,20 +217,22 @@ def _mongodb(url: str) -> BaseCache:
     parts = urlsplit(url)
     options = parse_qs(parts.query)
     try:
-        return MongoDbCache(
+        cache = MongoDbCache(
             client=url,
             db=parts.path.strip("/") or "flask_anam",
             collection=options.get("collection", ["tokens"])[0],
         )
     except RuntimeError:  # how cachelib says that the package is missing
         raise ConfigError(_install("mongodb://", "pymongo")) from None
+    cache.serializer = PlainJson()  # type: ignore[assignment]
+    return cache
 
 
 def _install(scheme: str, package: str) -> str:
     return f"ANAM_CACHE starts with {scheme}, which needs a package: pip install {package}"
 
 
-_BACKENDS: dict[str, Callable[[str], BaseCache]] = {
+_OPENERS: dict[str, Callable[[str], BaseCache]] = {
     "memory": _memory,
     "null": _null,
     "file": _file,

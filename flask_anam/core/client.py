@@ -13,7 +13,7 @@ from typing import Any
 
 from flask_anam import errors
 from flask_anam.core.clock import Clock, Deadline
-from flask_anam.core.guard import Bulkhead
+from flask_anam.core.guard import Breaker, Bulkhead, RetryBudget
 from flask_anam.core.retry import CAP, MIN_ATTEMPT, backoff, wait_hint
 from flask_anam.core.tokens import SessionToken, read_claims
 from flask_anam.core.transport import Answer, Transport
@@ -37,11 +37,10 @@ class Minted:
 
 
 class AnamClient:
-    """The Anam API, for one account. Thread-safe.
+    """The Anam API. Thread-safe; every call says which API key it uses.
 
     Args:
         transport: the way to the API.
-        api_key: returns the key at each call, so that it may be rotated.
         clock: time.
         max_attempts: tries of one mint in all, 1 or more.
         max_in_flight: calls under way at a time in this process.
@@ -51,19 +50,19 @@ class AnamClient:
     def __init__(
         self,
         transport: Transport,
-        api_key: Callable[[], str],
         *,
         clock: Clock,
         max_attempts: int = 3,
         max_in_flight: int = 32,
     ) -> None:
         self._transport = transport
-        self._api_key = api_key
         self._clock = clock
         self._max_attempts = max_attempts
         self._bulkhead = Bulkhead(max_in_flight)
+        self._breaker = Breaker(clock)
+        self._budget = RetryBudget()
 
-    def mint(self, body: Mapping[str, Any], deadline: Deadline) -> Minted:
+    def mint(self, body: Mapping[str, Any], api_key: str, deadline: Deadline) -> Minted:
         """Ask Anam for a new session token, trying again where that can help.
 
         Raises:
@@ -72,7 +71,7 @@ class AnamClient:
         """
         for attempt in range(self._max_attempts):
             try:
-                return Minted(self._mint_once(body, deadline), attempt + 1)
+                return Minted(self._mint_once(body, api_key, deadline), attempt + 1)
             except errors.UpstreamError as error:
                 wait = self._wait_before_retry(error, attempt, deadline)
                 if wait is None:
@@ -85,8 +84,8 @@ class AnamClient:
         answer = self._call(
             "POST",
             "/v1/engine/session",
+            session_token,
             deadline,
-            credential=session_token,
             body={"clientMetadata": {"client": "flask-anam"}},
         )
         started = answer.json()
@@ -95,50 +94,33 @@ class AnamClient:
             raise errors.AnamBadResponse
         return session_id
 
-    def stop_session(self, session_id: str, deadline: Deadline) -> None:
+    def stop_session(self, session_id: str, api_key: str, deadline: Deadline) -> None:
         """Stop a session."""
-        self._call("POST", f"/v1/sessions/{session_id}/stop", deadline, body={})
+        self._call("POST", f"/v1/sessions/{session_id}/stop", api_key, deadline, body={})
 
-    def get(self, path: str, deadline: Deadline, query: Mapping[str, str] | None = None) -> Any:
+    def get(
+        self, path: str, api_key: str, deadline: Deadline, query: Mapping[str, str] | None = None
+    ) -> Any:
         """Return the JSON of a GET; raises UpstreamError for anything but success."""
-        found = self._call("GET", path, deadline, query=query).json()
+        found = self._call("GET", path, api_key, deadline, query=query).json()
         if found is None:
             raise errors.AnamBadResponse
         return found
 
-    def concurrency(self, deadline: Deadline) -> dict[str, Any]:
+    def concurrency(self, api_key: str, deadline: Deadline) -> dict[str, Any]:
         """Return Anam's advisory view of how many sessions run and may run."""
-        found = self.get("/v1/sessions/concurrency", deadline)
+        found = self.get("/v1/sessions/concurrency", api_key, deadline)
         if not isinstance(found, dict):
             raise errors.AnamBadResponse
         return found
-
-    def api_key(self) -> str:
-        """Return the API key in use.
-
-        Raises:
-            AnamAuthError: it comes from a callable that raised or returned no key.
-
-        """
-        try:
-            key = self._api_key()
-        except Exception as failure:  # noqa: BLE001 - the host's callable may raise anything
-            raise errors.AnamAuthError(
-                f"The callable in ANAM_API_KEY raised {type(failure).__name__}."
-            ) from None
-        if not isinstance(key, str) or not key or not key.isascii() or not key.isprintable():
-            raise errors.AnamAuthError(
-                "The callable in ANAM_API_KEY must return a non-empty ASCII string."
-            )
-        return key
 
     def close(self) -> None:
         """Close the connections of this process."""
         self._transport.close()
 
-    def _mint_once(self, body: Mapping[str, Any], deadline: Deadline) -> SessionToken:
+    def _mint_once(self, body: Mapping[str, Any], api_key: str, deadline: Deadline) -> SessionToken:
         asked_at = self._clock.time()
-        answer = self._call("POST", "/v1/auth/session-token", deadline, body=dict(body))
+        answer = self._call("POST", "/v1/auth/session-token", api_key, deadline, body=dict(body))
         found = answer.json()
         value = found.get("sessionToken") if isinstance(found, dict) else None
         if not isinstance(value, str) or not value or len(value) > MAX_TOKEN or not value.isascii():
@@ -156,24 +138,44 @@ class AnamClient:
         self,
         method: str,
         path: str,
+        credential: str,
         deadline: Deadline,
         *,
-        credential: str | None = None,
         body: object = None,
         query: Mapping[str, str] | None = None,
     ) -> Answer:
+        self._breaker.refuse_if_open()
         with self._bulkhead.place(deadline):
-            answer = self._transport.exchange(
-                method,
-                path,
-                credential=self.api_key() if credential is None else credential,
-                deadline=deadline,
-                body=body,
-                query=query,
+            answer = self._guarded(
+                lambda: self._transport.exchange(
+                    method,
+                    path,
+                    credential=credential,
+                    deadline=deadline,
+                    body=body,
+                    query=query,
+                )
             )
         if 200 <= answer.status < 300:
+            self._budget.earn()
             return answer
         raise error_for(answer)
+
+    def _guarded(self, exchange: Callable[[], Answer]) -> Answer:
+        self._breaker.enter()
+        try:
+            answer = exchange()
+        except (errors.AnamUnavailable, errors.AnamTimeout):
+            self._breaker.failed()
+            raise
+        except BaseException:
+            self._breaker.given_up()
+            raise
+        if answer.status >= 500:
+            self._breaker.failed()
+        else:
+            self._breaker.worked()
+        return answer
 
     def _wait_before_retry(
         self, error: errors.UpstreamError, attempt: int, deadline: Deadline
@@ -184,7 +186,8 @@ class AnamClient:
         if last or once or not error.retryable or isinstance(error, errors.Busy):
             return None
         wait = backoff(attempt) if error.hinted_wait is None else error.hinted_wait
-        return wait if wait <= min(CAP, deadline.left() - MIN_ATTEMPT) else None
+        fits = wait <= min(CAP, deadline.left() - MIN_ATTEMPT)
+        return wait if fits and self._budget.spend() else None
 
 
 def error_for(answer: Answer) -> errors.UpstreamError:
@@ -213,9 +216,11 @@ def error_for(answer: Answer) -> errors.UpstreamError:
         return errors.AnamUnavailable(
             f"Anam is not available ({status}). Try again in a moment.", hinted_wait=hint
         )
-    return errors.AnamRejected(
+    refused = errors.AnamRejected(
         f"Anam refused the request for this persona ({status}). Run `flask anam check`."
     )
+    refused.persona_missing = status == 404 or "persona not found" in _told(answer)
+    return refused
 
 
 def _kind_of_429(answer: Answer) -> str | None:
@@ -223,12 +228,19 @@ def _kind_of_429(answer: Answer) -> str | None:
 
     The texts are the ones Anam's SDKs compare with.
     """
-    found = answer.json()
-    text = str(found.get("error", "")).lower() if isinstance(found, dict) else ""
+    text = _told(answer)
     for words in ("concurrent session limit", "spend cap", "usage limit"):
         if words in text:
             return f"{words} reached"
     return None
+
+
+def _told(answer: Answer) -> str:
+    """Return Anam's own words in lower case, to be compared and never passed on."""
+    found = answer.json()
+    if not isinstance(found, dict):
+        return ""
+    return f"{found.get('error', '')} {found.get('message', '')}".lower()
 
 
 def _date(text: str | None) -> float | None:

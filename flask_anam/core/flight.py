@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from flask_anam.core.clock import Deadline
+from flask_anam.core.fork import renew_in_children
 from flask_anam.errors import AnamError, Busy
 
 T = TypeVar("T")
@@ -28,10 +28,11 @@ class SingleFlight(Generic[T]):
     """
 
     def __init__(self) -> None:
-        self._reset()
+        self.renew()
+        renew_in_children(self)
 
-    def _reset(self) -> None:
-        self._pid = os.getpid()
+    def renew(self) -> None:
+        """Forget the flights of a parent process, whose threads are not here."""
         self._lock = threading.Lock()
         self._flights: dict[str, _Flight[T]] = {}
 
@@ -56,8 +57,6 @@ class SingleFlight(Generic[T]):
             # The leader was killed before it had an outcome: try again, perhaps as leader.
 
     def _join(self, key: str) -> tuple[_Flight[T], bool]:
-        if os.getpid() != self._pid:
-            self._reset()
         with self._lock:
             flight = self._flights.get(key)
             if flight is not None:

@@ -1,51 +1,25 @@
 """From a user and a persona to one session token: reuse what may be reused, mint the rest.
 
-The state of a token: minted, handed to a slot, started, gone. Which stored token may be handed
-out again is decided in one place, `SessionTokenManager._place`.
+The state of a token: minted, handed to a slot, started, gone. `reuse` decides which stored token
+may be handed out; here is how many callers at once come to one mint, and what happens when it
+fails.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from flask_anam import errors
 from flask_anam.core.client import AnamClient
 from flask_anam.core.clock import Clock, Deadline
 from flask_anam.core.flight import SingleFlight
-from flask_anam.core.personas import MintBody
+from flask_anam.core.reuse import Place, ReuseRules, TokenRequest
+from flask_anam.core.setbacks import Setbacks
 from flask_anam.core.settings import Settings
-from flask_anam.core.store import KeyMaker, TokenStore
+from flask_anam.core.store import KeyMaker, Lookup, TokenStore
 from flask_anam.core.tokens import SessionToken
-from flask_anam.errors import AnamError
-
-#: A stored token is handed out for at most this share of its life.
-USABLE_SHARE = 5 / 6
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenRequest:
-    """What is asked for.
-
-    Attributes:
-        user_id: who will get the token; None means that it is never stored.
-        persona_type: our name for the persona.
-        body: what Anam is sent.
-        slot: one browser tab, or None.
-        idempotency_key: one start attempt of a caller without a slot, or None.
-        refused: token id of a token that failed to start, or None.
-        limit: entered before a mint; raises RateLimited, and gives back when the mint fails.
-
-    """
-
-    user_id: str | None
-    persona_type: str
-    body: MintBody
-    slot: str | None = None
-    idempotency_key: str | None = None
-    refused: str | None = None
-    limit: Callable[[], AbstractContextManager[object]] = nullcontext
+from flask_anam.core.turn import Turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,23 +52,24 @@ class Observer(Protocol):
     def token_minted(self, request: TokenRequest, token: SessionToken, seconds: float) -> None:
         """Hear of a new token; `seconds` is how long its mint took."""
 
-    def token_reused(self, request: TokenRequest, token: SessionToken) -> None:
-        """Hear that a stored or shared token is handed out."""
+    def token_reused(self, request: TokenRequest, token: SessionToken, *, stale: bool) -> None:
+        """Hear that a stored or shared token is handed out; `stale` for want of a new one."""
 
-    def token_failed(self, request: TokenRequest, error: AnamError) -> None:
+    def token_failed(self, request: TokenRequest, error: errors.AnamError) -> None:
         """Hear that no token could be handed out."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """Where the token of a request is kept, and for how many seconds (0: not at all)."""
+class _Outcome:
+    """A token to hand out; `minted_in` is None for a stored one."""
 
-    key: str
-    seconds: float
+    token: SessionToken
+    minted_in: float | None = None
+    stale: bool = False
 
 
 class SessionTokenManager:
-    """Creates, stores, reuses and forgets session tokens. Thread-safe.
+    """Creates, stores, reuses and forgets session tokens. Thread-safe and safe after fork.
 
     Args:
         client: the Anam API.
@@ -122,12 +97,15 @@ class SessionTokenManager:
         self._settings = settings
         self._clock = clock
         self._observer = observer
-        self._flights: SingleFlight[tuple[SessionToken, float]] = SingleFlight()
+        self._rules = ReuseRules(settings, keys)
+        self._setbacks = Setbacks(store, clock)
+        self._flights: SingleFlight[_Outcome] = SingleFlight()
 
     def create_token(self, request: TokenRequest) -> IssuedToken:
         """Hand out a stored token where the reuse rules allow it, else mint one.
 
-        Concurrent equal requests in this process share one mint, and its error.
+        Concurrent equal requests share one mint, and its error: in this process always, among
+        processes where the store can lease. A request takes at most the deadline in all.
 
         Raises:
             RateLimited: the user's token limit is used up.
@@ -136,23 +114,23 @@ class SessionTokenManager:
         """
         deadline = Deadline.after(self._clock, self._settings.deadline)
         try:
-            token, minted_in = self._token_for(request, deadline)
-        except AnamError as error:
+            got = self._get(request, deadline)
+        except errors.AnamError as error:
             self._observer.token_failed(request, error)
             raise
-        if minted_in is None:
-            self._observer.token_reused(request, token)
+        if got.minted_in is None:
+            self._observer.token_reused(request, got.token, stale=got.stale)
         else:
-            self._observer.token_minted(request, token, minted_in)
-        left = max(0.0, token.expires_at - self._clock.time())
+            self._observer.token_minted(request, got.token, got.minted_in)
+        left = max(0.0, got.token.expires_at - self._clock.time())
         return IssuedToken(
-            session_token=token.value,
-            token_id=token.id,
+            session_token=got.token.value,
+            token_id=got.token.id,
             persona_type=request.persona_type,
-            expires_at=int(token.expires_at),
+            expires_at=int(got.token.expires_at),
             expires_in=int(left),
-            reused=minted_in is None,
-            mint_seconds=minted_in or 0.0,
+            reused=got.minted_in is None,
+            mint_seconds=got.minted_in or 0.0,
         )
 
     def report_started(self, user_id: str, token_id: str) -> bool:
@@ -175,93 +153,73 @@ class SessionTokenManager:
 
         Works without knowing the tokens and never flushes the cache, which may be shared.
         """
-        if persona_type is None and user_id is None:
-            self._store.renew(self._keys("all"))
-        if persona_type is not None:
-            self._store.renew(self._keys("persona", persona_type))
-        if user_id is not None:
-            self._store.renew(self._keys("user", user_id))
+        everything, *narrower = self._rules.marks(persona_type, user_id)
+        for mark in narrower or [everything]:
+            self._store.invalidate(mark)
 
-    def _token_for(
-        self, request: TokenRequest, deadline: Deadline
-    ) -> tuple[SessionToken, float | None]:
-        """Return a token, and the seconds its mint took (None for a stored or shared one)."""
-        place = self._place(request)
+    def _get(self, request: TokenRequest, deadline: Deadline) -> _Outcome:
+        place = self._rules.place_of(request)
         if place is None:
             return self._mint(request, deadline)
         if request.refused:
             self._store.evict(place.key, request.refused)
-        marks = self._marks(request)
-        found = self._store.lookup(place.key, marks) if place.seconds else None
-        if found and found.token and self._usable(found.token):
-            return found.token, None
-
-        def fly() -> tuple[SessionToken, float]:
-            # Another flight may have landed between the look above and this one taking off.
-            again = self._store.lookup(place.key, marks) if place.seconds else None
-            if again and again.token and self._usable(again.token):
-                return again.token, -1.0
-            token, seconds = self._mint(request, deadline)
-            self._keep(request, place, token, again.generation if again else None)
-            return token, seconds
-
-        (token, seconds), led = self._flights.run(place.key, fly, deadline)
-        return token, seconds if led and seconds >= 0 else None
-
-    def _mint(self, request: TokenRequest, deadline: Deadline) -> tuple[SessionToken, float]:
-        with request.limit():
-            before = self._clock.monotonic()
-            minted = self._client.mint(request.body.body, deadline)
-            return minted.token, self._clock.monotonic() - before
-
-    def _place(self, request: TokenRequest) -> _Place | None:
-        """Return where this request's token is kept, or None when nothing may be shared.
-
-        =============== ============================== ===============================
-        reuse           told apart by                  kept for
-        =============== ============================== ===============================
-        until_expiry    user, config                   the cache timeout
-        until_used      user, config, slot             the cache timeout
-        until_used      user, config, idempotency key  the idempotency window
-        until_used      user, config                   the replay window
-        never           user, config, slot, key        not kept, only shared in flight
-        =============== ============================== ===============================
-        """
-        if request.user_id is None:
-            return None
-        settings = self._settings
-        reuse, start, seconds = settings.token_reuse, [], settings.token_cache_timeout
-        if reuse == "never":
-            start, seconds = [request.slot, request.idempotency_key], 0.0
-        elif reuse == "until_used":
-            if request.slot is not None:
-                start = ["slot", request.slot]
-            elif request.idempotency_key is not None:
-                start, seconds = ["key", request.idempotency_key], settings.idempotency_window
-            else:
-                start, seconds = ["replay"], settings.replay_window
-        if request.body.holds_secrets:
-            seconds = 0.0
-        who = [request.user_id, request.persona_type, request.body.digest]
-        account = [settings.base_url, self._client.api_key()]  # a new key means new tokens
-        return _Place(self._keys("token", reuse, who, account, start), seconds)
-
-    def _marks(self, request: TokenRequest) -> tuple[str, str, str]:
-        return (
-            self._keys("all"),
-            self._keys("persona", request.persona_type),
-            self._keys("user", request.user_id),
+        kept = self._look(place)
+        if kept.token and place.is_fresh(kept.token, self._clock.time()):
+            return _Outcome(kept.token)
+        outcome, led = self._flights.run(
+            place.key, lambda: self._lead(request, place, deadline), deadline
         )
+        return outcome if led else _Outcome(outcome.token, None, outcome.stale)
 
-    def _usable(self, token: SessionToken) -> bool:
-        age = self._clock.time() - token.minted_at
-        return age < min(self._settings.token_cache_timeout, token.lifetime * USABLE_SHARE)
+    def _look(self, place: Place) -> Lookup:
+        return self._store.lookup(place.key, place.marks) if place.seconds else Lookup(None, None)
+
+    def _lead(self, request: TokenRequest, place: Place, deadline: Deadline) -> _Outcome:
+        """Get the token that all callers of this process wait for."""
+        turn = Turn(self._store, place, self._clock, deadline)
+        try:
+            while True:
+                mine = turn.take()
+                kept = self._look(place)  # after take(): it may have been stored just before
+                now = self._clock.time()
+                if kept.token and place.is_fresh(kept.token, now):
+                    return _Outcome(kept.token)
+                stale = kept.token if kept.token and place.is_stale(kept.token, now) else None
+                if stale and (not mine or turn.was_tried_lately()):
+                    return _Outcome(stale, stale=True)
+                if mine:
+                    break
+                turn.wait()
+            try:
+                outcome = self._mint(request, deadline)
+            except errors.UpstreamError as error:
+                turn.tell(error)
+                if stale is None or not error.retryable:
+                    raise
+                return _Outcome(stale, stale=True)
+            self._keep(request, place, outcome.token, kept.generation)
+            return outcome
+        finally:
+            turn.give_back()
+
+    def _mint(self, request: TokenRequest, deadline: Deadline) -> _Outcome:
+        account = self._rules.account(request)
+        body = self._keys("body", account, request.body.digest)
+        self._setbacks.check(account, body)
+        with request.limit():
+            began = self._clock.monotonic()
+            try:
+                minted = self._client.mint(request.body.body, request.api_key, deadline)
+            except errors.UpstreamError as error:
+                self._setbacks.note(error, account, body, fallback=request.has_fallback)
+                raise
+        self._setbacks.forget(account)
+        return _Outcome(minted.token, self._clock.monotonic() - began)
 
     def _keep(
-        self, request: TokenRequest, place: _Place, token: SessionToken, generation: str | None
+        self, request: TokenRequest, place: Place, token: SessionToken, generation: str | None
     ) -> None:
         if generation is not None:
-            seconds = min(place.seconds, token.lifetime * USABLE_SHARE)
-            self._store.put(place.key, token, seconds, generation)
+            self._store.put(place.key, token, place.keep_for(token), generation)
         # Who got it, for the report of its start; that may come when it is no longer kept.
         self._store.note(self._keys("id", request.user_id, token.id), place.key, token.lifetime)

@@ -17,10 +17,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from cachelib.base import BaseCache
 from itsdangerous import BadSignature, Signer
 
+from flask_anam.core.backends import Backend
 from flask_anam.core.clock import Clock
+from flask_anam.core.fork import renew_in_children
 from flask_anam.core.personas import canonical
 from flask_anam.core.tokens import SessionToken
 
@@ -29,7 +30,7 @@ T = TypeVar("T")
 
 #: Seconds that a failing cache is left alone.
 SKIP_FOR = 5.0
-#: Seconds that a mark of `TokenStore.renew` is kept: longer than any token is.
+#: Seconds that a mark of `TokenStore.invalidate` is kept: longer than any token is.
 MARK_LIFETIME = 2 * 86400.0
 
 
@@ -67,11 +68,37 @@ class TokenStore:
     and after a failure the backend is left alone for five seconds.
     """
 
-    def __init__(self, cache: BaseCache, secret: bytes, clock: Clock) -> None:
-        self._cache = cache
+    def __init__(self, backend: Backend, secret: bytes, clock: Clock) -> None:
+        self._cache = backend.cache
+        self._lease = backend.lease
+        self._reopen = backend.reopen
         self._clock = clock
         self._signer = Signer(secret, salt="flask-anam store v1", digest_method=hashlib.sha256)
         self._skip_until = -math.inf
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Use a cache of this process's own where the parent's lock might be held for ever."""
+        if self._reopen is not None:
+            self._cache = self._reopen()
+
+    @property
+    def is_down(self) -> bool:
+        """Whether the backend failed a moment ago and is left alone."""
+        return self._clock.monotonic() < self._skip_until
+
+    @property
+    def can_lease(self) -> bool:
+        """Whether processes can agree on who does something."""
+        return self._lease.shared and not self.is_down
+
+    def acquire(self, key: str) -> str | None:
+        """Return an owner string when the lease of a key is ours now, else None."""
+        return self._try(lambda: self._lease.acquire(key))
+
+    def release(self, key: str, owner: str) -> None:
+        """Give a lease back."""
+        self._try(lambda: self._lease.release(key, owner))
 
     def lookup(self, key: str, marks: Sequence[str] = ()) -> Lookup:
         """Return the unexpired token kept under a key, in one round trip.
@@ -110,11 +137,20 @@ class TokenStore:
         text = entry.get("n") if entry else None
         return text if isinstance(text, str) else None
 
+    def noted_many(self, *keys: str) -> list[str | None]:
+        """Return the texts kept under several keys, in one round trip."""
+        kept = self._try(lambda: self._cache.get_many(*keys))
+        if kept is None or len(kept) != len(keys):
+            return [None] * len(keys)
+        entries = [self._opened(key, value) for key, value in zip(keys, kept, strict=True)]
+        texts = [entry.get("n") if entry else None for entry in entries]
+        return [text if isinstance(text, str) else None for text in texts]
+
     def forget(self, key: str) -> None:
         """Delete what is kept under a key."""
         self._try(lambda: self._cache.delete(key))
 
-    def renew(self, mark: str) -> None:
+    def invalidate(self, mark: str) -> None:
         """Make every token kept under this mark a miss, without knowing their keys."""
         self.note(mark, secrets.token_urlsafe(9), MARK_LIFETIME)
 
@@ -151,7 +187,7 @@ class TokenStore:
         self._try(lambda: self._cache.set(key, signed, timeout=math.ceil(seconds) + 1))
 
     def _try(self, work: Callable[[], T]) -> T | None:
-        if self._clock.monotonic() < self._skip_until:
+        if self.is_down:
             return None
         try:
             return work()

@@ -8,7 +8,6 @@ timeout that a slowly dripping body never meets, a body of any size.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
@@ -20,6 +19,7 @@ from requests.auth import AuthBase
 
 from flask_anam import errors
 from flask_anam.core.clock import Deadline
+from flask_anam.core.fork import renew_in_children
 from flask_anam.core.timed_http import TimedAdapter
 
 #: Bytes of an answer that are read at most.
@@ -72,8 +72,12 @@ class Transport:
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
         self._pool_size = pool_size
-        # A session that another process opened is forgotten, never closed: its sockets are shared.
-        self._opened: tuple[int, requests.Session | None] = (0, None)
+        self.renew()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Forget a parent's session without closing it: its sockets are shared."""
+        self._opened: requests.Session | None = None
 
     def exchange(
         self,
@@ -125,17 +129,14 @@ class Transport:
 
     def close(self) -> None:
         """Close this process's connections."""
-        pid, session = self._opened
-        self._opened = (0, None)
-        if session is not None and pid == os.getpid():
+        session, self._opened = self._opened, None
+        if session is not None:
             session.close()
 
     def _session(self) -> requests.Session:
-        pid, session = self._opened
-        if session is None or pid != os.getpid():
-            session = self._new_session()
-            self._opened = (os.getpid(), session)
-        return session
+        if self._opened is None:
+            self._opened = self._new_session()
+        return self._opened
 
     def _new_session(self) -> requests.Session:
         session = requests.Session()

@@ -7,6 +7,7 @@ from collections import Counter, OrderedDict
 from dataclasses import dataclass
 
 from flask_anam.core.clock import Clock
+from flask_anam.core.fork import renew_in_children
 
 #: Sessions whose end is awaited at most; the oldest is forgotten first.
 MAX_OPEN_SESSIONS = 10_000
@@ -26,15 +27,20 @@ class UsageCounters:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
+        self.renew()
+        renew_in_children(self)
         self._counts: Counter[str] = Counter()
         self._failures: Counter[str] = Counter()
         self._open: OrderedDict[str, OpenSession] = OrderedDict()
         self._ended = 0
         self._seconds = 0.0
 
+    def renew(self) -> None:
+        """Replace the lock."""
+        self._lock = threading.Lock()
+
     def count(self, what: str) -> None:
-        """Add one to ``tokens_created`` or ``tokens_reused``."""
+        """Add one to ``tokens_created``, ``tokens_reused`` or ``tokens_reused_stale``."""
         with self._lock:
             self._counts[what] += 1
 
@@ -73,6 +79,7 @@ class UsageCounters:
             return {
                 "tokens_created": self._counts["tokens_created"],
                 "tokens_reused": self._counts["tokens_reused"],
+                "tokens_reused_stale": self._counts["tokens_reused_stale"],
                 "tokens_used": self._counts["tokens_used"],
                 "tokens_failed": sum(self._failures.values()),
                 "tokens_failed_by_code": dict(sorted(self._failures.items())),

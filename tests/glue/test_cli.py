@@ -39,15 +39,15 @@ def test_check_names_what_the_account_does_not_know(sandbox: Sandbox) -> None:
     personas = {"support": PERSONA, "ghost": {**PERSONA, "voiceId": unknown}}
     status, output = _run(make_app(sandbox, ANAM_PERSONAS=personas), "check")
     assert status == 1
-    assert f"WRONG persona ghost: voiceId {unknown} is not in the account" in output
-    assert "ok    persona support" in output
+    assert f"error   persona ghost: voiceId {unknown} is not in the account" in output
+    assert "ok      persona support" in output
 
 
 def test_check_says_when_the_key_is_refused(sandbox: Sandbox) -> None:
     """A wrong key is one line and exit status 1."""
     status, output = _run(make_app(sandbox, ANAM_API_KEY="wrong-key"), "check")
     assert status == 1
-    assert "WRONG API key: Anam refused this server's API key (401)." in output
+    assert "error   API key: Anam refused this server's API key (401)." in output
     assert "wrong-key" not in output
 
 

@@ -297,6 +297,6 @@ def test_several_workers_on_memory_are_warned(
     make_app(sandbox)
     assert "memory://" not in logged.text
     monkeypatch.setenv("WEB_CONCURRENCY", "4")
-    make_app(sandbox)
+    client_of(make_app(sandbox), ADA).post(TOKEN_PATH, json={})
     assert "ANAM_CACHE is memory://" in logged.text
     assert "ANAM_RATE_LIMIT_STORAGE_URI is memory://" in logged.text

@@ -109,10 +109,15 @@ def test_a_definite_refusal_is_not_retried(sandbox: Sandbox, status: int) -> Non
 
 def test_a_failed_mint_costs_the_user_nothing(sandbox: Sandbox) -> None:
     """What is counted for a mint that fails is given back."""
-    client = client_of(make_app(sandbox, ANAM_TOKEN_RATE_LIMIT="1 per hour"), ADA)
-    sandbox.fail_next(400)
-    assert client.post(TOKEN_PATH, json={}).status_code == 502
+    clock = ManualClock(1_800_000_000.0)
+    client = client_of(make_app(sandbox, clock=clock, ANAM_TOKEN_RATE_LIMIT="1 per hour"), ADA)
+    for status in (400, 401, 500):
+        sandbox.fail_next(status, times=3)
+        assert client.post(TOKEN_PATH, json={}).status_code in {502, 503}
+        sandbox.clear_failures()
+        clock.move(300)
     assert client.post(TOKEN_PATH, json={}).status_code == 200
+    assert client.post(TOKEN_PATH, json={"slot": "another"}).status_code == 429
 
 
 def test_a_legacy_token_is_refused_with_the_cure(

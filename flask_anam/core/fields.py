@@ -1,0 +1,300 @@
+"""The marshmallow fields and base schemas that everything else here is made of.
+
+They take values as they are: no string becomes a number, no "yes" becomes True. A value that is
+known only when a token is minted (`LateValue`) passes unchecked, and is checked then.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, pre_load
+from marshmallow import validates_schema as checks_all
+from marshmallow.validate import Range
+
+from flask_anam.errors import PersonaInvalid, PersonaWarning
+
+
+class Secret:
+    """A value read from the environment when a token is minted; see `secret`."""
+
+    def __init__(self, env_name: str) -> None:
+        if not isinstance(env_name, str) or not env_name:
+            raise TypeError('secret() takes the name of an environment variable, e.g. secret("X")')
+        self.env_name = env_name
+
+    def __call__(self) -> str:
+        """Return the value; raises PersonaInvalid when the variable is not set."""
+        value = os.environ.get(self.env_name)
+        if not value:
+            raise PersonaInvalid(
+                f"The environment variable {self.env_name} is not set, but a persona needs it."
+            )
+        return value
+
+    def __repr__(self) -> str:
+        return f"secret({self.env_name!r})"
+
+
+def secret(env_name: str) -> Any:
+    """Return a stand-in for a secret inside a persona config, such as a webhook's header.
+
+    The environment variable is read at each mint. A config that holds one is never cached.
+
+    Raises:
+        TypeError: `env_name` is not a non-empty string.
+
+    """
+    return Secret(env_name)
+
+
+def is_late(value: object) -> bool:
+    """Whether a value is a callable (a `Secret` is one), known only when a token is minted."""
+    return callable(value)
+
+
+class _Taken:
+    """What all fields share: late values pass, and messages say what was found."""
+
+    def deserialize(self, value: Any, attr: Any = None, data: Any = None, **kwargs: Any) -> Any:
+        if is_late(value):
+            return value
+        return super().deserialize(value, attr, data, **kwargs)  # type: ignore[misc]
+
+
+def found(value: object) -> str:
+    """Say what a wrong value is without showing it: it may be a prompt or a secret."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "a boolean"
+    if isinstance(value, int | float):
+        return f"the number {value!r}"
+    if isinstance(value, str):
+        return f"a string of {len(value)} characters"
+    if isinstance(value, list | tuple):
+        return f"a list of {len(value)}"
+    return "an object" if isinstance(value, Mapping) else type(value).__name__
+
+
+class Text(_Taken, fields.String):
+    """A string that UTF-8 can carry."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
+        if not isinstance(value, str):
+            raise ValidationError(f"Must be a string, got {found(value)}.")
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValidationError("Holds a character that UTF-8 cannot carry.") from None
+        return value
+
+
+class Number(_Taken, fields.Float):
+    """A finite number within a range, both ends included.
+
+    Args:
+        low: the least value, or None.
+        high: the greatest value, or None.
+        whole: whether it must be an integer.
+
+    """
+
+    def __init__(
+        self, low: float | None = None, high: float | None = None, *, whole: bool = False, **kw: Any
+    ) -> None:
+        span = Range(min=low, max=high, error=f"Must be {_span(low, high)}, got {{input}}.")
+        super().__init__(validate=[span] if (low, high) != (None, None) else [], **kw)
+        self.low, self.high, self.whole = low, high, whole
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
+        kind = "a whole number" if self.whole else "a number"
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValidationError(f"Must be {kind}, got {found(value)}.")
+        if self.whole and not isinstance(value, int):
+            raise ValidationError(f"Must be {kind}, got {found(value)}.")
+        super()._deserialize(value, attr, data, **kwargs)
+        return value
+
+    def _serialize(self, value: Any, attr: Any, obj: Any, **kwargs: Any) -> Any:
+        return value
+
+
+def _span(low: float | None, high: float | None) -> str:
+    if low is None:
+        return f"at most {high:g}"
+    return f"at least {low:g}" if high is None else f"between {low:g} and {high:g}"
+
+
+class Flag(_Taken, fields.Boolean):
+    """True or False, and nothing that merely looks like it."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise ValidationError(f"Must be true or false, got {found(value)}.")
+        return value
+
+
+class Choice(Text):
+    """One of the published values of a list that the vendor extends now and then.
+
+    Args:
+        allowed: the published values.
+        closed: True when values outside make no sense, whatever ANAM_UNKNOWN_VALUES says.
+
+    """
+
+    def __init__(self, allowed: Iterable[str], *, closed: bool = False, **kw: Any) -> None:
+        super().__init__(**kw)
+        self.allowed = tuple(allowed)
+        self.closed = closed
+        self.unknown_values = "error"
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        if text in self.allowed:
+            return text
+        near = get_close_matches(text, self.allowed, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        message = f"Must be one of {', '.join(self.allowed)}.{hint}"
+        if self.closed:
+            raise ValidationError(message)
+        if self.unknown_values == "ignore":
+            return text
+        if self.unknown_values == "error":
+            switch = 'If Anam has added it since, set ANAM_UNKNOWN_VALUES = "warn".'
+            raise ValidationError(f"{message} {switch}")
+        warnings.warn(f"{attr}: {message}", PersonaWarning, stacklevel=2)
+        return text
+
+
+class Items(_Taken, fields.List[Any]):
+    """A list."""
+
+
+class Free(_Taken, fields.Dict):
+    """An object whose content the vendor does not publish."""
+
+
+class Part(_Taken, fields.Nested):
+    """A nested schema."""
+
+
+class StrictSchema(Schema):
+    """Refuse unknown fields, naming the nearest known one."""
+
+    class Meta:
+        unknown = EXCLUDE  # they are refused below, with a better message than marshmallow's
+
+    error_messages = {"type": "Must be an object."}  # noqa: RUF012 - marshmallow's own name
+
+    #: Whether unknown fields pass, and are kept.
+    is_open = False
+
+    @checks_all(pass_original=True, skip_on_field_errors=False)
+    def _refuse_unknown(self, _data: Any, original: Any, **_kwargs: Any) -> None:
+        if self.is_open or not isinstance(original, Mapping):
+            return
+        known = {f.data_key or name for name, f in self.load_fields.items()}
+        strange = {
+            str(name): [unknown_field(str(name), known)]
+            for name in original
+            if self.outer_name(name) not in known
+        }
+        if strange:
+            raise ValidationError(dict(strange))
+
+    def outer_name(self, name: Any) -> Any:
+        """Return the name that a given spelling of a field stands for."""
+        return name
+
+
+def unknown_field(name: str, known: Iterable[str]) -> str:
+    """Return the message for an unknown field, with the nearest known name."""
+    near = get_close_matches(camel(name), known, n=1) or get_close_matches(name, known, n=1)
+    return f"Unknown field. Did you mean {near[0]}?" if near else "Unknown field."
+
+
+class VendorSchema(StrictSchema):
+    """A schema of Anam's: camelCase outside, snake_case accepted, unset fields left out.
+
+    Args:
+        unknown_values: "error" refuses values outside a published list, "warn" lets them pass.
+
+    """
+
+    #: Deprecated names, and their successors or (after a "!") what to do instead.
+    deprecated: Mapping[str, str] = {}
+
+    def __init__(self, *, unknown_values: str = "error", **kwargs: Any) -> None:
+        self.unknown_values = unknown_values
+        super().__init__(**kwargs)
+
+    def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
+        """Give each field its camelCase name on both sides, and pass the switch on."""
+        field_obj.data_key = field_obj.attribute = field_obj.data_key or camel(field_name)
+        inner = getattr(field_obj, "inner", None)
+        for bound in (field_obj, inner):
+            if isinstance(bound, Choice):
+                bound.unknown_values = self.unknown_values
+            if isinstance(bound, Part) and isinstance(bound.nested, type):
+                bound.nested = bound.nested(unknown_values=self.unknown_values)
+
+    def outer_name(self, name: Any) -> Any:
+        """Return the camelCase name for a snake_case or deprecated one, else the name itself."""
+        field_obj = self.load_fields.get(name) if isinstance(name, str) else None
+        outer = field_obj.data_key if field_obj and field_obj.data_key else name
+        successor = self.deprecated.get(outer, "!")
+        return outer if successor.startswith("!") else successor
+
+    @pre_load
+    def _to_camel_case(self, data: Any, **_kwargs: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        renamed: dict[Any, Any] = {}
+        for name, value in data.items():
+            key = self.outer_name(name)
+            if key in renamed:
+                raise ValidationError({key: [f"Given twice, as {key} and in another spelling."]})
+            if name in self.deprecated and key != name:
+                text = f"{name} is deprecated: use {key}, which means the same."
+                warnings.warn(text, DeprecationWarning, stacklevel=2)
+            renamed[key] = value
+        self._refuse_deprecated(renamed)
+        return renamed
+
+    def _refuse_deprecated(self, data: Mapping[Any, Any]) -> None:
+        gone = {
+            name: [f"No longer supported. {self.deprecated[name].removeprefix('!')}"]
+            for name in data
+            if self.deprecated.get(name, "").startswith("!")
+        }
+        if gone:
+            raise ValidationError(dict(gone))
+
+    @post_load(pass_original=True)
+    def _keep_order(self, data: dict[str, Any], original: Any, **_kwargs: Any) -> dict[str, Any]:
+        order = {self.outer_name(name): value for name, value in original.items()}
+        kept = {**order, **data} if self.is_open else data
+        return {name: kept[name] for name in order if name in kept}
+
+
+def camel(name: str) -> str:
+    """Return a snake_case name in camelCase."""
+    head, *tail = name.split("_")
+    return head + "".join(part[:1].upper() + part[1:] for part in tail)
+
+
+def when(check: Callable[[Any], str | None]) -> Callable[[Any], None]:
+    """Return a marshmallow validator from a function that returns a message or None."""
+
+    def validate(value: Any) -> None:
+        message = check(value)
+        if message:
+            raise ValidationError(message)
+
+    return validate
