@@ -344,10 +344,16 @@ class AnamTimeout(UpstreamError):
 def to_facts(error: UpstreamError) -> dict[str, object]:
     """Return an upstream error as JSON-ready facts, for other processes; none is secret."""
     missing = isinstance(error, AnamRejected) and error.persona_missing
-    return {"code": error.code, "text": error.text, "wait": error.hinted_wait, "missing": missing}
+    return {
+        "code": error.code,
+        "text": error.text,
+        "wait": error.hinted_wait,
+        "retryable": error.retryable,
+        "missing": missing,
+    }
 
 
-def from_facts(facts: dict[str, object]) -> UpstreamError:
+def from_facts(facts: object) -> UpstreamError:
     """Return the upstream error that `to_facts` told.
 
     Raises:
@@ -355,10 +361,13 @@ def from_facts(facts: dict[str, object]) -> UpstreamError:
 
     """
     kinds = {kind.code: kind for kind in UpstreamError.__subclasses__()}
+    if not isinstance(facts, dict):
+        raise KeyError("code")
     wait = facts.get("wait")
     error = kinds[str(facts["code"])](
         str(facts.get("text", "")) or None,
         hinted_wait=float(wait) if isinstance(wait, int | float) else None,
+        retryable=facts.get("retryable") is True,
     )
     if isinstance(error, AnamRejected):
         error.persona_missing = facts.get("missing") is True

@@ -1,11 +1,12 @@
 """The marshmallow fields and base schemas that everything else here is made of.
 
 They take values as they are: no string becomes a number, no "yes" becomes True. A value that is
-known only when a token is minted (`LateValue`) passes unchecked, and is checked then.
+known only when a token is minted (a callable; `secret` makes one) passes unchecked, and is checked then.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -177,7 +178,44 @@ class Items(_Taken, fields.List[Any]):
 
 
 class Free(_Taken, fields.Dict):
-    """An object whose content the vendor does not publish."""
+    """An object whose content the vendor does not publish: anything that JSON can carry."""
+
+    def __init__(self, **kw: Any) -> None:
+        super().__init__(**{"keys": Text(), **kw})
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
+        loaded = super()._deserialize(value, attr, data, **kwargs)  # type: ignore[no-untyped-call]
+        written(loaded)
+        return loaded
+
+
+def written(value: object) -> bytes:
+    """Return a value as compact JSON, late values in it as null.
+
+    Raises:
+        ValidationError: JSON cannot carry it.
+
+    """
+    try:
+        text = json.dumps(
+            value,
+            ensure_ascii=False,
+            allow_nan=False,
+            separators=(",", ":"),
+            sort_keys=True,  # as for hashing: it refuses keys of several types
+            default=_null_if_late,
+        )
+        return text.encode()
+    except (TypeError, ValueError, RecursionError):
+        raise ValidationError(_NOT_JSON) from None
+
+
+_NOT_JSON = "Holds something that JSON cannot carry."
+
+
+def _null_if_late(value: object) -> None:
+    if not is_late(value):
+        raise TypeError
 
 
 class Part(_Taken, fields.Nested):
@@ -197,16 +235,27 @@ class StrictSchema(Schema):
 
     @checks_all(pass_original=True, skip_on_field_errors=False)
     def _refuse_unknown(self, _data: Any, original: Any, **_kwargs: Any) -> None:
-        if self.is_open or not isinstance(original, Mapping):
+        if not isinstance(original, Mapping):
             return
         known = {f.data_key or name for name, f in self.load_fields.items()}
         strange = {
-            str(name): [unknown_field(str(name), known)]
-            for name in original
+            str(name): [trouble]
+            for name, value in original.items()
             if self.outer_name(name) not in known
+            and (trouble := self._trouble_with(name, value, known))
         }
         if strange:
             raise ValidationError(dict(strange))
+
+    def _trouble_with(self, name: Any, value: Any, known: Iterable[str]) -> str | None:
+        """Return what is wrong with an unknown field, or None."""
+        if not self.is_open or not isinstance(name, str):
+            return unknown_field(str(name), known)
+        try:
+            written({name: value})
+        except ValidationError:
+            return _NOT_JSON
+        return None
 
     def outer_name(self, name: Any) -> Any:
         """Return the name that a given spelling of a field stands for."""

@@ -26,7 +26,7 @@ except ImportError:  # pragma: no cover - Windows
 #: Seconds a lease is held at most: longer than any holder lives.
 LEASE_FOR = 10.0
 #: Files that the keys of a file lease are spread over.
-STRIPES = 256
+STRIPES = 65_536
 
 
 class Lease(Protocol):
@@ -120,7 +120,7 @@ class FileLease:
 
     def acquire(self, key: str) -> str | None:
         """Lock the file that the key falls to; keys of one file wait for each other."""
-        stripe = hashlib.sha256(key.encode()).digest()[0] % STRIPES
+        stripe = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]) % STRIPES
         path = self._folder / f".lease-{stripe}"
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:

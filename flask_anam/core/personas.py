@@ -136,14 +136,18 @@ def _overrides(
 ) -> Mapping[str, Bounds]:
     if isinstance(overrides, str):
         overrides = (overrides,)
-    bounds = dict(overrides) if isinstance(overrides, Mapping) else dict.fromkeys(overrides, True)
+    if not isinstance(overrides, Iterable):
+        raise ConfigError(f"The overrides of persona {persona!r} must be a list of field names.")
+    names = tuple(overrides)
     known = {f.data_key for f in PersonaConfigSchema().load_fields.values()} - {"personaId", "type"}
-    for name, bound in bounds.items():
-        if name not in known:
+    for name in names:
+        if not isinstance(name, str) or name not in known:
             raise ConfigError(
                 f"Persona {persona!r} allows the override {name!r}, which is not a field that a "
                 "browser could set. Use camelCase names such as languageCode."
             )
+    bounds = dict(overrides) if isinstance(overrides, Mapping) else dict.fromkeys(names, True)
+    for name, bound in bounds.items():
         if not _is_bound(bound):
             raise ConfigError(
                 f"Persona {persona!r}: the bounds of the override {name!r} must be True, a list "
@@ -165,7 +169,7 @@ def out_of_bounds(value: Any, bound: Bounds) -> str | None:
         return None
     if not isinstance(bound, Mapping):
         allowed = ", ".join(sorted(map(str, bound)))
-        return None if value in bound else f"Must be one of {allowed} for this persona."
+        return None if value in tuple(bound) else f"Must be one of {allowed} for this persona."
     number = isinstance(value, int | float)
     if "min" in bound and not (number and value >= bound["min"]):
         return f"Must be at least {bound['min']:g} for this persona."

@@ -186,7 +186,7 @@ class PersonaRegistry:
         if not overrides and persona.name in self._static:
             return self._static[persona.name]
         config = self._config(persona, user)
-        late = has_late(config)
+        late = _called(persona, has_late, config)
         if late:
             config = _called(persona, resolved, config)
         body = self._rules.load(persona, config, PersonaInvalid)

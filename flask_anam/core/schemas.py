@@ -6,7 +6,6 @@ not in it, but Anam's own SDKs send them (js-sdk 4.27, Python 0.12, LiveKit plug
 
 from __future__ import annotations
 
-import json
 import re
 import warnings
 from collections.abc import Mapping
@@ -28,6 +27,7 @@ from flask_anam.core.fields import (
     VendorSchema,
     is_late,
     when,
+    written,
 )
 from flask_anam.errors import PersonaWarning
 
@@ -76,11 +76,7 @@ def _url(value: str) -> str | None:
 
 
 def _small(value: Mapping[str, Any]) -> str | None:
-    try:
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        size = len(text.encode())
-    except (TypeError, ValueError):
-        return "Must be a JSON Schema that can be written as JSON."
+    size = len(written(value))
     if size > TOOL_SCHEMA_BYTES:
         return f"Takes {size} bytes as JSON; at most {TOOL_SCHEMA_BYTES} are allowed."
     return None
@@ -355,7 +351,7 @@ class MintRequestSchema(VendorSchema):
 
     @checks_all(skip_on_field_errors=False)
     def _check_egress(self, data: Mapping[str, Any], **_kwargs: Any) -> None:
-        config, options = data.get("personaConfig") or {}, data.get("sessionOptions") or {}
+        config, options = _object(data, "personaConfig"), _object(data, "sessionOptions")
         through = config.get("enableAudioPassthrough")
         if "egress" in options and through is not True and not is_late(through):
             text = "Needs enableAudioPassthrough: true in the persona config."
@@ -363,17 +359,23 @@ class MintRequestSchema(VendorSchema):
 
     @checks_all(skip_on_field_errors=False)
     def _check_model(self, data: Mapping[str, Any], **_kwargs: Any) -> None:
-        config, options = data.get("personaConfig") or {}, data.get("sessionOptions") or {}
+        config, options = _object(data, "personaConfig"), _object(data, "sessionOptions")
         model = config.get("avatarModel")
         if "directorNotes" in config and model == "cara-3":
             text = "directorNotes are ignored by Anam with avatarModel cara-3; use cara-4."
             warnings.warn(text, PersonaWarning, stacklevel=2)
         size = (options.get("videoWidth"), options.get("videoHeight"))
         sizes = VIDEO_SIZES.get(model, set()) if isinstance(model, str) else _ALL_SIZES
-        if None not in size and sizes and size not in sizes:
+        if all(isinstance(side, int) for side in size) and sizes and size not in sizes:
             allowed = ", ".join(f"{w}x{h}" for w, h in sorted(sizes))
             text = f"{model or 'Anam'} supports {allowed}, not {size[0]}x{size[1]}."
             raise ValidationError({"sessionOptions": {"videoWidth": [text]}})
+
+
+def _object(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return a part of a body; an empty one when it is missing, wrong or a late value."""
+    part = data.get(name)
+    return part if isinstance(part, Mapping) else {}
 
 
 _ALL_SIZES = {size for sizes in VIDEO_SIZES.values() for size in sizes}

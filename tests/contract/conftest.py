@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from cachelib.base import BaseCache
 
-from flask_anam.core.backends import open_cache
+from flask_anam.core.backends import Backend, open_backend
 from flask_anam.core.clock import Clock
 
 
@@ -114,27 +113,28 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"file://{tmp_path}/cache" if kind == "file" else "memory://"
 
 
-Opener = Callable[[str], BaseCache]
+Opener = Callable[[str], Backend]
 
 
 @pytest.fixture
-def opened() -> Iterator[Opener]:
+def opened(clock: FrozenClock) -> Iterator[Opener]:
     """Open backends as an app would; their connections are closed after the test."""
-    caches: list[BaseCache] = []
+    backends: list[Backend] = []
 
-    def opener(url: str) -> BaseCache:
-        caches.append(open_cache(url))
-        return caches[-1]
+    def opener(url: str) -> Backend:
+        backends.append(open_backend(url, clock))
+        return backends[-1]
 
     yield opener
-    for cache in caches:
+    for backend in backends:
+        cache = backend.cache
         client = getattr(cache, "_write_client", None) or getattr(cache, "_client", None)
         if client is not None:
             client.close()
 
 
 @pytest.fixture
-def cache(url: str, opened: Opener) -> BaseCache:
+def backend(url: str, opened: Opener) -> Backend:
     """Return the backend."""
     return opened(url)
 

@@ -7,9 +7,9 @@ import threading
 import uuid
 
 import pytest
-from cachelib.base import BaseCache
 
 from flask_anam.core import backends
+from flask_anam.core.backends import Backend
 from flask_anam.core.store import KeyMaker, TokenStore
 from flask_anam.core.tokens import SessionToken
 
@@ -25,9 +25,9 @@ def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def store(cache: BaseCache, clock: FrozenClock) -> TokenStore:
+def store(backend: Backend, clock: FrozenClock) -> TokenStore:
     """Return a store on the backend."""
-    return TokenStore(cache, SECRET, clock)
+    return TokenStore(backend, SECRET, clock)
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ class TestEveryBackend:
         clock.move(61)
         assert store.noted(key) is None
 
-    def test_renewing_a_mark_forgets_what_was_kept_before(
+    def test_invalidating_a_mark_forgets_what_was_kept_before(
         self, store: TokenStore, clock: FrozenClock, key: str
     ) -> None:
         """Any of the marks; what is kept afterwards is found."""
@@ -122,34 +122,34 @@ class TestEveryBackend:
             assert before is not None
             store.put(key, token(clock), 60, before)
             assert store.lookup(key, marks).token is not None
-            store.renew(mark)
+            store.invalidate(mark)
             after = store.lookup(key, marks)
             assert after.token is None
             assert after.generation not in (None, before)
 
     def test_another_secret_reads_nothing(
-        self, store: TokenStore, cache: BaseCache, clock: FrozenClock, key: str
+        self, store: TokenStore, backend: Backend, clock: FrozenClock, key: str
     ) -> None:
         """Values are signed: another app on the same cache is a miss."""
         store.put(key, token(clock), 60)
-        assert TokenStore(cache, b"other", clock).lookup(key).token is None
+        assert TokenStore(backend, b"other", clock).lookup(key).token is None
 
     def test_a_value_under_a_foreign_key_is_a_miss(
-        self, store: TokenStore, cache: BaseCache, clock: FrozenClock, key: str
+        self, store: TokenStore, backend: Backend, clock: FrozenClock, key: str
     ) -> None:
         """Somebody who can write to the cache cannot hand one user's token to another."""
         store.put(key, token(clock), 60)
-        cache.set(f"{key}-mine", cache.get(key), timeout=60)
+        backend.cache.set(f"{key}-mine", backend.cache.get(key), timeout=60)
         assert store.lookup(f"{key}-mine").token is None
 
     @pytest.mark.parametrize(
         "planted", ["", "x", "{}", '{"k":1}.sig', "1", "null"], ids=lambda text: text or "empty"
     )
     def test_junk_is_a_miss(
-        self, store: TokenStore, cache: BaseCache, key: str, planted: str
+        self, store: TokenStore, backend: Backend, key: str, planted: str
     ) -> None:
         """A value that is not ours is nothing, and no failure of the cache."""
-        cache.set(key, planted, timeout=60)
+        backend.cache.set(key, planted, timeout=60)
         found = store.lookup(key)
         assert found.token is None
         assert found.generation == ""
@@ -158,11 +158,11 @@ class TestEveryBackend:
 
     @pytest.mark.parametrize("cut", [1, 10, -1])
     def test_a_cut_value_is_a_miss(
-        self, store: TokenStore, cache: BaseCache, clock: FrozenClock, key: str, cut: int
+        self, store: TokenStore, backend: Backend, clock: FrozenClock, key: str, cut: int
     ) -> None:
         """Half a value never counts as a whole one."""
         store.put(key, token(clock), 60)
-        cache.set(key, cache.get(key)[:cut], timeout=60)
+        backend.cache.set(key, backend.cache.get(key)[:cut], timeout=60)
         assert store.lookup(key).token is None
 
     def test_threads_may_share_a_store(

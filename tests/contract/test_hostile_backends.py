@@ -15,7 +15,7 @@ import redis
 from cachelib import FileSystemCache
 from pymemcache.client.base import Client as Memcached
 
-from flask_anam.core.backends import PlainJson, open_cache
+from flask_anam.core.backends import PlainJson, open_backend
 from flask_anam.core.store import KeyMaker, TokenStore
 from flask_anam.core.tokens import SessionToken
 
@@ -78,9 +78,10 @@ def test_a_pickle_planted_in_memcached_never_runs(
 def test_a_pickle_planted_in_a_file_never_runs(clock: FrozenClock, tmp_path: Path) -> None:
     """The file is the one that holds our token, its timestamp kept."""
     mark, folder = tmp_path / "ran", tmp_path / "cache"
-    cache = open_cache(f"file://{folder}")
+    backend = open_backend(f"file://{folder}", clock)
+    cache = backend.cache
     assert isinstance(cache, FileSystemCache)
-    store = TokenStore(cache, SECRET, clock)
+    store = TokenStore(backend, SECRET, clock)
     store.put(KEY, token(clock), 60)
     file = Path(cache._get_filename(KEY))
     head = file.read_bytes()[:4]
@@ -91,19 +92,25 @@ def test_a_pickle_planted_in_a_file_never_runs(clock: FrozenClock, tmp_path: Pat
 
 
 def test_files_belong_to_their_user_only(clock: FrozenClock, tmp_path: Path) -> None:
-    """Folder and files are closed to others, and names tell nothing."""
+    """Folders and files are closed to others, and names tell nothing."""
     folder = tmp_path / "deep" / "cache"
-    store = TokenStore(open_cache(f"file://{folder}"), SECRET, clock)
+    store = TokenStore(open_backend(f"file://{folder}", clock), SECRET, clock)
     store.put(KEY, token(clock), 60)
-    assert folder.stat().st_mode & 0o777 == 0o700
-    modes = {file.stat().st_mode & 0o777 for file in folder.iterdir()}
-    assert modes == {0o600}
-    assert ".flask-anam-write-test" not in {file.name for file in folder.iterdir()}
+    owner = store.acquire(KEY)
+    assert owner
+    folders = {folder, folder / "tokens", folder / "leases"}
+    files = {path for path in folder.rglob("*") if path.is_file()}
+    assert {path for path in (folder, *folder.rglob("*")) if path.is_dir()} == folders
+    assert {path.stat().st_mode & 0o777 for path in folders} == {0o700}
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
+    assert {path.parent for path in files} == folders - {folder}
+    store.release(KEY, owner)
 
 
-def test_the_serializer_is_set_on_our_cache_only(tmp_path: Path) -> None:
+def test_the_serializer_is_set_on_our_cache_only(clock: FrozenClock, tmp_path: Path) -> None:
     """Cachelib shares it between all caches of a class; the host's own keep theirs."""
-    assert isinstance(open_cache(f"file://{tmp_path}/a").serializer, PlainJson)  # type: ignore[attr-defined]
+    ours = open_backend(f"file://{tmp_path}/a", clock).cache
+    assert isinstance(ours.serializer, PlainJson)  # type: ignore[attr-defined]
     assert not isinstance(FileSystemCache(str(tmp_path / "b")).serializer, PlainJson)
 
 

@@ -11,11 +11,17 @@ from typing import Any
 import pytest
 from cachelib import SimpleCache
 from cachelib.base import BaseCache
+from marshmallow import Schema, ValidationError
 
+from flask_anam.core.backends import Backend
 from flask_anam.core.client import AnamClient
 from flask_anam.core.clock import Clock, Deadline
-from flask_anam.core.manager import IssuedToken, SessionTokenManager, TokenRequest
-from flask_anam.core.personas import MintBody
+from flask_anam.core.lease import NoLease
+from flask_anam.core.manager import IssuedToken, SessionTokenManager
+from flask_anam.core.personas import Declarations, Persona
+from flask_anam.core.registry import MintBody, PersonaRegistry
+from flask_anam.core.reuse import TokenRequest
+from flask_anam.core.schemas import PersonaConfigSchema
 from flask_anam.core.settings import Settings
 from flask_anam.core.store import KeyMaker, TokenStore
 from flask_anam.core.tokens import SessionToken
@@ -81,6 +87,28 @@ def _part(value: object) -> str:
     return urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
 
 
+def messages(data: Any, schema: Schema | None = None) -> dict[str, Any]:
+    """Return what a schema says against some data."""
+    with pytest.raises(ValidationError) as caught:
+        (schema or PersonaConfigSchema()).load(data)
+    found = caught.value.messages
+    assert isinstance(found, dict)
+    return found
+
+
+def registry(configured: dict[str, object], *declared: Persona, **options: Any) -> PersonaRegistry:
+    """Return a registry of configured and declared personas."""
+    declarations = Declarations()
+    for persona in declared:
+        declarations.add(persona)
+    return PersonaRegistry(configured, declarations, **options)
+
+
+def body_of(personas: PersonaRegistry, name: str, user: object = None, /, **overrides: Any) -> Any:
+    """Return the body for a persona."""
+    return personas.body_for(personas.choose(name), user, overrides)
+
+
 @pytest.fixture
 def clock() -> FrozenClock:
     """Return a clock moved by hand."""
@@ -110,7 +138,6 @@ def make_client(sandbox: Sandbox, clock: FrozenClock) -> Iterator[ClientMaker]:
 
     def make(
         *,
-        api_key: Callable[[], str] = lambda: KEY,
         base_url: str | None = None,
         read_timeout: float = 3.0,
         **options: Any,
@@ -118,7 +145,7 @@ def make_client(sandbox: Sandbox, clock: FrozenClock) -> Iterator[ClientMaker]:
         transport = Transport(
             base_url or sandbox.url, connect_timeout=1.0, read_timeout=read_timeout, pool_size=32
         )
-        made.append(AnamClient(transport, api_key, clock=clock, **options))
+        made.append(AnamClient(transport, clock=clock, **options))
         return made[-1]
 
     yield make
@@ -127,7 +154,7 @@ def make_client(sandbox: Sandbox, clock: FrozenClock) -> Iterator[ClientMaker]:
 
 
 SECRET = b"app secret"
-STATIC = MintBody.of(PERSONA, None)
+STATIC = MintBody.of(BODY)
 
 
 class Listener:
@@ -139,8 +166,8 @@ class Listener:
     def token_minted(self, request: TokenRequest, token: SessionToken, seconds: float) -> None:
         self.heard.append(("minted", token.id))
 
-    def token_reused(self, request: TokenRequest, token: SessionToken) -> None:
-        self.heard.append(("reused", token.id))
+    def token_reused(self, request: TokenRequest, token: SessionToken, *, stale: bool) -> None:
+        self.heard.append(("stale" if stale else "reused", token.id))
 
     def token_failed(self, request: TokenRequest, error: AnamError) -> None:
         self.heard.append(("failed", error.code))
@@ -159,6 +186,11 @@ class Broken(BaseCache):
         raise ConnectionError
 
 
+def store_on(cache: BaseCache, clock: Clock, secret: bytes = SECRET) -> TokenStore:
+    """Return a store on a cache that processes do not agree through."""
+    return TokenStore(Backend(cache, NoLease()), secret, clock)
+
+
 class World:
     """A manager with all its real parts, and short ways to ask it."""
 
@@ -170,10 +202,11 @@ class World:
         self.cache: BaseCache = SimpleCache()
 
     def manager(self, api_key: Callable[[], str] = lambda: KEY, **config: Any) -> None:
+        self._api_key = api_key
         settings = Settings.from_mapping({"ANAM_API_KEY": "k", **config})
         self._manager = SessionTokenManager(
-            client=self._make_client(api_key=api_key),
-            store=TokenStore(self.cache, SECRET, self.clock),
+            client=self._make_client(),
+            store=store_on(self.cache, self.clock),
             keys=KeyMaker(SECRET),
             settings=settings,
             clock=self.clock,
@@ -181,7 +214,7 @@ class World:
         )
 
     def ask(self, user_id: str | None = "1", body: MintBody = STATIC, **more: Any) -> IssuedToken:
-        more.setdefault("persona_type", "support")
+        more = {"persona_type": "support", "api_key": self._api_key(), **more}
         return self._manager.create_token(TokenRequest(user_id=user_id, body=body, **more))
 
     def started(self, user_id: str, token_id: str) -> bool:

@@ -20,7 +20,7 @@ def test_a_mint_returns_the_token_anam_made(
     make_client: ClientMaker, sandbox: Sandbox, deadline: Deadline
 ) -> None:
     """The body goes out as it is, with our key; the lifetime is the issuer's own."""
-    minted = make_client().mint(BODY, deadline)
+    minted = make_client().mint(BODY, KEY, deadline)
     (request,) = sandbox.ledger.requests
     assert request.body == BODY
     assert request.headers["authorization"] == f"Bearer {KEY}"
@@ -65,7 +65,7 @@ def test_each_status_has_its_error_and_its_count_of_calls(
     """Three attempts where that can help, one where it cannot; never a status of Anam's."""
     sandbox.fail_next(status, times=9)
     with pytest.raises(errors.UpstreamError) as caught:
-        make_client().mint(BODY, deadline)
+        make_client().mint(BODY, KEY, deadline)
     assert caught.value.code == code
     assert caught.value.status in {502, 503}
     assert caught.value.retryable is (calls > 1)
@@ -93,7 +93,7 @@ def test_only_the_429_for_the_rate_is_tried_again(
     """Plan limits do not go away by asking; an answer that is no object is the rate's."""
     sandbox.fail_next(429, json={"error": kind}, times=9)
     with pytest.raises(errors.UpstreamError) as caught:
-        make_client().mint(BODY, deadline)
+        make_client().mint(BODY, KEY, deadline)
     assert (caught.value.code, sandbox.ledger.count(MINT)) == (code, calls)
 
 
@@ -103,7 +103,7 @@ def test_one_passing_failure_is_not_seen(
 ) -> None:
     """Success at the second attempt, after a jitter of at most 0.25 s."""
     sandbox.fail_next(status)
-    assert make_client().mint(BODY, deadline).attempts == 2
+    assert make_client().mint(BODY, KEY, deadline).attempts == 2
     assert len(clock.slept) == 1
     assert 0 <= clock.slept[0] <= 0.25
 
@@ -114,9 +114,9 @@ def test_a_broken_connection_is_tried_again(
     """A reset, on a fresh or a kept connection."""
     client = make_client()
     sandbox.fail_next(reset=True)
-    assert client.mint(BODY, deadline).attempts == 2
+    assert client.mint(BODY, KEY, deadline).attempts == 2
     sandbox.fail_next(reset=True)
-    assert client.mint(BODY, deadline).attempts == 2
+    assert client.mint(BODY, KEY, deadline).attempts == 2
 
 
 @pytest.mark.parametrize("attempts", [1, 2, 5])
@@ -130,7 +130,7 @@ def test_the_number_of_attempts_is_a_setting(
     """That many calls, and a wait between each two."""
     sandbox.fail_next(503, times=9)
     with pytest.raises(errors.AnamUnavailable):
-        make_client(max_attempts=attempts).mint(BODY, deadline)
+        make_client(max_attempts=attempts).mint(BODY, KEY, deadline)
     assert sandbox.ledger.count(MINT) == attempts
     assert len(clock.slept) == attempts - 1
 
@@ -141,7 +141,7 @@ def test_a_short_retry_after_is_slept(
 ) -> None:
     """Exactly as long as Anam asks."""
     sandbox.fail_next(status, headers={"Retry-After": "1"})
-    assert make_client().mint(BODY, deadline).attempts == 2
+    assert make_client().mint(BODY, KEY, deadline).attempts == 2
     assert clock.slept == [1.0]
 
 
@@ -161,7 +161,7 @@ def test_a_long_retry_after_is_passed_on_at_once(
     """Above 2 s nothing is slept; the caller learns it, cut to 300."""
     sandbox.fail_next(status, headers={"Retry-After": said}, times=9)
     with pytest.raises(errors.UpstreamError) as caught:
-        make_client().mint(BODY, deadline)
+        make_client().mint(BODY, KEY, deadline)
     assert (caught.value.status, caught.value.retry_after) == (503, told)
     assert clock.slept == []
     assert sandbox.ledger.count(MINT) == 1
@@ -173,11 +173,11 @@ def test_no_attempt_begins_too_late(
     """When less than a second would be left, the error comes at once."""
     sandbox.fail_next(503, headers={"Retry-After": "1"}, times=9)
     with pytest.raises(errors.AnamUnavailable):
-        make_client(max_attempts=10).mint(BODY, Deadline.after(clock, 3.5))
+        make_client(max_attempts=10).mint(BODY, KEY, Deadline.after(clock, 3.5))
     assert clock.slept == [1.0, 1.0]
     sandbox.ledger.clear()
     with pytest.raises(errors.AnamTimeout):
-        make_client(max_attempts=1).mint(BODY, Deadline.after(clock, 0.0))
+        make_client(max_attempts=1).mint(BODY, KEY, Deadline.after(clock, 0.0))
     assert sandbox.ledger.count(MINT) == 0
 
 
@@ -205,11 +205,11 @@ def test_a_senseless_answer_is_tried_once_more(
 ) -> None:
     """Then it is a bad response; one that comes right the second time is not seen."""
     sandbox.fail_next(200, **answer)
-    assert make_client().mint(BODY, deadline).attempts == 2
+    assert make_client().mint(BODY, KEY, deadline).attempts == 2
     sandbox.ledger.clear()
     sandbox.fail_next(200, times=9, **answer)
     with pytest.raises(errors.AnamBadResponse):
-        make_client().mint(BODY, deadline)
+        make_client().mint(BODY, KEY, deadline)
     assert sandbox.ledger.count(MINT) == 2
 
 
@@ -218,7 +218,7 @@ def test_a_token_that_is_no_jwt_is_taken_for_an_hour(
 ) -> None:
     """Its form is Anam's business; a warning tells, without the token."""
     sandbox.fail_next(200, json={"sessionToken": "SENTINEL-opaque"})
-    assert make_client().mint(BODY, deadline).token.lifetime == 3600
+    assert make_client().mint(BODY, KEY, deadline).token.lifetime == 3600
     assert "not a JWT" in caplog.text
     assert "SENTINEL" not in caplog.text
 
@@ -230,7 +230,7 @@ def test_the_clock_of_anam_does_not_matter(
     """Ten minutes off: the lifetime is the same."""
     now = int(clock.time()) + skew
     sandbox.fail_next(200, json={"sessionToken": jwt(iat=now, exp=now + 900)})
-    token = make_client().mint(BODY, deadline).token
+    token = make_client().mint(BODY, KEY, deadline).token
     assert (token.minted_at, token.expires_at) == (clock.time(), clock.time() + 900)
 
 
@@ -240,48 +240,23 @@ def test_a_legacy_token_is_refused_with_the_cure(
     """One call: asking again gives the same."""
     old = {"personaConfig": {k: v for k, v in PERSONA.items() if k != "llmId"}}
     with pytest.raises(errors.AnamRejected) as caught:
-        make_client().mint(old, deadline)
+        make_client().mint(old, KEY, deadline)
     assert caught.value.text == LEGACY_CURE
     assert "llmId" in LEGACY_CURE
     assert sandbox.ledger.count(MINT) == 1
 
 
-def test_the_key_is_asked_for_at_each_call(
+def test_each_call_uses_the_key_it_is_given(
     make_client: ClientMaker, sandbox: Sandbox, deadline: Deadline
 ) -> None:
-    """A rotated key is used at once."""
-    keys = [KEY, "old", KEY]
-    client = make_client(api_key=lambda: keys.pop())
-    client.mint(BODY, deadline)
+    """One client serves several accounts; a rotated key is used at once."""
+    client = make_client()
+    client.mint(BODY, KEY, deadline)
     with pytest.raises(errors.AnamAuthError):
-        client.mint(BODY, deadline)
-    client.mint(BODY, deadline)
-
-
-@pytest.mark.parametrize("key", [None, "", 5, b"x", "é", "a\nb", "a\x00"], ids=repr)
-def test_a_key_callable_that_returns_nonsense_is_told(
-    make_client: ClientMaker, sandbox: Sandbox, deadline: Deadline, key: Any
-) -> None:
-    """No call is made; the text names the setting."""
-    with pytest.raises(errors.AnamAuthError, match="callable in ANAM_API_KEY must return"):
-        make_client(api_key=lambda: key).mint(BODY, deadline)
-    assert sandbox.ledger.requests == ()
-
-
-def test_a_key_callable_that_raises_is_told_by_its_type(
-    make_client: ClientMaker, sandbox: Sandbox, deadline: Deadline
-) -> None:
-    """Its text may hold the key and is not told; the place in the bulkhead is given back."""
-
-    def vault() -> str:
-        raise LookupError(KEY)
-
-    client = make_client(api_key=vault, max_in_flight=1)
-    for _ in range(2):
-        with pytest.raises(errors.AnamAuthError) as caught:
-            client.mint(BODY, deadline)
-        assert caught.value.text == "The callable in ANAM_API_KEY raised LookupError."
-        assert caught.value.__suppress_context__
+        client.mint(BODY, "old", deadline)
+    client.mint(BODY, KEY, deadline)
+    sent = [request.headers["authorization"] for request in sandbox.ledger.requests]
+    assert sent == [f"Bearer {KEY}", "Bearer old", f"Bearer {KEY}"]
 
 
 LEAKS: list[dict[str, Any]] = [{"status": s} for s in (302, 400, 401, 402, 404, 429, 500)]
@@ -303,7 +278,7 @@ def test_no_error_and_no_log_tells_a_secret(
         answer = {**answer, "json": {"error": f"bad: {BODY} for {KEY}"}}
     sandbox.fail_next(**answer, times=9)
     with pytest.raises(errors.AnamError) as caught:
-        make_client().mint(BODY, deadline)
+        make_client().mint(BODY, KEY, deadline)
     assert "SENTINEL" not in f"{caught.value} {caught.value!r} {caught.value.details}"
     assert "urllib3" in {record.name.split(".")[0] for record in caplog.records}
     assert "SENTINEL" not in caplog.text
@@ -317,7 +292,7 @@ def test_no_log_tells_a_token(
 ) -> None:
     """Also when all goes well, at DEBUG."""
     caplog.set_level(logging.DEBUG)
-    token = make_client().mint(BODY, deadline).token
+    token = make_client().mint(BODY, KEY, deadline).token
     assert caplog.records
     assert token.value not in caplog.text
     assert token.value.split(".")[1] not in caplog.text
@@ -330,10 +305,10 @@ def test_a_call_without_a_place_is_busy(
     client = make_client(max_in_flight=2)
     sandbox.fail_next(200, delay=2.2, times=2)
     with ThreadPoolExecutor(2) as pool:
-        calls = [pool.submit(client.mint, BODY, deadline) for _ in range(2)]
+        calls = [pool.submit(client.mint, BODY, KEY, deadline) for _ in range(2)]
         assert sandbox.ledger.wait_for(MINT, 2)
         with pytest.raises(errors.Busy):
-            client.mint(BODY, Deadline.after(clock, 1.3))  # enough to try again
+            client.mint(BODY, KEY, Deadline.after(clock, 1.3))  # enough to try again
         assert all(call.result(10).attempts == 1 for call in calls)
     assert sandbox.ledger.count(MINT) == 2
     assert clock.slept == []

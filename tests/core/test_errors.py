@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 import re
 from collections.abc import Iterator
@@ -180,3 +181,46 @@ def test_every_503_tells_when_to_come_back() -> None:
 def test_upstream_errors_are_never_the_browsers_own() -> None:
     """An upstream 401 is a 502 here: every such error is a 5xx."""
     assert all(kind.status >= 500 for kind in classes(UpstreamError))
+
+
+UPSTREAM = [kind for kind in classes(UpstreamError) if not kind.__subclasses__()]
+
+
+@pytest.mark.parametrize("kind", UPSTREAM, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("wait", [None, 0.5, 30.0])
+def test_an_upstream_error_can_be_told_to_another_process(
+    kind: type[UpstreamError], wait: float | None
+) -> None:
+    """As facts that JSON carries: kind, text and times come back equal."""
+    error = kind("What happened.", hinted_wait=wait)
+    told = errors.from_facts(json.loads(json.dumps(errors.to_facts(error))))
+    assert (type(told), told.text) == (kind, "What happened.")
+    assert (told.hinted_wait, told.retry_after) == (error.hinted_wait, error.retry_after)
+    assert told.retryable is error.retryable
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_a_missing_persona_is_told_to_another_process(missing: bool) -> None:
+    """So that the fallback works there as well."""
+    error = errors.AnamRejected()
+    error.persona_missing = missing
+    told = errors.from_facts(errors.to_facts(error))
+    assert isinstance(told, errors.AnamRejected)
+    assert told.persona_missing is missing
+
+
+@pytest.mark.parametrize(
+    "facts", [{}, {"code": None}, {"code": "unauthenticated"}, {"code": "rate_limited"}], ids=str
+)
+def test_facts_of_no_upstream_error_are_refused(facts: dict[str, object]) -> None:
+    """What another process says cannot make a browser's error of it."""
+    with pytest.raises(KeyError):
+        errors.from_facts(facts)
+
+
+@pytest.mark.parametrize("wait", ["5", None, [5]], ids=repr)
+def test_odd_facts_fall_back_to_the_defaults(wait: object) -> None:
+    """Text and wait of the class, where none or nonsense is told."""
+    told = errors.from_facts({"code": "anam_timeout", "wait": wait, "missing": 1})
+    assert (told.text, told.hinted_wait) == (errors.AnamTimeout.default_text, None)
+    assert told.retry_after == 2

@@ -10,10 +10,16 @@ import pytest
 from cachelib import SimpleCache
 
 from flask_anam.core.manager import IssuedToken
-from flask_anam.core.personas import MintBody
+from flask_anam.core.registry import MintBody
 from flask_anam.errors import AnamError, RateLimited
 
-from .conftest import KEY, PERSONA, World
+from .conftest import BODY, KEY, PERSONA, World
+
+
+def body_of(**changes: Any) -> MintBody:
+    """Return the body of a persona that differs in some fields."""
+    return MintBody.of({"personaConfig": {**PERSONA, **changes}})
+
 
 WHO: dict[str, dict[str, Any]] = {
     "slot": {"slot": "s1"},
@@ -84,8 +90,13 @@ def test_without_a_user_nothing_is_stored(world: World, mode: str) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        pytest.param({"body": MintBody.of({**PERSONA, "name": "Bo"}, None)}, id="config"),
-        pytest.param({"body": MintBody.of(PERSONA, {"videoQuality": "auto"})}, id="options"),
+        pytest.param(
+            {"body": MintBody.of({"personaConfig": {**PERSONA, "name": "Bo"}})}, id="config"
+        ),
+        pytest.param(
+            {"body": MintBody.of({**BODY, "sessionOptions": {"videoQuality": "auto"}})},
+            id="options",
+        ),
         pytest.param({"persona_type": "other"}, id="persona"),
     ],
 )
@@ -210,7 +221,7 @@ def test_clearing_forgets_what_was_asked_for(world: World, which: Any, gone: set
 def test_configs_with_secrets_are_never_stored(world: World) -> None:
     """Their tokens embed something that may die sooner."""
     tool = {"type": "server", "name": "t", "headers": {"X": "1"}}
-    body = MintBody.of({**PERSONA, "tools": [tool]}, None)
+    body = body_of(tools=[tool])
     world.sandbox.fail_next(200, json={"sessionToken": "one"})
     world.sandbox.fail_next(200, json={"sessionToken": "two"})
     assert world.ask(slot="s", body=body).session_token == "one"
@@ -233,10 +244,11 @@ def test_the_limit_is_entered_only_before_a_mint(world: World) -> None:
     world.ask(slot="s", limit=limit)
     world.ask(slot="s", limit=limit)
     assert events == ["in"]
-    world.sandbox.fail_next(402)
+    world.sandbox.fail_next(502, times=3)
     with pytest.raises(AnamError):
         world.ask(slot="other", limit=limit)
     assert events == ["in", "in", "given back"]
+    mints = world.mints
 
     @contextmanager
     def full() -> Iterator[None]:
@@ -246,4 +258,4 @@ def test_the_limit_is_entered_only_before_a_mint(world: World) -> None:
     with pytest.raises(RateLimited):
         world.ask(slot="third", limit=full)
     assert world.ask(slot="s", limit=full).reused
-    assert world.mints == 2
+    assert world.mints == mints

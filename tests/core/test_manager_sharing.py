@@ -90,3 +90,39 @@ def test_a_clock_that_jumps_costs_mints_only(world: World, jump: float) -> None:
     second = world.ask(slot="s")
     assert second.token_id != first.token_id
     assert world.ask(slot="s").token_id == second.token_id
+
+
+def test_a_good_token_is_served_when_a_refresh_fails(world: World) -> None:
+    """For half a minute without another attempt, and until 120 s before its end."""
+    first = world.ask(slot="s")
+    world.clock.move(3001)
+    world.sandbox.fail_next(503, times=3)
+    mints = world.mints
+    for _ in range(3):
+        assert world.ask(slot="s").token_id == first.token_id
+    assert world.mints == mints + 3
+    assert [what for what, _ in world.listener.heard] == ["minted"] + 3 * ["stale"]
+    world.clock.move(30)
+    assert world.ask(slot="s").token_id != first.token_id
+
+
+def test_a_token_near_its_end_is_not_served_for_want_of_a_new_one(world: World) -> None:
+    """It would end while somebody talks."""
+    world.ask(slot="s")
+    world.clock.move(3481)
+    world.sandbox.fail_next(503, times=3)
+    with pytest.raises(AnamUnavailable):
+        world.ask(slot="s")
+
+
+def test_a_refusal_of_the_account_is_not_asked_for_again(world: World) -> None:
+    """Whoever asks, for its cool-down; the limit of nobody is touched."""
+    world.sandbox.fail_next(402)
+    mints = world.mints
+    for user in ("1", "2", "3"):
+        with pytest.raises(AnamError) as caught:
+            world.ask(user, slot="s")
+        assert caught.value.code == "anam_quota"
+    assert world.mints == mints + 1
+    world.clock.move(301)
+    assert world.ask(slot="s").reused is False

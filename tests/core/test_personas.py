@@ -6,15 +6,8 @@ from typing import Any
 
 import pytest
 
-from flask_anam.core.personas import (
-    Declarations,
-    MintBody,
-    Persona,
-    PersonaRegistry,
-    canonical,
-    declare,
-    sentences,
-)
+from flask_anam.core.personas import Declarations, canonical, declare
+from flask_anam.core.registry import PersonaRegistry, check_static, sentences
 from flask_anam.errors import (
     ConfigError,
     InvalidRequest,
@@ -22,20 +15,7 @@ from flask_anam.errors import (
     UnknownPersona,
 )
 
-from .conftest import PERSONA, PROMPT, UUID
-
-
-def registry(configured: dict[str, object], *declared: Persona, **options: Any) -> PersonaRegistry:
-    """Return a registry of configured and declared personas."""
-    declarations = Declarations()
-    for persona in declared:
-        declarations.add(persona)
-    return PersonaRegistry(configured, declarations, **options)
-
-
-def body_of(personas: PersonaRegistry, name: str, user: object = None, /, **overrides: Any) -> Any:
-    """Return the body for a persona."""
-    return personas.body_for(personas.choose(name), user, overrides)
+from .conftest import PERSONA, PROMPT, UUID, body_of, registry
 
 
 def test_a_static_persona_is_sent_as_configured() -> None:
@@ -45,7 +25,7 @@ def test_a_static_persona_is_sent_as_configured() -> None:
     assert body_of(personas, "support").body == {"personaConfig": PERSONA}
     persona = personas.choose("support")
     assert (persona.label, persona.permission) == ("Help", "p")
-    assert persona.overrides == {"languageCode"}
+    assert persona.overrides == {"languageCode": True}
     assert persona.is_static
 
 
@@ -71,14 +51,25 @@ def test_a_label_is_made_from_the_name() -> None:
         pytest.param("a", {**PERSONA, "overrides": ["language_code"]}, "camelCase", id="snake"),
         pytest.param("a", {**PERSONA, "overrides": ["personaId"]}, "'personaId'", id="personaId"),
         pytest.param("a", {**PERSONA, "sessionOptions": {"x": 1}}, "x: Unknown", id="options"),
-        pytest.param("a", {**PERSONA, "sessionOptions": [1]}, "Invalid input", id="no options"),
+        pytest.param("a", {**PERSONA, "sessionOptions": [1]}, "Must be an object", id="no options"),
         pytest.param("a", {**PERSONA, "avatarId": PROMPT}, "avatarId: Not a UUID", id="field"),
         pytest.param("a", {"name": "A"}, "avatarId: Missing", id="incomplete"),
         pytest.param(
             "a",
-            {**PERSONA, "directorNotes": {"x": float("nan")}},
-            "directorNotes: Holds something",
+            {**PERSONA, "directorNotes": {"expressivity": float("nan")}},
+            "directorNotes.expressivity: Special numeric values",
             id="NaN",
+        ),
+        pytest.param(
+            "a",
+            {**PERSONA, "tools": [{"type": "client", "name": "t", "parameters": {"x": {1}}}]},
+            "tools.0.parameters: Holds something that JSON cannot carry",
+            id="set",
+        ),
+        pytest.param("a", {**PERSONA, "fallback": "b"}, "falls back to 'b'", id="no fallback"),
+        pytest.param("a", {**PERSONA, "apiKey": ""}, "api_key of persona 'a'", id="empty key"),
+        pytest.param(
+            "a", {**PERSONA, "overrides": {"name": {}}}, "bounds of the override", id="bounds"
         ),
     ],
 )
@@ -93,14 +84,16 @@ def test_a_senseless_declaration_is_refused_at_start(name: str, entry: object, w
 
 def test_a_string_of_one_override_is_taken_as_one_name() -> None:
     """It is not taken apart into letters."""
-    assert declare("a", PERSONA, overrides="languageCode").overrides == {"languageCode"}
+    assert declare("a", PERSONA, overrides="languageCode").overrides == {"languageCode": True}
 
 
 def test_a_static_declaration_in_code_is_checked_at_once() -> None:
     """All but the prompt's length, which is a setting of each app."""
     with pytest.raises(ConfigError, match="avatarId"):
-        declare("a", {**PERSONA, "avatarId": "x"})
+        check_static(declare("a", {**PERSONA, "avatarId": "x"}))
     long = declare("a", {**PERSONA, "systemPrompt": "x" * 3000})
+    check_static(long)
+    check_static(declare("a", lambda user: {}))
     with pytest.raises(ConfigError, match="at most 2000"):
         registry({}, long)
     assert body_of(registry({}, long, system_prompt_max_length=3000), "a")
@@ -110,7 +103,7 @@ def test_a_name_declared_twice_is_refused() -> None:
     """In code twice, or in code and in ANAM_PERSONAS."""
     with pytest.raises(ConfigError, match="'a' is declared twice"):
         registry({}, declare("a", PERSONA), declare("a", PERSONA))
-    with pytest.raises(ConfigError, match="'a' is both in ANAM_PERSONAS and declared in code"):
+    with pytest.raises(ConfigError, match="'a' is both in the configuration and declared"):
         registry({"a": PERSONA}, declare("a", PERSONA))
 
 
@@ -212,65 +205,12 @@ def test_an_error_of_ours_passes_through_a_callable() -> None:
         body_of(registry({}, declare("a", refuse)), "a")
 
 
-@pytest.mark.parametrize("callable_", [False, True], ids=["static", "callable"])
-def test_an_allowed_override_is_applied(callable_: bool) -> None:
-    """It takes the place of the config's value; the persona itself does not change."""
-    source: Any = (lambda user: PERSONA) if callable_ else PERSONA
-    personas = registry({}, declare("a", source, overrides=["languageCode", "name"]))
-    changed = body_of(personas, "a", languageCode="de", name="Bo").body["personaConfig"]
-    assert changed == {**PERSONA, "languageCode": "de", "name": "Bo"}
-    assert body_of(personas, "a").body == {"personaConfig": PERSONA}
-
-
-def test_an_override_that_is_not_allowed_is_refused() -> None:
-    """The browser learns which it may set, and nothing of the config."""
-    personas = registry({}, declare("a", PERSONA, overrides=["name", "languageCode"]))
-    with pytest.raises(InvalidRequest) as caught:
-        body_of(personas, "a", systemPrompt="x", language_code="de")
-    text = "Not a field that may be set for this persona (allowed: languageCode, name)."
-    assert caught.value.details == {"overrides": {"systemPrompt": [text], "language_code": [text]}}
-    with pytest.raises(InvalidRequest, match="not valid") as caught:
-        body_of(registry({"a": PERSONA}), "a", name="x")
-    assert "allowed: none" in str(caught.value.details)
-
-
-@pytest.mark.parametrize(
-    ("overrides", "field"),
-    [
-        pytest.param({"languageCode": 5}, "languageCode", id="type"),
-        pytest.param({"languageCode": None}, "languageCode", id="null"),
-        pytest.param({"systemPrompt": "x" * 2001}, "systemPrompt", id="length"),
-        pytest.param(
-            {"voiceGenerationOptions": {"speed": float("nan")}}, "voiceGenerationOptions", id="NaN"
-        ),
-    ],
-)
-def test_an_override_that_is_not_valid_is_the_callers_error(
-    overrides: dict[str, Any], field: str
-) -> None:
-    """422 with the field, not 500: the browser sent it."""
-    allowed = ["languageCode", "systemPrompt", "voiceGenerationOptions"]
-    personas = registry({}, declare("a", PERSONA, overrides=allowed))
-    with pytest.raises(InvalidRequest) as caught:
-        body_of(personas, "a", **overrides)
-    details = caught.value.details
-    assert details is not None
-    assert list(details["overrides"]) == [field]  # type: ignore[call-overload]
-
-
-def test_an_override_cannot_make_a_legacy_mix() -> None:
-    """A field beside personaId that would change the kind of token is refused."""
-    personas = registry({}, declare("a", {"personaId": UUID}, overrides=["name"]))
-    with pytest.raises(InvalidRequest, match="not valid"):
-        body_of(personas, "a", name="Bo")
-
-
 def test_session_options_are_sent_beside_the_config() -> None:
     """In camelCase, for configured and declared personas."""
     expected = {"personaConfig": PERSONA, "sessionOptions": {"videoQuality": "high"}}
     personas = registry(
         {"a": {**PERSONA, "sessionOptions": {"video_quality": "high"}}},
-        declare("b", PERSONA, session_options={"videoQuality": "high"}),
+        declare("b", {**PERSONA, "sessionOptions": {"videoQuality": "high"}}),
     )
     assert body_of(personas, "a").body == body_of(personas, "b").body == expected
 
@@ -300,21 +240,15 @@ def test_reprs_show_no_prompt() -> None:
     assert PROMPT not in repr(personas.choose("a")) + repr(body_of(personas, "a"))
 
 
-@pytest.mark.parametrize(
-    ("tool", "secret"),
-    [
-        ({"name": "a"}, False),
-        ({"name": "a", "url": "https://x/hook"}, False),
-        ({"name": "a", "headers": {}}, False),
-        ({"name": "a", "url": "https://x/hook?sig=1"}, True),
-        ({"name": "a", "headers": {"X-Key": "1"}}, True),
-        ({"name": "a", "url": 5}, False),
-    ],
-    ids=str,
-)
-def test_tools_with_headers_or_signed_urls_are_secrets(tool: dict[str, Any], secret: bool) -> None:
-    """Their tokens must not be stored: the secret may live shorter than the token."""
-    assert MintBody.of({**PERSONA, "tools": [{"name": "z"}, tool]}, None).holds_secrets is secret
+def test_a_persona_may_have_a_key_and_a_fallback_of_its_own() -> None:
+    """Both stay here; the fallback must exist."""
+    entry = {**PERSONA, "apiKey": lambda persona, user: f"{persona} {user}", "fallback": "b"}
+    personas = registry({"a": entry, "b": PERSONA})
+    persona = personas.choose("a")
+    assert persona.fallback == "b"
+    assert persona.keys is not None
+    assert persona.keys.key_for("a", "7") == "a 7"
+    assert body_of(personas, "a").body == {"personaConfig": PERSONA}
 
 
 def test_the_canonical_spelling_is_sorted_compact_ascii() -> None:

@@ -9,15 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import Schema, ValidationError
 
-from flask_anam.core.schemas import (
-    PersonaConfigSchema,
-    SessionOptionsSchema,
-    SessionReportSchema,
-    TokenRequestSchema,
-    ValidateRequestSchema,
-)
+from flask_anam.core.schemas import PersonaConfigSchema, SessionOptionsSchema
+from flask_anam.errors import PersonaWarning
 
-from .conftest import PERSONA, PROMPT, UUID
+from .conftest import PERSONA, PROMPT, UUID, messages
 
 SNAKE: dict[str, Any] = {
     "name": "Alex",
@@ -28,6 +23,7 @@ SNAKE: dict[str, Any] = {
 }
 ALL_FIELDS = {
     "personaId": "persona_id",
+    "type": "type",
     "name": "name",
     "avatarId": "avatar_id",
     "avatarModel": "avatar_model",
@@ -51,20 +47,11 @@ OPTIONS = {
     "videoQuality": ("video_quality", "high"),
     "videoWidth": ("video_width", 1152),
     "videoHeight": ("video_height", 768),
-    "egress": ("egress", {"mode": "daily"}),
+    "egress": ("egress", {"mode": "daily", "daily": {"roomUrl": "https://x.daily.co/r"}}),
     "region": ("region", "eu"),
-    "regionPolicy": ("region_policy", "strict"),
+    "regionPolicy": ("region_policy", "preferred"),
     "showAIAvatarDisclosure": ("show_ai_avatar_disclosure", True),
 }
-
-
-def messages(data: Any, schema: Schema | None = None) -> dict[str, Any]:
-    """Return what a schema says against some data."""
-    with pytest.raises(ValidationError) as caught:
-        (schema or PersonaConfigSchema()).load(data)
-    found = caught.value.messages
-    assert isinstance(found, dict)
-    return found
 
 
 def test_camel_case_passes_unchanged() -> None:
@@ -95,8 +82,9 @@ def test_each_field_of_the_vendor_is_known_in_both_spellings(camel: str) -> None
 def test_each_session_option_is_known_in_both_spellings(camel: str) -> None:
     """Either spelling comes out as the SDKs send it."""
     snake, value = OPTIONS[camel]
-    assert SessionOptionsSchema().load({camel: value}) == {camel: value}
-    assert SessionOptionsSchema().load({snake: value}) == {camel: value}
+    other = {"videoWidth": {"videoHeight": 768}, "videoHeight": {"videoWidth": 1152}}.get(camel, {})
+    assert SessionOptionsSchema().load({camel: value, **other}) == {camel: value, **other}
+    assert SessionOptionsSchema().load({snake: value, **other}) == {camel: value, **other}
 
 
 def test_the_order_is_kept() -> None:
@@ -132,12 +120,20 @@ def test_an_unknown_field_without_neighbour_gets_no_suggestion() -> None:
     assert found == {"zzz": ["Unknown field."], "7": ["Unknown field."]}
 
 
-@pytest.mark.parametrize("missing", ["name", "avatarId", "voiceId", "llmId"])
-def test_an_inline_persona_needs_four_fields(missing: str) -> None:
+@pytest.mark.parametrize("missing", ["name", "avatarId", "llmId"])
+def test_an_inline_persona_needs_three_fields(missing: str) -> None:
     """Without personaId these make the persona; a missing llmId would give a legacy token."""
     found = messages({k: v for k, v in PERSONA.items() if k != missing})
     assert list(found) == [missing]
-    assert "needs name, avatarId, voiceId and llmId" in found[missing][0]
+    assert "needs name, avatarId and llmId" in found[missing][0]
+
+
+def test_a_voice_is_optional_and_an_environment_may_bring_the_llm() -> None:
+    """Anam has a default voice; an integration such as LiveKit an LLM of its own."""
+    without = {k: v for k, v in PERSONA.items() if k != "voiceId"}
+    assert PersonaConfigSchema().load(without) == without
+    bare = {"name": "Alex", "avatarId": UUID}
+    assert PersonaConfigSchema(needs_llm=False).load(bare) == bare
 
 
 def test_persona_id_alone_is_enough() -> None:
@@ -157,22 +153,31 @@ def test_persona_id_mixed_with_inline_fields_is_refused(other: str) -> None:
 
 WRONG: list[tuple[str, list[Any]]] = [
     ("personaId", ["x", "", UUID + "0", None, 5]),
-    ("name", ["", "  ", "x" * 256, None, 5, b"Alex", "\ud800"]),
+    ("name", ["", "  ", None, 5, b"Alex", "\ud800"]),
     ("avatarId", ["alex", UUID[:-1], UUID.replace("-", ""), f"{UUID}\n", None]),
     ("voiceId", ["", "x"]),
     ("llmId", ["", "lower_case", "AB", "1ABC", "A" * 65, None]),
-    ("avatarModel", ["", " ", 3, None]),
+    ("avatarModel", ["", " ", 3, None, "cara-5", ["cara-4"]]),
     ("systemPrompt", [None, 5, ["x"], b"prompt", "\udfff"]),
     ("maxSessionLengthSeconds", [0, -1, 0.5, "60", True, None, float("nan"), float("inf")]),
     ("maxSessionLengthSeconds", [10**400]),
     ("skipGreeting", ["yes", 1, 0, None]),
     ("uninterruptibleGreeting", ["true"]),
     ("initialMessage", [5, b"x", "\ud800"]),
-    ("languageCode", ["", "e", "x" * 17, None]),
-    ("voiceDetectionOptions", [[], "x", None, {1: 2}]),
+    ("languageCode", ["", "e", "eng", "en-US", "e1", "en\n", None]),
+    ("type", ["legacy", "LEGACY", "", None]),
+    ("voiceDetectionOptions", [[], "x", None, {1: 2}, {"speechEnhancementLevel": 1.1}]),
+    ("voiceDetectionOptions", [{"silenceBeforeSkipTurnSeconds": 901}, {"zzz": 1}]),
     ("voiceGenerationOptions", [{"speed": float("nan")}, {"speed": {1, 2}}, {"a": {1: 2, "b": 3}}]),
+    ("voiceGenerationOptions", [{"speed": 2.1}, {"speed": 1.7, "volume": 3}, {"stability": True}]),
+    ("voiceGenerationOptions", [{"stability": 1, "volume": 1}, {"speed": 1.3, "stability": 1}]),
     ("directorNotes", ["x", {"expressivity": float("inf")}, {"x": b"bytes"}]),
-    ("tools", [{}, "x", ["x"], [{"when": object()}], None]),
+    ("directorNotes", [{"presetStyle": "happy", "customStylePrompt": "calm"}]),
+    ("tools", [{}, "x", ["x"], [{"when": object()}], None, [None]]),
+    ("tools", [[{"type": "x", "name": "t"}]]),
+    ("tools", [[{"type": "server", "name": "t"}], [{"type": "client", "name": " "}]]),
+    ("tools", [[{"type": "client", "name": "t", "description": "x" * 1025}]]),
+    ("tools", [[{"type": "client", "name": "t"}, {"type": "client", "name": "t"}]]),
     ("toolIds", ["x", ["x"], [None], UUID]),
     ("enableAudioPassthrough", ["on", None]),
 ]
@@ -190,14 +195,18 @@ def test_a_wrong_value_is_refused_under_its_field(field: str, value: Any) -> Non
 RIGHT: list[tuple[str, Any]] = [
     ("llmId", "CUSTOMER_CLIENT_V1"),
     ("avatarId", UUID.upper()),
-    ("name", "x" * 255),
+    ("name", "x" * 300),
     ("name", "Zoë 🦜"),
     ("maxSessionLengthSeconds", 60),
     ("maxSessionLengthSeconds", 90.5),
     ("initialMessage", None),
     ("initialMessage", "Hello"),
     ("languageCode", "en"),
-    ("voiceGenerationOptions", {"speed": 1.1, "deep": {"er": [1, None, "x"]}}),
+    ("voiceGenerationOptions", {"speed": 1.1, "stability": 1}),
+    ("voiceGenerationOptions", {"speed": 2, "volume": 0.5}),
+    ("directorNotes", {"presetStyle": "happy", "expressivity": 0}),
+    ("languageCode", "DE"),
+    ("tools", [{"type": "client", "name": "go", "later": {"er": [1, None, "x"]}}]),
     ("tools", [{"type": "client", "name": "go", "parameters": {"type": "object"}}]),
     ("toolIds", [UUID]),
     ("systemPrompt", "x" * 2000),
@@ -210,6 +219,15 @@ def test_a_right_value_passes_unchanged(field: str, value: Any) -> None:
     loaded = PersonaConfigSchema().load({**PERSONA, field: value})
     assert loaded[field] == value
     assert type(loaded[field]) is type(value)
+
+
+@pytest.mark.parametrize("missing", ["type", "name"])
+def test_a_tool_needs_type_and_name(missing: str) -> None:
+    """Whatever else it has."""
+    tool = {"type": "client", "name": "t", "description": "x"}
+    del tool[missing]
+    found = messages({**PERSONA, "tools": [tool]})
+    assert list(found["tools"][0]) == [missing]
 
 
 def test_the_length_of_the_prompt_is_a_setting() -> None:
@@ -236,73 +254,47 @@ def test_no_message_quotes_the_prompt() -> None:
 @pytest.mark.parametrize("schema", [PersonaConfigSchema(), SessionOptionsSchema()])
 def test_what_is_no_object_is_refused(schema: Schema, data: Any) -> None:
     """A list or a text in the place of a config is an error, not an exception."""
-    assert messages(data, schema)["_schema"] == ["Invalid input type."]
+    assert messages(data, schema)["_schema"] == ["Must be an object."]
+
+
+def test_an_unpublished_value_passes_with_a_warning_where_that_is_wanted() -> None:
+    """ANAM_UNKNOWN_VALUES, down to nested schemas; closed lists stay closed."""
+    config = {**PERSONA, "avatarModel": "cara-9", "directorNotes": {"presetStyle": "grim"}}
+    lenient = PersonaConfigSchema(unknown_values="warn")
+    with pytest.warns(PersonaWarning, match="Must be one of") as warned:
+        assert lenient.load(config) == config
+    assert len(warned) == 2
+    found = messages(config)
+    assert set(found) == {"avatarModel", "directorNotes"}
+    assert "ANAM_UNKNOWN_VALUES" in str(found)
+    assert "Did you mean cara-4?" in messages({**PERSONA, "avatarModel": "cara4"})["avatarModel"][0]
+    assert list(messages({**PERSONA, "type": "x"}, lenient)) == ["type"]
+
+
+def test_a_named_llm_that_anam_does_not_document_is_warned_of() -> None:
+    """It is passed on as it is."""
+    with pytest.warns(PersonaWarning, match="NEW_LLM_V2"):
+        assert PersonaConfigSchema().load({**PERSONA, "llmId": "NEW_LLM_V2"})
+
+
+def test_a_deprecated_name_is_translated_with_a_warning() -> None:
+    """Where there is a successor of the same meaning."""
+    old = {k: v for k, v in PERSONA.items() if k != "llmId"} | {"brainType": PERSONA["llmId"]}
+    with pytest.warns(DeprecationWarning, match="brainType is deprecated: use llmId"):
+        assert PersonaConfigSchema().load(old) == PERSONA
+    with pytest.warns(DeprecationWarning, match="use personaId"):
+        assert PersonaConfigSchema().load({"id": UUID}) == {"personaId": UUID}
+    assert list(messages({**PERSONA, "brainType": UUID})) == ["llmId"]
 
 
 @pytest.mark.parametrize(
-    ("option", "value"),
-    [
-        ("videoWidth", 0),
-        ("videoWidth", "720"),
-        ("videoHeight", 7.5),
-        ("videoQuality", None),
-        ("sessionReplay", True),
-        ("egress", {"x": float("nan")}),
-        ("showAIAvatarDisclosure", "yes"),
-        ("unheardOf", 1),
-    ],
+    "gone", ["personality", "personaPreset", "fillerPhrases", "useFillerPhrases"]
 )
-def test_a_wrong_session_option_is_refused(option: str, value: Any) -> None:
-    """The same strictness as for persona configs."""
-    assert list(messages({option: value}, SessionOptionsSchema())) == [option]
-
-
-BROWSER: list[tuple[Schema, dict[str, Any], str]] = [
-    (TokenRequestSchema(), {"personaType": ""}, "personaType"),
-    (TokenRequestSchema(), {"personaType": "x" * 101}, "personaType"),
-    (TokenRequestSchema(), {"personaType": None}, "personaType"),
-    (TokenRequestSchema(), {"persona_type": "x"}, "persona_type"),
-    (TokenRequestSchema(), {"slot": ""}, "slot"),
-    (TokenRequestSchema(), {"slot": "x" * 65}, "slot"),
-    (TokenRequestSchema(), {"slot": 5}, "slot"),
-    (TokenRequestSchema(), {"overrides": []}, "overrides"),
-    (TokenRequestSchema(), {"overrides": None}, "overrides"),
-    (TokenRequestSchema(), {"refused": "x" * 15}, "refused"),
-    (TokenRequestSchema(), {"refused": "x" * 17}, "refused"),
-    (TokenRequestSchema(), {"systemPrompt": PROMPT}, "systemPrompt"),
-    (SessionReportSchema(), {"tokenId": "x" * 16}, "sessionId"),
-    (SessionReportSchema(), {"sessionId": "s"}, "tokenId"),
-    (SessionReportSchema(), {"tokenId": "x" * 16, "sessionId": "s" * 65}, "sessionId"),
-    (SessionReportSchema(), {"tokenId": "x", "sessionId": "s"}, "tokenId"),
-    (ValidateRequestSchema(), {}, "sessionToken"),
-    (ValidateRequestSchema(), {"sessionToken": "x" * 8193}, "sessionToken"),
-]
-
-
-@pytest.mark.parametrize(
-    ("schema", "data", "field"), BROWSER, ids=[f"{f} {str(d)[:40]}" for _, d, f in BROWSER]
-)
-def test_what_a_browser_may_not_send_is_refused(
-    schema: Schema, data: dict[str, Any], field: str
-) -> None:
-    """Unknown fields and bad lengths: the answer names the field and no value."""
-    found = messages(data, schema)
-    assert list(found) == [field]
-    assert "SENTINEL" not in str(found)
-
-
-def test_what_a_browser_may_send_is_loaded() -> None:
-    """All fields are optional; overrides default to none."""
-    assert TokenRequestSchema().load({}) == {"overrides": {}}
-    given = {"personaType": "a", "slot": "s", "overrides": {"x": 1}, "refused": "r" * 16}
-    assert TokenRequestSchema().load(given) == {
-        "persona_type": "a",
-        "slot": "s",
-        "overrides": {"x": 1},
-        "refused": "r" * 16,
-    }
-    report = {"tokenId": "t" * 16, "sessionId": "s"}
-    assert SessionReportSchema().load(report) == {"token_id": "t" * 16, "session_id": "s"}
+def test_a_name_without_successor_is_refused_with_the_cure(gone: str) -> None:
+    """The message says where its content belongs today."""
+    (text,) = messages({**PERSONA, gone: PROMPT})[gone]
+    assert text.startswith("No longer supported. ")
+    assert "SENTINEL" not in text
 
 
 JSON = st.recursive(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import FrozenInstanceError, fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ DEFAULTS: dict[str, object] = {
     "ANAM_BASE_URL": "https://api.anam.ai",
     "ANAM_SANDBOX": False,
     "ANAM_PERSONAS": {},
+    "ANAM_PERSONAS_FILE": None,
     "ANAM_DEFAULT_PERSONA": None,
     "ANAM_TOKEN_PATH": "/api/session-token",
     "ANAM_URL_PREFIX": "/anam",
@@ -36,6 +38,7 @@ DEFAULTS: dict[str, object] = {
     "ANAM_RATE_LIMIT_STORAGE_URI": "memory://",
     "ANAM_LIMITER_ON_ERROR": "local",
     "ANAM_SYSTEM_PROMPT_MAX_LENGTH": 2000,
+    "ANAM_UNKNOWN_VALUES": "error",
 }
 
 
@@ -85,6 +88,8 @@ ACCEPTED: list[tuple[str, object, object]] = [
     ("ANAM_BASE_URL", "http://[::1]:5005", "http://[::1]:5005"),
     ("ANAM_BASE_URL", "http://localhost/base", "http://localhost/base"),
     ("ANAM_PERSONAS", {"a": {}}, {"a": {}}),
+    ("ANAM_PERSONAS_FILE", "personas.toml", "personas.toml"),
+    ("ANAM_PERSONAS_FILE", Path("personas"), "personas"),
     ("ANAM_DEFAULT_PERSONA", "a", "a"),
     ("ANAM_TOKEN_PATH", "/t", "/t"),
     ("ANAM_ALLOWED_ORIGINS", ["https://a.example:8443"], frozenset({"https://a.example:8443"})),
@@ -104,6 +109,7 @@ ACCEPTED: list[tuple[str, object, object]] = [
     ("ANAM_CACHE", "null://", "null://"),
     ("ANAM_RATE_LIMIT_STORAGE_URI", "redis://localhost", "redis://localhost"),
     ("ANAM_LIMITER_ON_ERROR", "closed", "closed"),
+    ("ANAM_UNKNOWN_VALUES", "warn", "warn"),
 ]
 
 
@@ -131,6 +137,7 @@ REFUSED: list[tuple[str, list[object], str]] = [
     ("ANAM_BASE_URL", ["http://api.anam.ai", "http://127.0.0.1.example.com"], "Use https://"),
     ("ANAM_SANDBOX", [None, 1, "True", "false"], "True or False"),
     ("ANAM_PERSONAS", [None, [], "x", {1: {}}], "a mapping from persona type"),
+    ("ANAM_PERSONAS_FILE", ["", 5, b"x.toml", ["x.toml"]], "the path of a file or folder"),
     ("ANAM_DEFAULT_PERSONA", ["", 5, ["a"]], "the name of a persona, or None"),
     ("ANAM_TOKEN_PATH", [None, 5, "", "t", "/", "/t/"], 'a path such as "/anam"'),
     ("ANAM_TOKEN_PATH", ["/a//b", "/a?b", "/<x>", "/a b", "/a#b", "/a\nb"], "a plain path"),
@@ -157,6 +164,7 @@ REFUSED: list[tuple[str, list[object], str]] = [
     ("ANAM_RATE_LIMIT_STORAGE_URI", [None, 5, "", "redis"], '"redis://localhost:6379"'),
     ("ANAM_LIMITER_ON_ERROR", [None, False, "fail"], '"local", "open", "closed"'),
     ("ANAM_SYSTEM_PROMPT_MAX_LENGTH", [None, "9", 0, 1e3, 1_000_001], "a whole number from 1 to"),
+    ("ANAM_UNKNOWN_VALUES", [None, True, "", "ignore"], '"error", "warn"'),
 ]
 CASES = [(key, value, cure) for key, values, cure in REFUSED for value in values]
 

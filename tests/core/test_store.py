@@ -10,12 +10,13 @@ import pytest
 from cachelib import FileSystemCache, NullCache, RedisCache, SimpleCache
 from cachelib.base import BaseCache
 
-from flask_anam.core.backends import PlainJson, is_shared, open_cache
+from flask_anam.core.backends import TRAITS, PlainJson, is_shared, open_backend
+from flask_anam.core.lease import AddLease, FileLease, NoLease
 from flask_anam.core.store import KeyMaker, TokenStore
 from flask_anam.core.tokens import SessionToken
 from flask_anam.errors import ConfigError
 
-from .conftest import FrozenClock
+from .conftest import FrozenClock, store_on
 
 SECRET = b"app secret"
 
@@ -53,7 +54,7 @@ def cache() -> Flaky:
 @pytest.fixture
 def store(cache: Flaky, clock: FrozenClock) -> TokenStore:
     """Return a store on it."""
-    return TokenStore(cache, SECRET, clock)
+    return store_on(cache, clock, SECRET)
 
 
 def token(clock: FrozenClock, life: float = 3600.0) -> SessionToken:
@@ -72,7 +73,7 @@ def test_a_failing_cache_is_left_alone_for_five_seconds(
         assert (found.token, found.generation) == (None, None)
         store.put("k", token(clock), 60)
         store.evict("k", token(clock).id)
-        store.renew("mark")
+        store.invalidate("mark")
         assert store.noted("k") is None
     clock.move(4.9)
     store.lookup("k")
@@ -195,7 +196,7 @@ def test_tokens_kept_while_marks_change_are_misses(store: TokenStore, clock: Fro
     """A mint that began before a clearing is not kept beyond it."""
     generation = store.lookup("k", ("mark",)).generation
     assert generation is not None
-    store.renew("mark")
+    store.invalidate("mark")
     store.put("k", token(clock), 60, generation)
     assert store.lookup("k", ("mark",)).token is None
 
@@ -210,18 +211,22 @@ def test_tokens_kept_while_marks_change_are_misses(store: TokenStore, clock: Fro
         ("file://{tmp}/a%20b", FileSystemCache),
     ],
 )
-def test_each_scheme_opens_its_backend(url: str, kind: type[BaseCache], tmp_path: Any) -> None:
+def test_each_scheme_opens_its_backend(
+    url: str, kind: type[BaseCache], clock: FrozenClock, tmp_path: Any
+) -> None:
     """No connection is made yet, so a cache that is down does not stop the start."""
-    cache = open_cache(url.format(tmp=tmp_path))
+    cache = open_backend(url.format(tmp=tmp_path), clock).cache
     assert type(cache) is kind
     if kind is FileSystemCache:
         assert (tmp_path / "a b").is_dir()
 
 
-def test_a_ready_cache_is_used_as_it_is() -> None:
+def test_a_ready_cache_is_used_as_it_is(clock: FrozenClock) -> None:
     """Nothing of the host's own object is changed."""
     cache = SimpleCache()
-    assert open_cache(cache) is cache
+    backend = open_backend(cache, clock)
+    assert backend.cache is cache
+    assert backend.reopen is None
 
 
 @pytest.mark.parametrize(
@@ -244,12 +249,14 @@ def test_shared_caches_are_told_from_our_own(where: BaseCache | str, shared: boo
     assert is_shared(where) is shared
 
 
-def test_a_folder_that_cannot_be_written_is_refused_with_the_cure(tmp_path: Any) -> None:
+def test_a_folder_that_cannot_be_written_is_refused_with_the_cure(
+    clock: FrozenClock, tmp_path: Any
+) -> None:
     """At the start, naming setting, folder and reason."""
     (tmp_path / "file").write_text("")
     folder = tmp_path / "file" / "cache"
     with pytest.raises(ConfigError) as caught:
-        open_cache(f"file://{folder}")
+        open_backend(f"file://{folder}", clock)
     assert f"ANAM_CACHE names the folder {folder}" in caught.value.text
     assert "(Not a directory). Create it" in caught.value.text
 
@@ -257,11 +264,45 @@ def test_a_folder_that_cannot_be_written_is_refused_with_the_cure(tmp_path: Any)
 @pytest.mark.parametrize(
     "url", ["redis://:SENTINEL@h:port", "redis://h?socket_timeout=SENTINEL", "memcached://h:x"]
 )
-def test_a_url_with_a_mistake_is_refused_at_the_start(url: str) -> None:
+def test_a_url_with_a_mistake_is_refused_at_the_start(url: str, clock: FrozenClock) -> None:
     """In our words, without the password it may hold."""
     with pytest.raises(ConfigError, match="not a valid URL") as caught:
-        open_cache(url)
+        open_backend(url, clock)
     assert "SENTINEL" not in caught.value.text
+
+
+@pytest.mark.parametrize("scheme", ["memory", "null", "file", "redis"])
+def test_processes_agree_where_the_table_of_traits_says(
+    scheme: str, clock: FrozenClock, tmp_path: Any
+) -> None:
+    """By an atomic add, by file locks, or not at all; the docs show that table."""
+    backend = open_backend(f"{scheme}://{tmp_path if scheme == 'file' else ''}", clock)
+    expected = {"add": AddLease, "lock": FileLease, "one process": NoLease}
+    assert type(backend.lease) is expected[TRAITS[scheme].one_mint]
+    assert backend.lease.shared is TRAITS[scheme].shared
+
+
+def test_a_forked_child_gets_a_memory_of_its_own(clock: FrozenClock) -> None:
+    """The parent's lock might be held for ever; other caches are used as they are."""
+    store = TokenStore(open_backend("memory://", clock), SECRET, clock)
+    store.put("k", token(clock), 60)
+    store.renew()
+    assert store.lookup("k").token is None
+    store.put("k", token(clock), 60)
+    assert store.lookup("k").token is not None
+    own = store_on(SimpleCache(), clock)
+    own.put("k", token(clock), 60)
+    own.renew()
+    assert own.lookup("k").token is not None
+
+
+def test_several_notes_are_read_at_once(store: TokenStore, cache: Flaky) -> None:
+    """In the order of their keys; what is not there, or not a note, is None."""
+    store.note("a", "one", 60)
+    cache.set("b", "junk")
+    assert store.noted_many("b", "a", "c") == [None, "one", None]
+    cache.down = True
+    assert store.noted_many("a", "b") == [None, None]
 
 
 @pytest.mark.parametrize("kept", [None, b"", b"{", b"\x80\x04.", b"[" * 99_999], ids=str)

@@ -169,7 +169,7 @@ def test_a_refused_connection_is_unavailable(make_client: ClientMaker, deadline:
     client = make_client(base_url=f"http://127.0.0.1:{closed_port()}")
     begun = time.monotonic()
     with pytest.raises(errors.AnamUnavailable):
-        client.mint(BODY, deadline)
+        client.mint(BODY, KEY, deadline)
     assert time.monotonic() - begun < 1.5
 
 

@@ -28,6 +28,7 @@ def test_fresh_counters_are_zero(usage: UsageCounters) -> None:
     assert usage.metrics() == {
         "tokens_created": 0,
         "tokens_reused": 0,
+        "tokens_reused_stale": 0,
         "tokens_used": 0,
         "tokens_failed": 0,
         "tokens_failed_by_code": {},

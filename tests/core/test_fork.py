@@ -1,0 +1,48 @@
+"""After a fork: what is registered is renewed in the child, and kept alive by nobody."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+
+from flask_anam.core import fork
+
+from .test_flight import child_says
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+
+
+class Thing:
+    """Something that counts how often it was made anew."""
+
+    def __init__(self) -> None:
+        self.renewed = 0
+        fork.renew_in_children(self)
+
+    def renew(self) -> None:
+        """Count."""
+        self.renewed += 1
+
+
+def test_a_thing_is_renewed_in_the_child_only() -> None:
+    """Once per fork, before the child's own code runs."""
+    thing = Thing()
+    assert child_says(lambda: thing.renewed == 1)
+    assert thing.renewed == 0
+
+
+def test_a_child_of_a_child_renews_again() -> None:
+    """Servers fork more than once."""
+    thing = Thing()
+    assert child_says(lambda: child_says(lambda: thing.renewed == 2) and thing.renewed == 1)
+
+
+def test_nothing_is_kept_alive() -> None:
+    """A thing that is gone is not renewed, and not held in memory."""
+    thing = Thing()
+    assert thing in fork._renewables
+    known = len(fork._renewables)
+    del thing
+    gc.collect()
+    assert len(fork._renewables) < known

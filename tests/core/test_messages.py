@@ -1,0 +1,63 @@
+"""What a browser may send to our own routes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from marshmallow import Schema
+
+from flask_anam.core.messages import (
+    SessionReportSchema,
+    TokenRequestSchema,
+    ValidateRequestSchema,
+)
+
+from .conftest import PROMPT, messages
+
+BROWSER: list[tuple[Schema, dict[str, Any], str]] = [
+    (TokenRequestSchema(), {"personaType": ""}, "personaType"),
+    (TokenRequestSchema(), {"personaType": "x" * 101}, "personaType"),
+    (TokenRequestSchema(), {"personaType": None}, "personaType"),
+    (TokenRequestSchema(), {"persona_type": "x"}, "persona_type"),
+    (TokenRequestSchema(), {"slot": ""}, "slot"),
+    (TokenRequestSchema(), {"slot": "x" * 65}, "slot"),
+    (TokenRequestSchema(), {"slot": 5}, "slot"),
+    (TokenRequestSchema(), {"overrides": []}, "overrides"),
+    (TokenRequestSchema(), {"overrides": None}, "overrides"),
+    (TokenRequestSchema(), {"refused": "x" * 15}, "refused"),
+    (TokenRequestSchema(), {"refused": "x" * 17}, "refused"),
+    (TokenRequestSchema(), {"systemPrompt": PROMPT}, "systemPrompt"),
+    (SessionReportSchema(), {"tokenId": "x" * 16}, "sessionId"),
+    (SessionReportSchema(), {"sessionId": "s"}, "tokenId"),
+    (SessionReportSchema(), {"tokenId": "x" * 16, "sessionId": "s" * 65}, "sessionId"),
+    (SessionReportSchema(), {"tokenId": "x", "sessionId": "s"}, "tokenId"),
+    (ValidateRequestSchema(), {}, "sessionToken"),
+    (ValidateRequestSchema(), {"sessionToken": "x" * 8193}, "sessionToken"),
+]
+
+
+@pytest.mark.parametrize(
+    ("schema", "data", "field"), BROWSER, ids=[f"{f} {str(d)[:40]}" for _, d, f in BROWSER]
+)
+def test_what_a_browser_may_not_send_is_refused(
+    schema: Schema, data: dict[str, Any], field: str
+) -> None:
+    """Unknown fields and bad lengths: the answer names the field and no value."""
+    found = messages(data, schema)
+    assert list(found) == [field]
+    assert "SENTINEL" not in str(found)
+
+
+def test_what_a_browser_may_send_is_loaded() -> None:
+    """All fields are optional; overrides default to none."""
+    assert TokenRequestSchema().load({}) == {"overrides": {}}
+    given = {"personaType": "a", "slot": "s", "overrides": {"x": 1}, "refused": "r" * 16}
+    assert TokenRequestSchema().load(given) == {
+        "persona_type": "a",
+        "slot": "s",
+        "overrides": {"x": 1},
+        "refused": "r" * 16,
+    }
+    report = {"tokenId": "t" * 16, "sessionId": "s"}
+    assert SessionReportSchema().load(report) == {"token_id": "t" * 16, "session_id": "s"}

@@ -1,0 +1,163 @@
+"""The reuse table: under what a token is kept, for how long, and when it is stale."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from flask_anam.core.registry import MintBody
+from flask_anam.core.reuse import Place, ReuseRules, TokenRequest
+from flask_anam.core.settings import Settings
+from flask_anam.core.store import KeyMaker
+from flask_anam.core.tokens import SessionToken
+
+from .conftest import BODY, KEY, PERSONA, SECRET, STATIC
+
+NOW = 1_800_000_000.0
+MODES = ["until_expiry", "until_used", "never"]
+
+
+def rules(mode: str = "until_used", **config: Any) -> ReuseRules:
+    """Return the rules of an app."""
+    given = {"ANAM_API_KEY": "k", "ANAM_TOKEN_REUSE": mode, **config}
+    return ReuseRules(Settings.from_mapping(given), KeyMaker(SECRET))
+
+
+def wanted(**more: Any) -> TokenRequest:
+    """Return a request of user 1 for the static persona."""
+    given = {"user_id": "1", "persona_type": "support", "body": STATIC, "api_key": KEY, **more}
+    return TokenRequest(**given)
+
+
+def place_of(found: ReuseRules, **more: Any) -> Place:
+    """Return the place of a request that has one."""
+    place = found.place_of(wanted(**more))
+    assert place is not None
+    return place
+
+
+SLOT, IDEMPOTENT = {"slot": "s"}, {"idempotency_key": "k"}
+TABLE: list[tuple[str, dict[str, str], float, bool]] = [
+    ("until_expiry", {}, 3000, True),
+    ("until_expiry", SLOT, 3000, True),
+    ("until_expiry", IDEMPOTENT, 3000, True),
+    ("until_used", SLOT, 3000, True),
+    ("until_used", {**SLOT, **IDEMPOTENT}, 3000, True),
+    ("until_used", IDEMPOTENT, 60, False),
+    ("until_used", {}, 3, False),
+    ("never", {}, 0, False),
+    ("never", SLOT, 0, False),
+    ("never", IDEMPOTENT, 0, False),
+]
+
+
+@pytest.mark.parametrize(("mode", "who", "seconds", "outlives"), TABLE, ids=str)
+def test_each_row_has_its_time(
+    mode: str, who: dict[str, str], seconds: float, outlives: bool
+) -> None:
+    """The cache timeout, the idempotency window, the replay window, or nothing."""
+    place = place_of(rules(mode), **who)
+    assert (place.seconds, place.outlives) == (seconds, outlives)
+
+
+def test_each_time_is_a_setting() -> None:
+    """Of the app."""
+    found = rules(ANAM_TOKEN_CACHE_TIMEOUT=100, ANAM_IDEMPOTENCY_WINDOW=20, ANAM_REPLAY_WINDOW=1)
+    assert [place_of(found, **who).seconds for who in (SLOT, IDEMPOTENT, {})] == [100, 20, 1]
+
+
+OTHERS: list[tuple[dict[str, Any], set[str]]] = [
+    ({"slot": "t"}, {"until_used", "never"}),
+    ({"slot": None}, {"until_used", "never"}),
+    ({"idempotency_key": "k2"}, {"never"}),
+    ({"user_id": "2"}, set(MODES)),
+    ({"user_id": "01"}, set(MODES)),
+    ({"persona_type": "other"}, set(MODES)),
+    ({"body": MintBody.of({**BODY, "clientLabel": "x"})}, set(MODES)),
+    ({"api_key": "rotated"}, set(MODES)),
+    ({"refused": "x" * 16}, set()),
+    ({"has_fallback": True}, set()),
+]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("other", "apart"), OTHERS, ids=[str(sorted(o)) for o, _ in OTHERS])
+def test_tokens_are_told_apart_as_the_table_says(
+    mode: str, other: dict[str, Any], apart: set[str]
+) -> None:
+    """User, config and key of the account always; slot and idempotency key by mode."""
+    found = rules(mode)
+    one = place_of(found, slot="s", idempotency_key="k")
+    two = place_of(found, **{"slot": "s", "idempotency_key": "k", **other})
+    assert (one.key != two.key) is (mode in apart)
+
+
+def test_a_slot_is_no_idempotency_key() -> None:
+    """Equal texts of different meaning do not meet, nor do modes and base URLs."""
+    found = rules()
+    places = [place_of(found, slot="x"), place_of(found, idempotency_key="x"), place_of(found)]
+    places += [place_of(rules(mode)) for mode in ("never", "until_expiry")]
+    places += [place_of(rules(ANAM_BASE_URL="https://other.example"))]
+    assert len({place.key for place in places}) == 6
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_without_a_user_there_is_no_place(mode: str) -> None:
+    """Nobody else could be told from the owner."""
+    assert rules(mode).place_of(wanted(user_id=None, slot="s")) is None
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_body_with_secrets_is_only_shared_in_flight(mode: str) -> None:
+    """It has a place, so that callers at once share a mint, and stays there for no time."""
+    tool = {"type": "client", "name": "t", "headers": {"X": "1"}}
+    body = MintBody.of({"personaConfig": {**PERSONA, "tools": [tool]}})
+    place = place_of(rules(mode), slot="s", body=body)
+    assert (place.seconds, place.outlives) == (0, False)
+
+
+def test_keys_and_requests_tell_no_secret() -> None:
+    """Neither the API key nor who asked."""
+    place = place_of(rules(), slot="s")
+    assert not any(word in str(place) for word in (KEY, "support", "Alex"))
+    assert KEY not in repr(wanted())
+
+
+def test_the_marks_are_those_of_all_a_persona_and_a_user() -> None:
+    """In that order; what is not named has none."""
+    found = rules()
+    assert len(set(found.marks("support", "1"))) == 3
+    assert place_of(found).marks == found.marks("support", "1")
+    assert found.marks(None, None) == found.marks("support", "1")[:1]
+    assert found.marks(None, "1")[1] != found.marks("1", None)[1]
+
+
+def token(life: float = 3600.0) -> SessionToken:
+    """Return a token minted now."""
+    return SessionToken(value="a.b.c", minted_at=NOW, expires_at=NOW + life)
+
+
+@pytest.mark.parametrize(
+    ("life", "fresh_for", "stale_until", "kept_for"),
+    [(3600, 3000, 3480, 3480), (900, 750, 780, 780), (600, 500, 480, 500), (60, 50, -60, 50)],
+)
+def test_a_token_is_fresh_then_stale_then_gone(
+    life: float, fresh_for: float, stale_until: float, kept_for: float
+) -> None:
+    """Fresh up to 5/6 of its life; stale, for want of a new one, until 120 s before its end."""
+    place = place_of(rules(), slot="s")
+    one = token(life)
+    assert place.is_fresh(one, NOW + fresh_for - 0.1)
+    assert not place.is_fresh(one, NOW + fresh_for)
+    assert place.is_stale(one, NOW + stale_until - 0.1)
+    assert not place.is_stale(one, NOW + stale_until)
+    assert place.keep_for(one) == kept_for
+
+
+def test_a_short_replay_is_never_stale() -> None:
+    """A caller without a slot gets nothing older than the window."""
+    for place in (place_of(rules()), place_of(rules(), idempotency_key="k")):
+        assert not place.is_stale(token(), NOW + 1)
+        assert place.keep_for(token()) == place.seconds
+        assert not place.is_fresh(token(), NOW + place.seconds)

@@ -1,0 +1,257 @@
+"""Setbacks: what is not tried again yet, for how long, and for whom."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from cachelib import NullCache, SimpleCache
+from cachelib.base import BaseCache
+
+from flask_anam import errors
+from flask_anam.core import setbacks as setbacks_module
+from flask_anam.core.setbacks import Setbacks
+from flask_anam.core.store import KeyMaker
+
+from .conftest import SECRET, Broken, FrozenClock, store_on
+
+KEYS = KeyMaker(SECRET)
+ACCOUNT, BODY, OTHER = KEYS("account", "a"), KEYS("body", "b"), KEYS("body", "c")
+
+
+@pytest.fixture
+def cache() -> SimpleCache:
+    """Return a cache that processes share."""
+    return SimpleCache()
+
+
+def made(cache: BaseCache, clock: FrozenClock) -> Setbacks:
+    """Return the setbacks of one process, without jitter."""
+    return Setbacks(store_on(cache, clock), clock, lambda low, high: (low + high) / 2)
+
+
+@pytest.fixture
+def setbacks(cache: SimpleCache, clock: FrozenClock) -> Setbacks:
+    """Return the setbacks of one process."""
+    return made(cache, clock)
+
+
+def missing(error: errors.AnamRejected) -> errors.AnamRejected:
+    """Return a refusal that says that the persona is unknown."""
+    error.persona_missing = True
+    return error
+
+
+def lasts(setbacks: Setbacks, clock: FrozenClock, body: str = BODY) -> int:
+    """Return for how many seconds a call is refused, moving the clock on."""
+    for second in range(1000):
+        try:
+            setbacks.check(ACCOUNT, body)
+        except errors.UpstreamError:
+            clock.move(1)
+        else:
+            return second
+    raise AssertionError("it never ends")
+
+
+def test_nothing_is_refused_at_first(setbacks: Setbacks) -> None:
+    """Neither account nor body."""
+    setbacks.check(ACCOUNT, BODY)
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [
+        (errors.AnamAuthError(), 30),
+        (errors.AnamQuotaError(), 300),
+        (errors.AnamRateLimited(), 2),
+        (errors.AnamRateLimited(hinted_wait=17), 17),
+        (errors.AnamRateLimited(hinted_wait=0.1), 1),
+        (errors.AnamRejected(), 10),
+        (errors.AnamUnavailable(), 0),
+        (errors.AnamTimeout(), 0),
+        (errors.AnamBadResponse(), 0),
+        (errors.Busy(), 0),
+    ],
+    ids=lambda value: getattr(value, "code", str(value)),
+)
+def test_each_refusal_is_remembered_for_its_time(
+    setbacks: Setbacks, clock: FrozenClock, error: errors.UpstreamError, seconds: int
+) -> None:
+    """What may pass by itself at once is not remembered at all."""
+    setbacks.note(error, ACCOUNT, BODY, fallback=False)
+    assert lasts(setbacks, clock) == seconds
+
+
+@pytest.mark.parametrize(
+    ("error", "waits"),
+    [
+        (errors.AnamAuthError(), [30, 60, 120, 240, 300, 300]),
+        (errors.AnamRateLimited(), [2, 4, 8, 16, 32, 60, 60]),
+        (errors.AnamQuotaError(), [300, 300]),
+        (errors.AnamRejected(), [10, 10]),
+    ],
+    ids=lambda value: getattr(value, "code", None),
+)
+def test_repeated_refusals_last_longer(
+    setbacks: Setbacks, clock: FrozenClock, error: errors.UpstreamError, waits: list[int]
+) -> None:
+    """Doubling up to a bound, where asking again is a burden."""
+    found = []
+    for _ in waits:
+        setbacks.note(error, ACCOUNT, BODY, fallback=False)
+        found.append(lasts(setbacks, clock))
+    assert found == waits
+
+
+def test_a_mint_that_worked_ends_the_doubling(setbacks: Setbacks, clock: FrozenClock) -> None:
+    """The next refusal is a first one."""
+    for _ in range(3):
+        setbacks.note(errors.AnamAuthError(), ACCOUNT, BODY, fallback=False)
+        lasts(setbacks, clock)
+    setbacks.forget(ACCOUNT)
+    setbacks.note(errors.AnamAuthError(), ACCOUNT, BODY, fallback=False)
+    assert lasts(setbacks, clock) == 30
+
+
+def test_another_kind_of_refusal_is_a_first_one(setbacks: Setbacks, clock: FrozenClock) -> None:
+    """A rate limit after refused keys does not wait for minutes."""
+    for _ in range(3):
+        setbacks.note(errors.AnamAuthError(), ACCOUNT, BODY, fallback=False)
+        lasts(setbacks, clock)
+    setbacks.note(errors.AnamRateLimited(), ACCOUNT, BODY, fallback=False)
+    assert lasts(setbacks, clock) == 2
+
+
+def test_a_refused_body_leaves_other_bodies_alone(setbacks: Setbacks) -> None:
+    """A refused account does not: it is refused whatever is sent."""
+    setbacks.note(errors.AnamRejected("No."), ACCOUNT, BODY, fallback=False)
+    setbacks.check(ACCOUNT, OTHER)
+    with pytest.raises(errors.AnamRejected, match=r"^No\.$"):
+        setbacks.check(ACCOUNT, BODY)
+    setbacks.note(errors.AnamQuotaError(), ACCOUNT, BODY, fallback=False)
+    with pytest.raises(errors.AnamQuotaError):
+        setbacks.check(ACCOUNT, OTHER)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [errors.AnamAuthError("Key."), errors.AnamQuotaError("Plan."), errors.AnamRateLimited()],
+)
+def test_a_refused_account_is_known_to_every_process(
+    cache: SimpleCache, clock: FrozenClock, setbacks: Setbacks, error: errors.UpstreamError
+) -> None:
+    """Through the store: the same error with the same text, for the same time."""
+    setbacks.note(error, ACCOUNT, BODY, fallback=False)
+    with pytest.raises(type(error)) as caught:
+        made(cache, clock).check(ACCOUNT, OTHER)
+    assert caught.value.text == error.text
+    began = clock.time()
+    lasts(made(cache, clock), clock)
+    setbacks.check(ACCOUNT, BODY)
+    assert clock.time() > began
+
+
+def test_a_refused_body_is_known_to_this_process_only(
+    cache: SimpleCache, clock: FrozenClock, setbacks: Setbacks
+) -> None:
+    """Unless it is a persona that is gone and another one takes its place."""
+    setbacks.note(errors.AnamRejected(), ACCOUNT, BODY, fallback=True)
+    setbacks.note(missing(errors.AnamRejected()), ACCOUNT, BODY, fallback=False)
+    made(cache, clock).check(ACCOUNT, BODY)
+    setbacks.note(missing(errors.AnamRejected()), ACCOUNT, BODY, fallback=True)
+    with pytest.raises(errors.AnamRejected) as caught:
+        made(cache, clock).check(ACCOUNT, BODY)
+    assert caught.value.persona_missing is True
+    assert lasts(made(cache, clock), clock) == 600
+
+
+def test_the_time_left_is_told_where_it_is_promised(setbacks: Setbacks, clock: FrozenClock) -> None:
+    """Retry-After of a 503 counts down, to a second at least; a 502 has none."""
+    setbacks.note(errors.AnamRateLimited(hinted_wait=20), ACCOUNT, BODY, fallback=False)
+    for moved, left in ((0, 20), (15, 5), (4.5, 1)):
+        clock.move(moved)
+        with pytest.raises(errors.AnamRateLimited) as caught:
+            setbacks.check(ACCOUNT, BODY)
+        assert caught.value.retry_after == left
+    setbacks.note(errors.AnamAuthError(), ACCOUNT, BODY, fallback=False)
+    with pytest.raises(errors.AnamAuthError) as refused:
+        setbacks.check(ACCOUNT, BODY)
+    assert refused.value.retry_after is None
+
+
+def test_each_caller_gets_an_error_of_its_own(setbacks: Setbacks) -> None:
+    """Tracebacks of many requests do not pile up on one object."""
+    error = errors.AnamQuotaError()
+    setbacks.note(error, ACCOUNT, BODY, fallback=False)
+    raised = []
+    for _ in range(2):
+        with pytest.raises(errors.AnamQuotaError) as caught:
+            setbacks.check(ACCOUNT, BODY)
+        raised.append(caught.value)
+    assert len({id(one) for one in (error, *raised)}) == 3
+
+
+@pytest.mark.parametrize("cache", [Broken(), NullCache()], ids=lambda c: type(c).__name__)
+def test_without_a_store_this_process_still_knows(cache: BaseCache, clock: FrozenClock) -> None:
+    """Cool-downs protect Anam also when the cache is down."""
+    setbacks = made(cache, clock)
+    setbacks.note(errors.AnamAuthError(), ACCOUNT, BODY, fallback=False)
+    assert lasts(setbacks, clock) == 30
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        "x",
+        "{}",
+        "null",
+        "[1]",
+        "[1, 2, 3]",
+        '["x", {"code": "anam_auth"}]',
+        '[null, {"code": "anam_auth"}]',
+        '[9e9, {"code": "unauthenticated"}]',
+        "[9e9, {}]",
+    ],
+)
+def test_a_note_that_makes_no_sense_is_no_setback(
+    cache: SimpleCache, clock: FrozenClock, setbacks: Setbacks, note: str
+) -> None:
+    """Notes of another version of this package, for instance."""
+    store_on(cache, clock).note(ACCOUNT, note, 60)
+    setbacks.check(ACCOUNT, BODY)
+
+
+def test_notes_hold_facts_and_no_secret(
+    cache: SimpleCache, clock: FrozenClock, setbacks: Setbacks
+) -> None:
+    """The end, and what `to_facts` tells."""
+    error = errors.AnamAuthError("Key.")
+    setbacks.note(error, ACCOUNT, BODY, fallback=False)
+    noted = store_on(cache, clock).noted(ACCOUNT)
+    assert json.loads(noted or "") == [clock.time() + 30, errors.to_facts(error)]
+
+
+def test_only_so_many_are_remembered(
+    cache: SimpleCache, setbacks: Setbacks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The oldest is forgotten first."""
+    monkeypatch.setattr(setbacks_module, "REMEMBERED", 3)
+    bodies = [KEYS("body", number) for number in range(5)]
+    for body in bodies:
+        setbacks.note(errors.AnamRejected(), ACCOUNT, body, fallback=False)
+    setbacks.check(ACCOUNT, bodies[0])
+    setbacks.check(ACCOUNT, bodies[1])
+    for body in bodies[2:]:
+        with pytest.raises(errors.AnamRejected):
+            setbacks.check(ACCOUNT, body)
+
+
+def test_a_child_has_a_lock_of_its_own(setbacks: Setbacks) -> None:
+    """And knows what its parent knew."""
+    setbacks.note(errors.AnamAuthError(), ACCOUNT, BODY, fallback=False)
+    with setbacks._lock:
+        setbacks.renew()
+        setbacks.note(errors.AnamRejected(), ACCOUNT, BODY, fallback=False)
+    with pytest.raises(errors.AnamAuthError):
+        setbacks.check(ACCOUNT, BODY)
