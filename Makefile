@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 5000
 
-.PHONY: demo test lint types docs wheel-test clean
+.PHONY: demo test lint types docs wheel-test floors clean
 
 $(VENV)/.ready: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -36,6 +36,10 @@ docs: $(VENV)/.ready
 # Builds sdist and wheel, and runs the suite (without browser) against the installed wheel.
 wheel-test: $(VENV)/.ready
 	tools/test-wheel.sh $(BIN)/python
+
+# Runs the suite (without browser) with the oldest dependencies we claim to support.
+floors: $(VENV)/.ready
+	tools/test-floors.sh $(BIN)/python
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info docs/_build .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,23 @@
+#!/bin/sh
+# Runs the suite (without browser) with the oldest release of every dependency that setup.cfg
+# claims to support.
+# Usage: tools/test-floors.sh PYTHON [pytest arguments]
+set -eu
+python=$1
+shift
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+"$python" - >"$work/floors.txt" <<'EOF'
+import configparser
+
+setup = configparser.ConfigParser()
+setup.read("setup.cfg")
+wanted = setup["options"]["install_requires"] + " " + setup["options.extras_require"]["redis"]
+print("\n".join(line.replace(">=", "==") for line in wanted.split() if ">=" in line))
+EOF
+
+"$python" -m venv "$work/venv"
+"$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+    --constraint "$work/floors.txt" --editable ".[test,redis]"
+"$work/venv/bin/python" -m pytest -q -n 2 -m "not browser and not source" "$@"
