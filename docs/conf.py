@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-from settings_page import render  # noqa: E402 - found in the folder named above
+import reliability_tables  # noqa: E402 - these two are found in the folder named above
+import settings_page  # noqa: E402
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -23,7 +24,7 @@ author = "the Flask-Anam contributors"
 release = version = _metadata["metadata"]["version"]
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "_generated_*"]
 default_role = "code"
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
@@ -62,13 +63,22 @@ html_theme_options = {
 }
 
 
-def write_settings_page(_app: Sphinx) -> None:
-    """Write the page of settings from the table in the code; only when it changes."""
-    page, text = HERE / "configuration.md", render()
-    if not page.exists() or page.read_text(encoding="utf-8") != text:
-        page.write_text(text, encoding="utf-8")
+#: Files made from the code, by name.
+GENERATED = {
+    "configuration.md": settings_page.render,
+    "_generated_caches.md": reliability_tables.render_caches,
+    "_generated_faults.md": reliability_tables.render_faults,
+}
+
+
+def write_generated(_app: Sphinx) -> None:
+    """Write what is made from the code; a file that stays the same is not touched."""
+    for name, render in GENERATED.items():
+        page, text = HERE / name, render()
+        if not page.exists() or page.read_text(encoding="utf-8") != text:
+            page.write_text(text, encoding="utf-8")
 
 
 def setup(app: Sphinx) -> None:
     """Let Sphinx write the generated page before it reads the others."""
-    app.connect("builder-inited", write_settings_page)
+    app.connect("builder-inited", write_generated)

@@ -29,6 +29,8 @@ _BY_STATUS: dict[int, type[AnamError]] = {
     413: PayloadTooLarge,
     415: UnsupportedMediaType,
 }
+#: A line of the log names the section of the docs that tells cause and cure.
+_LINE = "%s: %s (docs/errors.md#%s)"
 _EXPOSED = "Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Server-Timing"
 _ALLOWED_HEADERS = "Content-Type, Idempotency-Key, X-CSRFToken, X-CSRF-Token, Authorization"
 
@@ -101,6 +103,6 @@ def _as_json(response: Response) -> Response:
 
 def _log(error: AnamError) -> None:
     if isinstance(error, ConfigError | PersonaInvalid):
-        log.error("%s: %s", error.code, error.text)
+        log.error(_LINE, error.code, error.text, error.code)
     elif isinstance(error, UpstreamError):
-        log.warning("%s: %s", error.code, error.text)
+        log.warning(_LINE, error.code, error.text, error.code)

@@ -1,0 +1,47 @@
+"""Makes the tables of the page on reliability from the code and from the fault tests."""
+
+from __future__ import annotations
+
+import ast
+import re
+import runpy
+from pathlib import Path
+
+from flask_anam.core.backends import TRAITS
+
+ROOT = Path(__file__).parent.parent
+FAULTS = ROOT / "tests" / "faults"
+_AGREEING = {
+    "add": "yes: its `add` has one winner",
+    "lock": "yes: a file lock, not on network file systems",
+    "one process": "no: each process mints for itself",
+}
+
+
+def render_caches() -> str:
+    """Return the table of caches: shared or not, and how processes agree."""
+    rows = [
+        f"| `{scheme}://` | {'yes' if t.shared else 'no'} | {_AGREEING[t.one_mint]} | "
+        f"{'yes' if t.proven else 'no'} |"
+        for scheme, t in TRAITS.items()
+    ]
+    head = "| Cache | Shared between processes | Processes agree on who mints | Tested for real |"
+    return "\n".join([head, "|---|---|---|---|", *rows, ""])
+
+
+def render_faults() -> str:
+    """Return the table of faults: row, what is promised, and whether it is tested."""
+    told: dict[int, list[str]] = {}
+    for path in sorted(FAULTS.rglob("test_*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            row = isinstance(node, ast.FunctionDef) and re.match(r"test_row_(\d+)_", node.name)
+            if row and isinstance(node, ast.FunctionDef):
+                doc = (ast.get_docstring(node) or "").splitlines()[0]
+                if doc not in told.setdefault(int(row[1]), []):
+                    told[int(row[1])].append(doc)
+    untested: dict[int, str] = runpy.run_path(str(FAULTS / "untested.py"))["UNTESTED"]
+    lines = ["| Row | Promise | Tested |", "|---|---|---|"]
+    for number in sorted({*told, *untested}):
+        promise = " ".join(told.get(number, ["Not tested."]))
+        lines.append(f"| {number} | {promise} | {untested.get(number, 'yes')} |")
+    return "\n".join([*lines, ""])
