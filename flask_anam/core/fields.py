@@ -1,7 +1,8 @@
 """The marshmallow fields and base schemas that everything else here is made of.
 
 They take values as they are: no string becomes a number, no "yes" becomes True. A value that is
-known only when a token is minted (a callable; `secret` makes one) passes unchecked, and is checked then.
+known only when a token is minted (a callable; `secret` makes one) passes unchecked, and is checked
+then.
 """
 
 from __future__ import annotations
