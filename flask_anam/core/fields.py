@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, pre_load
 from marshmallow import validates_schema as checks_all
-from marshmallow.validate import Range
+from marshmallow.validate import Length, Range
 
 from flask_anam.errors import PersonaInvalid, PersonaWarning
+
+if TYPE_CHECKING:
+    from marshmallow.types import ErrorMessages
 
 
 class Secret:
@@ -57,8 +62,43 @@ def is_late(value: object) -> bool:
     return callable(value)
 
 
+#: The persona whose config is looked at, for warnings; None keeps them back.
+_looked_at: ContextVar[str | None] = ContextVar("flask_anam_looked_at", default="")
+
+
+@contextmanager
+def looking_at(persona: str | None) -> Iterator[None]:
+    """Name the persona in the warnings of this block; None silences them, whatever is inside."""
+    before = _looked_at.set(persona if _looked_at.get() is not None else None)
+    try:
+        yield
+    finally:
+        _looked_at.reset(before)
+
+
+def warn(text: str, kind: type[Warning] = PersonaWarning) -> None:
+    """Warn of something in a persona config, naming the persona where it is known."""
+    persona = _looked_at.get()
+    if persona is not None:
+        warnings.warn(f"Persona {persona!r}: {text}" if persona else text, kind, stacklevel=2)
+
+
+def about(description: str, example: object, **more: object) -> dict[str, Any]:
+    """Return the metadata of a field: `more` may hold ``default``, ``form`` and ``sdk``.
+
+    ``form`` says what kind of text it is; ``sdk`` marks a field that Anam's SDKs send but its
+    OpenAPI lacks.
+    """
+    return {"metadata": {"description": description, "example": example, **more}}
+
+
 class _Taken:
     """What all fields share: late values pass, and messages say what was found."""
+
+    default_error_messages: ErrorMessages = {  # noqa: RUF012 - marshmallow's own name
+        "required": "Missing.",
+        "null": "Must not be null. Leave the field out instead.",
+    }
 
     def deserialize(self, value: Any, attr: Any = None, data: Any = None, **kwargs: Any) -> Any:
         if is_late(value):
@@ -75,7 +115,7 @@ def found(value: object) -> str:
     if isinstance(value, int | float):
         return f"the number {value!r}"
     if isinstance(value, str):
-        return f"a string of {len(value)} characters"
+        return f"a string of {len(value)} character{'' if len(value) == 1 else 's'}"
     if isinstance(value, list | tuple):
         return f"a list of {len(value)}"
     return "an object" if isinstance(value, Mapping) else type(value).__name__
@@ -91,6 +131,21 @@ class Text(_Taken, fields.String):
             value.encode()
         except UnicodeEncodeError:
             raise ValidationError("Holds a character that UTF-8 cannot carry.") from None
+        return value
+
+
+class AtMost(Length):
+    """A rule for the length of a text, whose message tells the length and not the text."""
+
+    def __init__(self, longest: int) -> None:
+        super().__init__(max=longest)
+        self.longest = longest
+
+    def __call__(self, value: Any) -> Any:
+        """Return the value; raise ValidationError when it is too long."""
+        size = len(value)
+        if size > self.longest:
+            raise ValidationError(f"Has {size} characters; at most {self.longest} are allowed.")
         return value
 
 
@@ -115,7 +170,7 @@ class Number(_Taken, fields.Float):
         kind = "a whole number" if self.whole else "a number"
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValidationError(f"Must be {kind}, got {found(value)}.")
-        if self.whole and not isinstance(value, int):
+        if self.whole and value % 1:  # 720.0 is one, as in JSON Schema; nan and inf are none
             raise ValidationError(f"Must be {kind}, got {found(value)}.")
         super()._deserialize(value, attr, data, **kwargs)
         return value
@@ -158,9 +213,8 @@ class Choice(Text):
         text = super()._deserialize(value, attr, data, **kwargs)
         if text in self.allowed:
             return text
-        near = get_close_matches(text, self.allowed, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        message = f"Must be one of {', '.join(self.allowed)}.{hint}"
+        hint = did_you_mean(text, self.allowed)
+        message = f"Must be one of {', '.join(self.allowed)}, got {found(value)}.{hint}"
         if self.closed:
             raise ValidationError(message)
         if self.unknown_values == "ignore":
@@ -168,20 +222,43 @@ class Choice(Text):
         if self.unknown_values == "error":
             switch = 'If Anam has added it since, set ANAM_UNKNOWN_VALUES = "warn".'
             raise ValidationError(f"{message} {switch}")
-        warnings.warn(f"{attr}: {message}", PersonaWarning, stacklevel=2)
+        warn(f"{attr}: {message} It is sent on, since ANAM_UNKNOWN_VALUES is warn.")
         return text
 
 
 class Items(_Taken, fields.List[Any]):
     """A list."""
 
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> list[Any]:
+        if not isinstance(value, list | tuple):
+            raise ValidationError(f"Must be a list, got {found(value)}.")
+        taken: list[Any] = super()._deserialize(value, attr, data, **kwargs)
+        return taken
+
 
 class Free(_Taken, fields.Dict):
     """An object whose content the vendor does not publish."""
 
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise ValidationError(f"Must be an object, got {found(value)}.")
+        try:
+            return super()._deserialize(value, attr, data, **kwargs)  # type: ignore[no-untyped-call]
+        except ValidationError as no:
+            # marshmallow tells of key and value apart, which would read as a path.
+            told: dict[Any, Any] = {
+                key: [text for texts in apart.values() for text in texts]
+                for key, apart in no.messages_dict.items()
+            }
+            raise ValidationError(told) from None
+
 
 class Part(_Taken, fields.Nested):
     """A nested schema."""
+
+    def _test_collection(self, value: Any) -> None:
+        if not isinstance(value, Mapping):
+            raise ValidationError(f"Must be an object, got {found(value)}.")
 
 
 class StrictSchema(Schema):
@@ -201,7 +278,7 @@ class StrictSchema(Schema):
             return
         known = {f.data_key or name for name, f in self.load_fields.items()}
         strange = {
-            str(name): [unknown_field(str(name), known)]
+            str(name): [self._unknown(str(name), known)]
             for name in original
             if self.outer_name(name) not in known
         }
@@ -212,11 +289,15 @@ class StrictSchema(Schema):
         """Return the name that a given spelling of a field stands for."""
         return name
 
+    def _unknown(self, name: str, known: Iterable[str]) -> str:
+        """Return the message for an unknown field, with the nearest known name."""
+        return f"Unknown field.{did_you_mean(camel(name), known) or did_you_mean(name, known)}"
 
-def unknown_field(name: str, known: Iterable[str]) -> str:
-    """Return the message for an unknown field, with the nearest known name."""
-    near = get_close_matches(camel(name), known, n=1) or get_close_matches(name, known, n=1)
-    return f"Unknown field. Did you mean {near[0]}?" if near else "Unknown field."
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a question with the nearest known name, or nothing."""
+    near = get_close_matches(name, list(known), n=1)
+    return f" Did you mean {near[0]}?" if near else ""
 
 
 class VendorSchema(StrictSchema):
@@ -229,6 +310,8 @@ class VendorSchema(StrictSchema):
 
     #: Deprecated names, and their successors or (after a "!") what to do instead.
     deprecated: Mapping[str, str] = {}
+    #: Names that may stand beside this object, for the hint at a typing error.
+    neighbours: Iterable[str] = ()
 
     def __init__(self, *, unknown_values: str = "error", **kwargs: Any) -> None:
         self.unknown_values = unknown_values
@@ -248,8 +331,21 @@ class VendorSchema(StrictSchema):
         """Return the camelCase name for a snake_case or deprecated one, else the name itself."""
         field_obj = self.load_fields.get(name) if isinstance(name, str) else None
         outer = field_obj.data_key if field_obj and field_obj.data_key else name
-        successor = self.deprecated.get(outer, "!")
+        successor = self.deprecated.get(camel(outer) if isinstance(outer, str) else "", "!")
         return outer if successor.startswith("!") else successor
+
+    def given(self, original: Any) -> set[Any]:
+        """Return the names of the fields that were given, whether right or wrong."""
+        return {self.outer_name(name) for name in original}
+
+    def _unknown(self, name: str, known: Iterable[str]) -> str:
+        if camel(name) in self.deprecated:
+            return f"No longer supported. {self.deprecated[camel(name)].removeprefix('!')}"
+        homes = {f.data_key: f.schema for f in self.load_fields.values() if isinstance(f, Part)}
+        for home, schema in homes.items():
+            if camel(name) in {f.data_key for f in schema.load_fields.values()}:
+                return f"Unknown field here. It belongs into {home}."
+        return super()._unknown(name, [*known, *self.neighbours])
 
     @pre_load
     def _to_camel_case(self, data: Any, **_kwargs: Any) -> Any:
@@ -260,21 +356,11 @@ class VendorSchema(StrictSchema):
             key = self.outer_name(name)
             if key in renamed:
                 raise ValidationError({key: [f"Given twice, as {key} and in another spelling."]})
-            if name in self.deprecated and key != name:
+            if key != name and camel(str(name)) in self.deprecated:
                 text = f"{name} is deprecated: use {key}, which means the same."
-                warnings.warn(text, DeprecationWarning, stacklevel=2)
+                warn(text, DeprecationWarning)
             renamed[key] = value
-        self._refuse_deprecated(renamed)
         return renamed
-
-    def _refuse_deprecated(self, data: Mapping[Any, Any]) -> None:
-        gone = {
-            name: [f"No longer supported. {self.deprecated[name].removeprefix('!')}"]
-            for name in data
-            if self.deprecated.get(name, "").startswith("!")
-        }
-        if gone:
-            raise ValidationError(dict(gone))
 
     @post_load(pass_original=True)
     def _keep_order(self, data: dict[str, Any], original: Any, **_kwargs: Any) -> dict[str, Any]:

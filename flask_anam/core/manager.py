@@ -144,7 +144,8 @@ class SessionTokenManager:
         try:
             token, minted_in = self._token_for(request, deadline)
         except AnamError as error:
-            self._observer.token_failed(request, error)
+            if not (request.has_fallback and is_missing_persona(error)):
+                self._observer.token_failed(request, error)
             raise
         if minted_in is None:
             self._observer.token_reused(request, token)
@@ -223,7 +224,7 @@ class SessionTokenManager:
             try:
                 minted = self._client.mint(request.body.body, request.api_key, deadline)
             except AnamRejected as error:
-                if request.has_fallback and error.persona_missing:
+                if request.has_fallback and is_missing_persona(error):
                     self._store.note(missing, "missing", MISSING_FOR)
                 raise
             return minted.token, self._clock.monotonic() - before
@@ -282,6 +283,11 @@ class SessionTokenManager:
             self._store.put(place.key, token, seconds, generation)
         # Who got it, for the report of its start; that may come when it is no longer kept.
         self._store.note(self._keys("id", request.user_id, token.id), place.key, token.lifetime)
+
+
+def is_missing_persona(error: AnamError) -> bool:
+    """Whether Anam said that it does not know the persona."""
+    return isinstance(error, AnamRejected) and error.persona_missing
 
 
 def _missing_persona() -> AnamRejected:
