@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 5000
 
-.PHONY: demo test lint types docs wheel-test floors clean
+.PHONY: demo test property lint types docs wheel-test floors clean
 
 $(VENV)/.ready: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -22,6 +22,10 @@ test: $(VENV)/.ready
 	@tools/get-system-packages.sh
 	@tools/get-sdk.sh tests/browser
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+# Compares our rules with the vendor's on many more bodies than `make test` does.
+property: $(VENV)/.ready
+	ANAM_PROPERTY_BODIES=50000 $(BIN)/python -m pytest -n 3 tests/core/test_vendor_contract.py $(ARGS)
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -341,6 +341,11 @@ class AnamTimeout(UpstreamError):
     default_retry_after = 2
 
 
+def is_missing_persona(error: AnamError) -> bool:
+    """Whether Anam said that it does not know the persona."""
+    return isinstance(error, AnamRejected) and error.persona_missing
+
+
 def to_facts(error: UpstreamError) -> dict[str, object]:
     """Return an upstream error as JSON-ready facts, for other processes; none is secret."""
     missing = isinstance(error, AnamRejected) and error.persona_missing

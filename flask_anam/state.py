@@ -101,7 +101,9 @@ class AnamState:
                 raise
             facts = {"persona_type": persona.name, "fallback": fallback.name}
             signals.send(signals.persona_missing, self.app, user_id=user_id, **facts)
-            return self.manager.create_token(wanted(fallback))
+            # The browser chose its overrides for the other persona: this one allows some of them.
+            kept = {k: v for k, v in overrides.items() if fallback.allows(k, v)}
+            return self.manager.create_token(wanted(fallback, overrides=kept))
 
     def api_key(self, persona: Persona | None = None, user: object = None) -> str:
         """Return the API key for a persona and user, or that of the app.

@@ -8,10 +8,10 @@ from typing import Any
 
 from flask_anam.core.client import AnamClient
 from flask_anam.core.clock import Deadline
+from flask_anam.core.parts import voice_kinds
 from flask_anam.core.personas import Persona
 from flask_anam.core.registry import PersonaRegistry
-from flask_anam.core.schemas import voice_kinds
-from flask_anam.errors import AnamError, AnamRejected
+from flask_anam.errors import AnamBadResponse, AnamError, AnamRejected
 
 #: camelCase field of a persona config, and the resource that its value names.
 _RESOURCES = {"avatarId": "avatars", "voiceId": "voices", "llmId": "llms", "personaId": "personas"}
@@ -66,9 +66,11 @@ class AccountCheck:
     def run(self) -> Iterator[Finding]:
         """Yield a finding for the key, and when it is accepted one or more per persona."""
         try:
-            self._client.get("/v1/avatars", self._api_key(None), self._deadline(), {"perPage": "1"})
+            refused = self._try_key(self._api_key(None))
         except AnamError as error:
-            yield Finding("error", "API key", error.text)
+            refused = error
+        if refused:
+            yield Finding("error", "API key", refused.text)
             return
         yield Finding("ok", "API key", "accepted")
         for persona in self._registry:
@@ -88,22 +90,35 @@ class AccountCheck:
         except AnamError as error:
             yield "error", error.text
             return
+        refused = self._try_key(key)
+        if refused:
+            yield "error", f"its API key: {refused.text}"
+            return
         config = body["personaConfig"]
         found: dict[str, Mapping[str, Any]] = {}
         for field, resource, value in _named(config):
             answer = self._look_up(key, resource, value)
             if isinstance(answer, AnamRejected):
-                yield "error", f"{field} {value} is not in the account: copy it from lab.anam.ai"
+                yield "error", f"{field} {value} is not in the account. Copy it from lab.anam.ai."
             elif isinstance(answer, AnamError):
                 yield "warning", f"{field} could not be checked: {answer.text}"
             else:
                 found[field] = answer
         yield from _unfit(config, found)
 
+    def _try_key(self, key: str) -> AnamError | None:
+        answer = self._look_up(key, "avatars", "")
+        return answer if isinstance(answer, AnamError) else None
+
     def _look_up(self, key: str, resource: str, value: str) -> Mapping[str, Any] | AnamError:
+        """Return one thing of the account; without a value the first page of its list."""
         if (key, resource, value) not in self._seen:
+            query = None if value else {"perPage": "1"}
+            path = f"/v1/{resource}/{value}".rstrip("/")
             try:
-                answer = self._client.get(f"/v1/{resource}/{value}", key, self._deadline())
+                answer = self._client.get(path, key, self._deadline(), query)
+                if not isinstance(answer, Mapping):
+                    answer = AnamBadResponse()
             except AnamError as error:
                 answer = error
             self._seen[key, resource, value] = answer
@@ -128,10 +143,12 @@ def _unfit(
     versions = found.get("avatarId", {}).get("availableVersions")
     model = config.get("avatarModel")
     if model and versions and model not in versions:
-        yield "error", f"avatarModel {model} is not for this avatar: use {' or '.join(versions)}"
+        yield "error", f"avatarModel {model} is not for this avatar: use {' or '.join(versions)}."
     options = config.get("voiceGenerationOptions")
     provider = found.get("voiceId", {}).get("provider")
     fitting = _KINDS_OF.get(str(provider))
     if options and fitting and not fitting & set(voice_kinds(options)):
         kinds = " or ".join(sorted(fitting))
-        yield "error", f"voiceGenerationOptions do not fit the voice: it takes those of {kinds}"
+        given = ", ".join(options)
+        text = f"voiceGenerationOptions ({given}) do not fit the voice, which is of {provider}:"
+        yield "error", f"{text} use those of {kinds}."

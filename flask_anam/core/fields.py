@@ -1,4 +1,4 @@
-"""The marshmallow fields and base schemas that everything else here is made of.
+"""The marshmallow fields that the schemas here are made of.
 
 They take values as they are: no string becomes a number, no "yes" becomes True. A value that is
 known only when a token is minted (a callable; `secret` makes one) passes unchecked, and is checked
@@ -10,15 +10,19 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, pre_load
-from marshmallow import validates_schema as checks_all
-from marshmallow.validate import Range
+from marshmallow import ValidationError, fields
+from marshmallow.validate import Length, Range
 
 from flask_anam.errors import PersonaInvalid, PersonaWarning
+
+if TYPE_CHECKING:
+    from marshmallow.types import ErrorMessages
 
 
 class Secret:
@@ -59,8 +63,43 @@ def is_late(value: object) -> bool:
     return callable(value)
 
 
+#: The persona whose config is looked at, for warnings; None keeps them back.
+_looked_at: ContextVar[str | None] = ContextVar("flask_anam_looked_at", default="")
+
+
+@contextmanager
+def looking_at(persona: str | None) -> Iterator[None]:
+    """Name the persona in the warnings of this block; None silences them, whatever is inside."""
+    before = _looked_at.set(persona if _looked_at.get() is not None else None)
+    try:
+        yield
+    finally:
+        _looked_at.reset(before)
+
+
+def warn(text: str, kind: type[Warning] = PersonaWarning) -> None:
+    """Warn of something in a persona config, naming the persona where it is known."""
+    persona = _looked_at.get()
+    if persona is not None:
+        warnings.warn(f"Persona {persona!r}: {text}" if persona else text, kind, stacklevel=2)
+
+
+def about(description: str, example: object, **more: object) -> dict[str, Any]:
+    """Return the metadata of a field: `more` may hold ``default``, ``form`` and ``sdk``.
+
+    ``form`` says what kind of text it is; ``sdk`` marks a field that Anam's SDKs send but its
+    OpenAPI lacks.
+    """
+    return {"metadata": {"description": description, "example": example, **more}}
+
+
 class _Taken:
     """What all fields share: late values pass, and messages say what was found."""
+
+    default_error_messages: ErrorMessages = {  # noqa: RUF012 - marshmallow's own name
+        "required": "Missing.",
+        "null": "Must not be null. Leave the field out instead.",
+    }
 
     def deserialize(self, value: Any, attr: Any = None, data: Any = None, **kwargs: Any) -> Any:
         if is_late(value):
@@ -77,7 +116,7 @@ def found(value: object) -> str:
     if isinstance(value, int | float):
         return f"the number {value!r}"
     if isinstance(value, str):
-        return f"a string of {len(value)} characters"
+        return f"a string of {len(value)} character{'' if len(value) == 1 else 's'}"
     if isinstance(value, list | tuple):
         return f"a list of {len(value)}"
     return "an object" if isinstance(value, Mapping) else type(value).__name__
@@ -93,6 +132,21 @@ class Text(_Taken, fields.String):
             value.encode()
         except UnicodeEncodeError:
             raise ValidationError("Holds a character that UTF-8 cannot carry.") from None
+        return value
+
+
+class AtMost(Length):
+    """A rule for the length of a text, whose message tells the length and not the text."""
+
+    def __init__(self, longest: int) -> None:
+        super().__init__(max=longest)
+        self.longest = longest
+
+    def __call__(self, value: Any) -> Any:
+        """Return the value; raise ValidationError when it is too long."""
+        size = len(value)
+        if size > self.longest:
+            raise ValidationError(f"Has {size} characters; at most {self.longest} are allowed.")
         return value
 
 
@@ -117,7 +171,7 @@ class Number(_Taken, fields.Float):
         kind = "a whole number" if self.whole else "a number"
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValidationError(f"Must be {kind}, got {found(value)}.")
-        if self.whole and not isinstance(value, int):
+        if self.whole and value % 1:  # 720.0 is one, as in JSON Schema; nan and inf are none
             raise ValidationError(f"Must be {kind}, got {found(value)}.")
         super()._deserialize(value, attr, data, **kwargs)
         return value
@@ -160,9 +214,8 @@ class Choice(Text):
         text = super()._deserialize(value, attr, data, **kwargs)
         if text in self.allowed:
             return text
-        near = get_close_matches(text, self.allowed, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        message = f"Must be one of {', '.join(self.allowed)}.{hint}"
+        hint = did_you_mean(text, self.allowed)
+        message = f"Must be one of {', '.join(self.allowed)}, got {found(value)}.{hint}"
         if self.closed:
             raise ValidationError(message)
         if self.unknown_values == "ignore":
@@ -170,167 +223,82 @@ class Choice(Text):
         if self.unknown_values == "error":
             switch = 'If Anam has added it since, set ANAM_UNKNOWN_VALUES = "warn".'
             raise ValidationError(f"{message} {switch}")
-        warnings.warn(f"{attr}: {message}", PersonaWarning, stacklevel=2)
+        warn(f"{attr}: {message} It is sent on, since ANAM_UNKNOWN_VALUES is warn.")
         return text
 
 
 class Items(_Taken, fields.List[Any]):
     """A list."""
 
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> list[Any]:
+        if not isinstance(value, list | tuple):
+            raise ValidationError(f"Must be a list, got {found(value)}.")
+        taken: list[Any] = super()._deserialize(value, attr, data, **kwargs)
+        return taken
+
 
 class Free(_Taken, fields.Dict):
-    """An object whose content the vendor does not publish: anything that JSON can carry."""
-
-    def __init__(self, **kw: Any) -> None:
-        super().__init__(**{"keys": Text(), **kw})
+    """An object whose content the vendor does not publish."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
-        loaded = super()._deserialize(value, attr, data, **kwargs)  # type: ignore[no-untyped-call]
-        written(loaded)
+        if not isinstance(value, Mapping):
+            raise ValidationError(f"Must be an object, got {found(value)}.")
+        try:
+            loaded = super()._deserialize(value, attr, data, **kwargs)  # type: ignore[no-untyped-call]
+        except ValidationError as no:
+            # marshmallow tells of key and value apart, which would read as a path.
+            told: dict[Any, Any] = {
+                key: [text for texts in apart.values() for text in texts]
+                for key, apart in no.messages_dict.items()
+            }
+            raise ValidationError(told) from None
+        check_writable(loaded)
         return loaded
 
 
-def written(value: object) -> bytes:
-    """Return a value as compact JSON, late values in it as null.
-
-    Raises:
-        ValidationError: JSON cannot carry it.
-
-    """
+def check_writable(value: object) -> None:
+    """Raise ValidationError, with the place, for what JSON cannot carry; late values may pass."""
     try:
-        text = json.dumps(
-            value,
-            ensure_ascii=False,
-            allow_nan=False,
-            separators=(",", ":"),
-            sort_keys=True,  # as for hashing: it refuses keys of several types
-            default=_null_if_late,
-        )
-        return text.encode()
-    except (TypeError, ValueError, RecursionError):
-        raise ValidationError(_NOT_JSON) from None
+        place = unwritable(value, late=True)
+    except RecursionError:
+        place = ""
+    if place is not None:
+        told: Any = "Cannot be written as JSON."
+        raise ValidationError({place: [told]} if place else told)
 
 
-_NOT_JSON = "Holds something that JSON cannot carry."
+def unwritable(value: object, path: str = "", *, late: bool) -> str | None:
+    """Return the path of the first value that JSON cannot carry, or None; `late` ones may pass."""
+    if isinstance(value, Mapping | list | tuple):
+        pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for key, part in pairs:
+            here = f"{path}.{key}" if path else str(key)
+            named = isinstance(key, int) if not isinstance(value, Mapping) else is_text(key)
+            place = unwritable(part, here, late=late) if named else here
+            if place is not None:
+                return place
+        return None
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError):
+        return None if late and is_late(value) else path
+    return None
 
 
-def _null_if_late(value: object) -> None:
-    if not is_late(value):
-        raise TypeError
+def is_text(value: object) -> bool:
+    """Whether a value is a string that UTF-8 can carry."""
+    try:
+        return isinstance(value, str) and value.encode() is not None
+    except UnicodeEncodeError:
+        return False
 
 
 class Part(_Taken, fields.Nested):
     """A nested schema."""
 
-
-class StrictSchema(Schema):
-    """Refuse unknown fields, naming the nearest known one."""
-
-    class Meta:
-        unknown = EXCLUDE  # they are refused below, with a better message than marshmallow's
-
-    error_messages = {"type": "Must be an object."}  # noqa: RUF012 - marshmallow's own name
-
-    #: Whether unknown fields pass, and are kept.
-    is_open = False
-
-    @checks_all(pass_original=True, skip_on_field_errors=False)
-    def _refuse_unknown(self, _data: Any, original: Any, **_kwargs: Any) -> None:
-        if not isinstance(original, Mapping):
-            return
-        known = {f.data_key or name for name, f in self.load_fields.items()}
-        strange = {
-            str(name): [trouble]
-            for name, value in original.items()
-            if self.outer_name(name) not in known
-            and (trouble := self._trouble_with(name, value, known))
-        }
-        if strange:
-            raise ValidationError(dict(strange))
-
-    def _trouble_with(self, name: Any, value: Any, known: Iterable[str]) -> str | None:
-        """Return what is wrong with an unknown field, or None."""
-        if not self.is_open or not isinstance(name, str):
-            return unknown_field(str(name), known)
-        try:
-            written({name: value})
-        except ValidationError:
-            return _NOT_JSON
-        return None
-
-    def outer_name(self, name: Any) -> Any:
-        """Return the name that a given spelling of a field stands for."""
-        return name
-
-
-def unknown_field(name: str, known: Iterable[str]) -> str:
-    """Return the message for an unknown field, with the nearest known name."""
-    near = get_close_matches(camel(name), known, n=1) or get_close_matches(name, known, n=1)
-    return f"Unknown field. Did you mean {near[0]}?" if near else "Unknown field."
-
-
-class VendorSchema(StrictSchema):
-    """A schema of Anam's: camelCase outside, snake_case accepted, unset fields left out.
-
-    Args:
-        unknown_values: "error" refuses values outside a published list, "warn" lets them pass.
-
-    """
-
-    #: Deprecated names, and their successors or (after a "!") what to do instead.
-    deprecated: Mapping[str, str] = {}
-
-    def __init__(self, *, unknown_values: str = "error", **kwargs: Any) -> None:
-        self.unknown_values = unknown_values
-        super().__init__(**kwargs)
-
-    def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
-        """Give each field its camelCase name on both sides, and pass the switch on."""
-        field_obj.data_key = field_obj.attribute = field_obj.data_key or camel(field_name)
-        inner = getattr(field_obj, "inner", None)
-        for bound in (field_obj, inner):
-            if isinstance(bound, Choice):
-                bound.unknown_values = self.unknown_values
-            if isinstance(bound, Part) and isinstance(bound.nested, type):
-                bound.nested = bound.nested(unknown_values=self.unknown_values)
-
-    def outer_name(self, name: Any) -> Any:
-        """Return the camelCase name for a snake_case or deprecated one, else the name itself."""
-        field_obj = self.load_fields.get(name) if isinstance(name, str) else None
-        outer = field_obj.data_key if field_obj and field_obj.data_key else name
-        successor = self.deprecated.get(outer, "!")
-        return outer if successor.startswith("!") else successor
-
-    @pre_load
-    def _to_camel_case(self, data: Any, **_kwargs: Any) -> Any:
-        if not isinstance(data, Mapping):
-            return data
-        renamed: dict[Any, Any] = {}
-        for name, value in data.items():
-            key = self.outer_name(name)
-            if key in renamed:
-                raise ValidationError({key: [f"Given twice, as {key} and in another spelling."]})
-            if name in self.deprecated and key != name:
-                text = f"{name} is deprecated: use {key}, which means the same."
-                warnings.warn(text, DeprecationWarning, stacklevel=2)
-            renamed[key] = value
-        self._refuse_deprecated(renamed)
-        return renamed
-
-    def _refuse_deprecated(self, data: Mapping[Any, Any]) -> None:
-        gone = {
-            name: [f"No longer supported. {self.deprecated[name].removeprefix('!')}"]
-            for name in data
-            if self.deprecated.get(name, "").startswith("!")
-        }
-        if gone:
-            raise ValidationError(dict(gone))
-
-    @post_load(pass_original=True)
-    def _keep_order(self, data: dict[str, Any], original: Any, **_kwargs: Any) -> dict[str, Any]:
-        order = {self.outer_name(name): value for name, value in original.items()}
-        kept = {**order, **data} if self.is_open else data
-        return {name: kept[name] for name in order if name in kept}
+    def _test_collection(self, value: Any) -> None:
+        if not isinstance(value, Mapping):
+            raise ValidationError(f"Must be an object, got {found(value)}.")
 
 
 def camel(name: str) -> str:
@@ -348,3 +316,9 @@ def when(check: Callable[[Any], str | None]) -> Callable[[Any], None]:
             raise ValidationError(message)
 
     return validate
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a question with the nearest known name, or nothing."""
+    near = get_close_matches(name, list(known), n=1)
+    return f" Did you mean {near[0]}?" if near else ""

@@ -1,4 +1,4 @@
-"""Writes the marshmallow schemas of personas as JSON Schema, for editors and for the docs."""
+"""Writes the marshmallow schemas of personas as JSON Schema, for editors that complete them."""
 
 from __future__ import annotations
 
@@ -8,39 +8,57 @@ from marshmallow import Schema, fields
 from marshmallow.validate import Length, Range
 
 from flask_anam.core.fields import Choice, Flag, Free, Items, Number, Part, Text
-from flask_anam.core.schemas import PersonaConfigSchema, SessionOptionsSchema
+from flask_anam.core.schemas import MintRequestSchema, PersonaConfigSchema
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 #: Fields of an entry that are about the persona and not sent to Anam.
 _ABOUT: dict[str, Any] = {
     "label": {"type": "string", "description": "The name shown to people."},
     "permission": {"type": "string", "description": "A permission needed besides anam:talk."},
-    "overrides": {"type": ["array", "object"], "description": "Fields that a browser may set."},
     "fallback": {"type": "string", "description": "The persona used when Anam lost this one."},
-    "apiKey": {"$ref": "#/$defs/secret", "description": "The key of this persona's account."},
-    "clientLabel": {"type": "string"},
-    "environment": {"type": "object", "description": "Settings of an integration, e.g. LiveKit."},
+    "apiKey": {
+        "description": "The key of this persona's account.",
+        "anyOf": [{"type": "string"}, {"$ref": "#/$defs/secret"}],
+    },
 }
-_SECRET = {
-    "description": "A value, or the environment variable that holds it.",
+_BOUNDS: dict[str, Any] = {
     "oneOf": [
-        {"type": "string"},
+        {"const": True},
+        {"type": "array", "minItems": 1},
         {
             "type": "object",
-            "properties": {"secret": {"type": "string"}},
-            "required": ["secret"],
+            "properties": {key: {"type": "number"} for key in ("min", "max", "maxLength")},
             "additionalProperties": False,
+            "minProperties": 1,
         },
-    ],
+    ]
 }
+_SECRET = {
+    "description": "The environment variable that holds the value.",
+    "type": "object",
+    "properties": {"secret": {"type": "string", "minLength": 1}},
+    "required": ["secret"],
+    "additionalProperties": False,
+}
+#: What an entry must have: a stored persona, or enough of one described here.
+_KINDS = [
+    {"required": ["personaId"]},
+    {"required": ["name", "avatarId", "llmId"]},
+    {"required": ["name", "avatarId", "environment"]},
+]
 
 
 def persona_json_schema(*, whole_file: bool = False) -> dict[str, Any]:
     """Return the JSON Schema of a persona in a file, or of a file with several."""
     persona = schema_of(PersonaConfigSchema())
-    persona["properties"] |= {"sessionOptions": schema_of(SessionOptionsSchema()), **_ABOUT}
-    persona["anyOf"] = [{"required": ["personaId"]}, {"required": ["name", "avatarId"]}]
-    body = {"type": "object", "additionalProperties": persona} if whole_file else persona
+    beside = dict(schema_of(MintRequestSchema())["properties"])
+    del beside["personaConfig"]
+    persona["properties"] |= {"overrides": _overrides(list(persona["properties"])), **beside}
+    persona["properties"] |= _ABOUT
+    persona["anyOf"] = _KINDS
+    file = {"type": "object", "properties": {}, "additionalProperties": persona}
+    body: dict[str, Any] = file if whole_file else persona
+    body["properties"] = {"$schema": {"type": "string"}, **body["properties"]}
     head = {"$schema": DIALECT, "title": "Flask-Anam persona" + ("s" if whole_file else "")}
     return {**head, **body, "$defs": {"secret": _SECRET}}
 
@@ -56,6 +74,21 @@ def schema_of(schema: Schema) -> dict[str, Any]:
     return written
 
 
+def _overrides(names: list[str]) -> dict[str, Any]:
+    settable = [name for name in names if name not in {"personaId", "type"}]
+    return {
+        "description": "Fields that a browser may set, with the bounds of each.",
+        "oneOf": [
+            {"type": "array", "items": {"enum": settable}},
+            {
+                "type": "object",
+                "properties": dict.fromkeys(settable, _BOUNDS),
+                "additionalProperties": False,
+            },
+        ],
+    }
+
+
 def _field(field: fields.Field[Any]) -> dict[str, Any]:
     written = _type(field)
     if field.allow_none:
@@ -65,8 +98,12 @@ def _field(field: fields.Field[Any]) -> dict[str, Any]:
             written |= _bounds(rule, "minLength", "maxLength")
         if isinstance(rule, Range):
             written |= _bounds(rule, "minimum", "maximum")
-    description = field.metadata.get("description")
-    return {**written, "description": description} if description else written
+    if isinstance(field, Text) and not isinstance(field, Choice):
+        written = {"anyOf": [written, {"$ref": "#/$defs/secret"}]}
+    told = {name: field.metadata.get(name) for name in ("description", "default")}
+    example = field.metadata.get("example")
+    told["examples"] = None if example is None else [example]
+    return {**written, **{name: value for name, value in told.items() if value is not None}}
 
 
 def _type(field: fields.Field[Any]) -> dict[str, Any]:

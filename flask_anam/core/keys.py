@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from flask_anam.errors import AnamAuthError, ConfigError
+from flask_anam.errors import AnamAuthError, AnamError, ConfigError
 
 #: A key; or a callable without arguments, or one of persona type and user, that returns it.
 KeySource = str | Callable[..., str]
@@ -39,12 +39,15 @@ class KeyRing:
 
         Raises:
             AnamAuthError: the callable raised, or returned no key.
+            PersonaInvalid: it is a `secret` whose environment variable is not set.
 
         """
         if isinstance(self._source, str):
             return self._source
         try:
             key = self._source(persona_type, user) if self._asks else self._source()
+        except AnamError:
+            raise
         except Exception as failure:  # noqa: BLE001 - the host's callable may raise anything
             kind = type(failure).__name__
             raise AnamAuthError(f"The callable in {self._where} raised {kind}.") from None

@@ -116,7 +116,8 @@ class SessionTokenManager:
         try:
             got = self._get(request, deadline)
         except errors.AnamError as error:
-            self._observer.token_failed(request, error)
+            if not (request.has_fallback and errors.is_missing_persona(error)):
+                self._observer.token_failed(request, error)
             raise
         if got.minted_in is None:
             self._observer.token_reused(request, got.token, stale=got.stale)

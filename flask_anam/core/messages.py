@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from marshmallow.validate import Length
 
-from flask_anam.core.fields import Free, StrictSchema, Text
+from flask_anam.core.base_schemas import StrictSchema
+from flask_anam.core.fields import Free, Text
 
 
 class TokenRequestSchema(StrictSchema):

@@ -7,14 +7,29 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from flask_anam.core.fields import secret
 from flask_anam.errors import ConfigError
 
-_READERS = {".toml": tomllib.loads, ".json": json.loads}
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object; TOML refuses a key that is given twice by itself."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"{key!r} is given twice in one object")
+        found[key] = value
+    return found
+
+
+def _from_json(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_without_twins)
+
+
+_READERS: dict[str, Callable[[str], Any]] = {".toml": tomllib.loads, ".json": _from_json}
 
 
 def read_personas(where: str) -> dict[str, Any]:
@@ -25,7 +40,7 @@ def read_personas(where: str) -> dict[str, Any]:
             text names the file and the place in it.
 
     """
-    path = Path(where)
+    path = Path(where).absolute()
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.suffix in _READERS)
         if not files:
@@ -35,7 +50,10 @@ def read_personas(where: str) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for file in files:
             if file.stem in found:
-                raise ConfigError(f"ANAM_PERSONAS_FILE: {path} describes {file.stem!r} twice.")
+                raise ConfigError(
+                    f"ANAM_PERSONAS_FILE: the folder {path} describes {file.stem!r} twice, in "
+                    ".json and in .toml. Remove one of the two."
+                )
             found[file.stem] = _read(file)
         return found
     personas = _read(path)
@@ -50,11 +68,13 @@ def read_personas(where: str) -> dict[str, Any]:
 def _read(path: Path) -> dict[str, Any]:
     reader = _READERS.get(path.suffix)
     if reader is None:
-        raise ConfigError(f"ANAM_PERSONAS_FILE: {path} must end in .toml or .json.")
+        raise ConfigError(f"ANAM_PERSONAS_FILE: {path} must be a folder, or end in .toml or .json.")
     try:
-        found = reader(path.read_text(encoding="utf-8"))
+        found = reader(path.read_text(encoding="utf-8-sig"))
     except OSError as failure:
         raise ConfigError(f"ANAM_PERSONAS_FILE: {path}: {failure.strerror}.") from None
+    except RecursionError:
+        raise ConfigError(f"ANAM_PERSONAS_FILE: {path} is nested too deeply.") from None
     except ValueError as failure:  # its text tells line and column, and quotes nothing
         place = "not UTF-8" if isinstance(failure, UnicodeDecodeError) else str(failure)
         raise ConfigError(f"ANAM_PERSONAS_FILE: {path} cannot be read: {place}.") from None

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from flask_anam.core.fields import camel, did_you_mean
 from flask_anam.core.keys import KeyRing, KeySource
 from flask_anam.core.schemas import PersonaConfigSchema
 from flask_anam.errors import ConfigError
@@ -75,6 +76,11 @@ class Persona:
         """Whether the config is the same for every user."""
         return not callable(self.source)
 
+    def allows(self, override: str, value: Any) -> bool:
+        """Whether a browser may set this field of the persona to this value."""
+        bound = self.overrides.get(override)
+        return bound is not None and out_of_bounds(value, bound) is None
+
 
 def declare(
     name: str,
@@ -138,16 +144,17 @@ def _overrides(
         overrides = (overrides,)
     if not isinstance(overrides, Iterable):
         raise ConfigError(f"The overrides of persona {persona!r} must be a list of field names.")
-    names = tuple(overrides)
-    known = {f.data_key for f in PersonaConfigSchema().load_fields.values()} - {"personaId", "type"}
-    for name in names:
-        if not isinstance(name, str) or name not in known:
+    given = overrides if isinstance(overrides, Mapping) else {str(n): True for n in overrides}
+    bounds = dict(given)
+    fields = PersonaConfigSchema().load_fields.values()
+    known = {str(field.data_key) for field in fields} - {"personaId", "type"}
+    for name, bound in bounds.items():
+        if name not in known:
+            hint = did_you_mean(camel(str(name)), known)
             raise ConfigError(
                 f"Persona {persona!r} allows the override {name!r}, which is not a field that a "
-                "browser could set. Use camelCase names such as languageCode."
+                f"browser could set. Use camelCase names such as languageCode.{hint}"
             )
-    bounds = dict(overrides) if isinstance(overrides, Mapping) else dict.fromkeys(names, True)
-    for name, bound in bounds.items():
         if not _is_bound(bound):
             raise ConfigError(
                 f"Persona {persona!r}: the bounds of the override {name!r} must be True, a list "
@@ -169,8 +176,10 @@ def out_of_bounds(value: Any, bound: Bounds) -> str | None:
         return None
     if not isinstance(bound, Mapping):
         allowed = ", ".join(sorted(map(str, bound)))
-        return None if value in tuple(bound) else f"Must be one of {allowed} for this persona."
-    number = isinstance(value, int | float)
+        # One by one, since a browser may send what cannot be looked up in a set.
+        same = any(type(value) is type(one) and value == one for one in bound)
+        return None if same else f"Must be one of {allowed} for this persona."
+    number = isinstance(value, int | float) and not isinstance(value, bool)
     if "min" in bound and not (number and value >= bound["min"]):
         return f"Must be at least {bound['min']:g} for this persona."
     if "max" in bound and not (number and value <= bound["max"]):

@@ -12,8 +12,10 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError
 
-from flask_anam.core.fields import is_late
+from flask_anam.core.fields import did_you_mean, is_late, looking_at, unwritable
 from flask_anam.core.personas import (
+    ABOUT,
+    BESIDE,
     Declarations,
     Persona,
     canonical,
@@ -55,11 +57,22 @@ class MintBody:
 
 
 def _has_secret(body: Mapping[str, Any]) -> bool:
-    egress = body.get("sessionOptions", {}).get("egress", {})
-    if body.get("environment") or "token" in egress.get("daily", {}):
+    if body.get("environment"):
         return True
-    tools = body["personaConfig"].get("tools", ())
-    return any(tool.get("headers") or "?" in tool.get("url", "") for tool in tools)
+    egress = body.get("sessionOptions", {}).get("egress", {})
+    return _is_signed([egress, body["personaConfig"].get("tools", ())])
+
+
+def _is_signed(value: object) -> bool:
+    """Whether a part holds headers, a token or a URL with a query, at any depth."""
+    if isinstance(value, list | tuple):
+        return any(map(_is_signed, value))
+    if not isinstance(value, Mapping):
+        return False
+    if value.get("headers") or value.get("token"):
+        return True
+    urls = (str(value.get(name, "")) for name in ("url", "roomUrl"))
+    return any("?" in url for url in urls) or any(map(_is_signed, value.values()))
 
 
 def has_late(value: object) -> bool:
@@ -78,6 +91,13 @@ def resolved(value: Any) -> Any:
     return value() if callable(value) else value
 
 
+def _entry_schema(**rules: Any) -> PersonaConfigSchema:
+    """Return the schema of an entry; hints at typing errors know what may stand beside it."""
+    schema = PersonaConfigSchema(**rules)
+    schema.neighbours = [*ABOUT, *BESIDE]
+    return schema
+
+
 class _Rules:
     """The schemas of one app."""
 
@@ -86,8 +106,8 @@ class _Rules:
             "system_prompt_max_length": prompt_limit,
             "unknown_values": unknown_values,
         }
-        self._plain = MintRequestSchema(PersonaConfigSchema(**rules))
-        self._with_environment = MintRequestSchema(PersonaConfigSchema(needs_llm=False, **rules))
+        self._plain = MintRequestSchema(_entry_schema(**rules))
+        self._with_environment = MintRequestSchema(_entry_schema(needs_llm=False, **rules))
         self.overrides = PersonaConfigSchema(partial=True, **rules)
 
     def schema_for(self, request: Mapping[str, Any]) -> Schema:
@@ -99,10 +119,20 @@ class _Rules:
         """Return the checked body of a mint, or raise `error` with every message."""
         request = request_of(config)
         try:
-            return _loaded(self.schema_for(request), request)
+            with looking_at(persona.name):
+                body = _loaded(self.schema_for(request), request)
         except ValidationError as no:
-            told = sentences(no.messages).replace("personaConfig.", "")
-            raise error(f"Persona {persona.name!r} is not valid: {told}") from None
+            told = problems(no.messages)
+        else:
+            place = unwritable(body, late=error is ConfigError)
+            if place is None:
+                return body
+            told = [f"{place}: Cannot be written as JSON."]
+        told = [line.removeprefix("personaConfig.") for line in told]
+        # A start-up error is read in a terminal, the other one is a line of a log.
+        several = error is ConfigError and len(told) > 1
+        listed = "".join(f"\n  {line}" for line in told) if several else " " + "; ".join(told)
+        raise error(f"Persona {persona.name!r} is not valid:{listed}")
 
 
 class PersonaRegistry:
@@ -135,9 +165,10 @@ class PersonaRegistry:
         for persona in self:
             self._check(persona)
         if default is not None and self.find(default) is None:
+            hint = did_you_mean(default, [persona.name for persona in self])
             raise ConfigError(
                 f"ANAM_DEFAULT_PERSONA names {default!r}, which is not a persona (known: "
-                f"{self._names()}). Correct it, or declare the persona before init_app()."
+                f"{self._names()}).{hint} Correct it, or declare the persona before init_app()."
             )
 
     def __iter__(self) -> Iterator[Persona]:
@@ -207,15 +238,27 @@ class PersonaRegistry:
                 f"Persona {persona.name!r} is both in the configuration and declared in code. "
                 "Remove one of the two."
             )
-        if persona.fallback is not None and self.find(persona.fallback) is None:
-            raise ConfigError(
-                f"Persona {persona.name!r} falls back to {persona.fallback!r}, which is not a "
-                f"persona (known: {self._names()})."
-            )
+        if persona.fallback is not None:
+            self._check_fallback(persona, persona.fallback)
         if isinstance(persona.source, Mapping):
             body = self._rules.load(persona, persona.source, ConfigError)
             if not has_late(body):
                 self._static[persona.name] = MintBody.of(body)
+
+    def _check_fallback(self, persona: Persona, name: str) -> None:
+        fallback, falls = self.find(name), f"Persona {persona.name!r} falls back to"
+        if fallback is None:
+            hint = did_you_mean(name, [persona.name for persona in self])
+            raise ConfigError(
+                f"{falls} {name!r}, which is not a persona (known: {self._names()}).{hint}"
+            )
+        if name == persona.name:
+            raise ConfigError(f"{falls} itself. Name another persona, or none.")
+        if fallback.permission not in {None, persona.permission}:
+            raise ConfigError(
+                f"{falls} {name!r}, which needs the permission {fallback.permission!r}: users "
+                "without it would get it. Use a fallback that needs none or the same."
+            )
 
     def _config(self, persona: Persona, user: object) -> Mapping[str, Any]:
         if not callable(persona.source):
@@ -224,7 +267,8 @@ class PersonaRegistry:
         if not isinstance(config, Mapping):
             kind = type(config).__name__
             raise PersonaInvalid(
-                f"Persona {persona.name!r}: its callable must return a mapping, got {kind}."
+                f"Persona {persona.name!r}: its callable must return a persona config (a mapping), "
+                f"got {kind}."
             )
         return config
 
@@ -259,7 +303,8 @@ def check_static(persona: Persona) -> None:
 
     """
     if isinstance(persona.source, Mapping):
-        _Rules(None, "ignore").load(persona, persona.source, ConfigError)
+        with looking_at(None):  # its warnings come when an app takes it
+            _Rules(None, "ignore").load(persona, persona.source, ConfigError)
 
 
 def _loaded(schema: Schema, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -281,13 +326,10 @@ def _called(persona: Persona, function: Any, argument: object) -> Any:
         ) from None
 
 
-def sentences(messages: object, path: str = "") -> str:
-    """Return marshmallow's messages as one line: ``path: message; path: message``."""
+def problems(messages: object, path: str = "") -> list[str]:
+    """Return marshmallow's messages as lines: ``path: message``."""
     if isinstance(messages, Mapping):
-        parts = [
-            sentences(value, path if key == "_schema" else f"{path}.{key}" if path else str(key))
-            for key, value in messages.items()
-        ]
-        return "; ".join(parts)
+        here = {key: path if key == "_schema" else f"{path}.{key}".strip(".") for key in messages}
+        return [line for key in messages for line in problems(messages[key], here[key])]
     texts = messages if isinstance(messages, list) else [messages]
-    return "; ".join(f"{path}: {text}" if path else str(text) for text in texts)
+    return [f"{path}: {text}" if path else str(text) for text in texts]

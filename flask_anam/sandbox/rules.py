@@ -94,6 +94,7 @@ _ANY_TOOL: dict[str, Check] = {
     "type": text(choices=("client", "server", "system")),
     "name": text(),
     "description": text(longest=1024),
+    "parameters": record({}),
 }
 _SCHEMAS: dict[str, Check] = {"parameters": _small_schema, "queryParameters": _small_schema}
 

@@ -109,7 +109,7 @@ def test_a_model_that_is_not_for_the_avatar_is_named(check: Check, sandbox: Sand
     sandbox.fail_next(200, path=path, json={"availableVersions": ["cara-3"]})
     (finding,) = check(a={**PERSONA, "avatarModel": "cara-4"})[1:]
     assert finding.level == "error"
-    assert finding.text == "avatarModel cara-4 is not for this avatar: use cara-3"
+    assert finding.text == "avatarModel cara-4 is not for this avatar: use cara-3."
 
 
 def test_options_that_do_not_fit_the_voice_are_named(check: Check, sandbox: Sandbox) -> None:

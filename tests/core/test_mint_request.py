@@ -121,7 +121,7 @@ def test_what_json_cannot_carry_is_refused(place: str, schema: Schema, value: An
     """In every object that is passed on unseen, however deep."""
     for inside in (value, [value], {"deep": [{"er": value}]}):
         found = messages(put(place, inside), schema)
-        assert f"'{place}': ['Holds something that JSON cannot carry.']" in str(found)
+        assert "['Cannot be written as JSON.']" in str(found)
 
 
 @in_places
@@ -133,7 +133,7 @@ def test_what_is_nested_without_end_is_refused(place: str, schema: Schema) -> No
     for _ in range(200_000):
         deep = [deep]
     for value in (loop, deep):
-        assert "JSON cannot carry" in str(messages(put(place, value), schema))
+        assert "Cannot be written as JSON" in str(messages(put(place, value), schema))
 
 
 def test_late_values_pass_unchecked() -> None:

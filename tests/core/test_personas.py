@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flask_anam.core.personas import Declarations, canonical, declare
-from flask_anam.core.registry import PersonaRegistry, check_static, sentences
+from flask_anam.core.registry import PersonaRegistry, check_static, problems
 from flask_anam.errors import (
     ConfigError,
     InvalidRequest,
@@ -63,7 +63,7 @@ def test_a_label_is_made_from_the_name() -> None:
         pytest.param(
             "a",
             {**PERSONA, "tools": [{"type": "client", "name": "t", "parameters": {"x": {1}}}]},
-            "tools.0.parameters: Holds something that JSON cannot carry",
+            "tools.0.parameters.x: Cannot be written as JSON",
             id="set",
         ),
         pytest.param("a", {**PERSONA, "fallback": "b"}, "falls back to 'b'", id="no fallback"),
@@ -262,4 +262,4 @@ def test_the_canonical_spelling_is_sorted_compact_ascii() -> None:
 def test_messages_become_one_line() -> None:
     """Nested fields are joined by dots, schema messages stand for their object."""
     nested = {"a": {"b": ["No.", "Never."]}, "_schema": ["All wrong."], "t": {0: ["Odd."]}}
-    assert sentences(nested) == "a.b: No.; a.b: Never.; All wrong.; t.0: Odd."
+    assert problems(nested) == ["a.b: No.", "a.b: Never.", "All wrong.", "t.0: Odd."]

@@ -125,7 +125,9 @@ def test_an_inline_persona_needs_three_fields(missing: str) -> None:
     """Without personaId these make the persona; a missing llmId would give a legacy token."""
     found = messages({k: v for k, v in PERSONA.items() if k != missing})
     assert list(found) == [missing]
-    assert "needs name, avatarId and llmId" in found[missing][0]
+    assert ("legacy" if missing == "llmId" else "needs name, avatarId and llmId") in found[missing][
+        0
+    ]
 
 
 def test_a_voice_is_optional_and_an_environment_may_bring_the_llm() -> None:

@@ -77,7 +77,7 @@ _GOOD: list[dict[str, Any]] = [
     _tool(description="d" * 1024, parameters=_schema(10_000)),
     _tool(parameters=_schema(10_000, "\u00e9")),
     _tool(parameters={"lonely": "\ud800"}),
-    _persona(tools=[{"type": "system", "name": "s", "parameters": "free"}]),
+    _persona(tools=[{"type": "system", "name": "s", "parameters": _schema(10_001)}]),
     _persona(tools=[{"type": "server", "subtype": "knowledge", "name": "k"}]),
     _persona(
         tools=[
@@ -166,6 +166,7 @@ _BAD: list[tuple[dict[str, Any], str]] = [
     (_tool(name=1), "personaConfig.tools.0.name"),
     (_tool(description="d" * 1025), "personaConfig.tools.0.description"),
     (_tool(parameters=[]), "personaConfig.tools.0.parameters"),
+    (_tool(type="system", parameters="free"), "personaConfig.tools.0.parameters"),
     (_tool(parameters=_schema(10_001)), "personaConfig.tools.0.parameters"),
     (_tool(parameters=_schema(10_002, "\u00e9")), "personaConfig.tools.0.parameters"),
     (_tool(type="server"), "personaConfig.tools.0.subtype"),

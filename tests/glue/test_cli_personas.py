@@ -1,0 +1,195 @@
+"""``flask anam check`` against the account, and ``flask anam schema`` for editors."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from flask import Flask
+from hosts import KEY_SENTINEL, PERSONA, PROMPT_SENTINEL, make_app
+from jsonschema import Draft202012Validator
+
+from flask_anam import secret
+from flask_anam.sandbox import Sandbox, catalog
+from flask_anam.sandbox.catalog import PERSONA_ID, TOOL_ID
+
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
+GOOD = {
+    "name": "Cara",
+    "avatarId": catalog.AVATAR_ID,
+    "avatarModel": "cara-4",
+    "voiceId": catalog.VOICE_ID,
+    "llmId": catalog.LLM_ID,
+    "toolIds": [TOOL_ID],
+    "voiceGenerationOptions": {"stability": 0.5, "speed": 1},
+    "systemPrompt": PROMPT_SENTINEL,
+}
+
+
+def run(app: Flask, *args: str) -> tuple[int, str]:
+    """Run a command; no key and no prompt may ever be printed."""
+    result = app.test_cli_runner().invoke(args=["anam", *args])
+    assert KEY_SENTINEL not in result.output
+    assert PROMPT_SENTINEL not in result.output
+    return result.exit_code, result.output
+
+
+def check(sandbox: Sandbox, entry: dict[str, Any]) -> tuple[int, str]:
+    """Check one persona."""
+    return run(make_app(sandbox, ANAM_PERSONAS={"p": entry}), "check")
+
+
+FINE: dict[str, dict[str, Any]] = {
+    "inline": GOOD,
+    "stored": {"personaId": PERSONA_ID},
+    "named LLM": {**GOOD, "llmId": "CUSTOMER_CLIENT_V1"},
+    "another model": {**GOOD, "avatarModel": "cara-3"},
+    "Cartesia": {
+        **GOOD,
+        "voiceId": catalog.OTHER_VOICE_ID,
+        "voiceGenerationOptions": {"emotion": "calm"},
+    },
+}
+
+
+@pytest.mark.parametrize("entry", FINE.values(), ids=FINE)
+def test_check_is_content_when_all_exists_and_fits(sandbox: Sandbox, entry: dict[str, Any]) -> None:
+    """One line per persona and exit status 0."""
+    status, output = check(sandbox, entry)
+    assert status == 0, output
+    assert "ok      persona p: everything it names exists in the account" in output
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "avatar": ({"avatarId": UNKNOWN}, f"avatarId {UNKNOWN} is not in the account. Copy it from"),
+    "voice": ({"voiceId": UNKNOWN}, f"voiceId {UNKNOWN} is not in the account."),
+    "LLM": ({"llmId": UNKNOWN}, f"llmId {UNKNOWN} is not in the account."),
+    "tool": ({"toolIds": [TOOL_ID, UNKNOWN]}, f"toolIds {UNKNOWN} is not in the account."),
+    "model": (
+        {"avatarId": catalog.OTHER_AVATAR_ID},
+        "avatarModel cara-4 is not for this avatar: use cara-3.",
+    ),
+    "voice options": (
+        {"voiceId": catalog.OTHER_VOICE_ID},
+        (
+            "voiceGenerationOptions (stability, speed) do not fit the voice, which is of CARTESIA: "
+            "use those of Cartesia Sonic-3."
+        ),
+    ),
+    "secret": ({"systemPrompt": secret("NOT_SET_HERE")}, "variable NOT_SET_HERE is not set"),
+    "key": ({"apiKey": "another-key"}, "its API key: Anam refused this server's API key (401)."),
+}
+
+
+@pytest.mark.parametrize(("change", "told"), WRONG.values(), ids=WRONG)
+def test_check_finds_what_does_not_exist_or_fit(
+    sandbox: Sandbox, change: dict[str, Any], told: str
+) -> None:
+    """One line with field, finding and cure, and exit status 1."""
+    status, output = check(sandbox, {**GOOD, **change})
+    assert status == 1
+    (line,) = [line for line in output.splitlines() if line.startswith("error")]
+    assert line.startswith("error   persona p: ")
+    assert told in line
+
+
+def test_check_finds_a_lost_stored_persona(sandbox: Sandbox) -> None:
+    """The id of a persona that was deleted at Anam."""
+    status, output = check(sandbox, {"personaId": UNKNOWN})
+    assert status == 1
+    assert f"personaId {UNKNOWN} is not in the account." in output
+
+
+def test_check_warns_of_what_it_cannot_look_up(sandbox: Sandbox) -> None:
+    """A server error of Anam is no error of ours: a warning, and exit status 0."""
+    sandbox.fail_next(503, path=f"/v1/avatars/{catalog.AVATAR_ID}")
+    status, output = check(sandbox, GOOD)
+    assert status == 0
+    assert "warning persona p: avatarId could not be checked: Anam is not available (503)" in output
+
+
+def test_check_writes_json_for_programs(sandbox: Sandbox) -> None:
+    """--json prints every finding as an object; the exit status stays the same."""
+    personas = {"good": GOOD, "bad": {**GOOD, "avatarId": UNKNOWN}}
+    status, output = run(make_app(sandbox, ANAM_PERSONAS=personas), "check", "--json")
+    found = json.loads(output)
+    assert status == 1
+    assert [(one["level"], one["subject"]) for one in found] == [
+        ("ok", "settings"),
+        ("ok", "API key"),
+        ("ok", "persona good"),
+        ("error", "persona bad"),
+    ]
+    assert all(set(one) == {"level", "subject", "text"} for one in found)
+
+
+def schema_of(sandbox: Sandbox, *args: str) -> dict[str, Any]:
+    """Return the printed JSON Schema, which must be one itself."""
+    status, output = run(make_app(sandbox), "schema", *args)
+    assert status == 0
+    printed: dict[str, Any] = json.loads(output)
+    Draft202012Validator.check_schema(printed)
+    return printed
+
+
+VALID: dict[str, dict[str, Any]] = {
+    "inline": {"$schema": "./persona.schema.json", **GOOD, "label": "Help", "fallback": "spare"},
+    "stored": {"personaId": PERSONA_ID, "overrides": ["enableAudioPassthrough"]},
+    "bounds": {**GOOD, "overrides": {"languageCode": ["de"], "skipGreeting": True}},
+    "secrets": {**GOOD, "apiKey": {"secret": "K"}, "systemPrompt": {"secret": "PROMPT"}},
+    "environment": {"name": "A", "avatarId": catalog.AVATAR_ID, "environment": {"x": 1}},
+    "null": {**GOOD, "initialMessage": None, "clientLabel": "web"},
+    "options": {**GOOD, "sessionOptions": {"videoWidth": 1152, "videoHeight": 768}},
+    "tools": {
+        **GOOD,
+        "tools": [{"type": "client", "name": "x", "headers": {"a": {"secret": "S"}}, "more": 1}],
+    },
+}
+INVALID: dict[str, dict[str, Any]] = {
+    "typing error": {**GOOD, "voiceld": "x"},
+    "range": {**GOOD, "voiceDetectionOptions": {"endOfSpeechSensitivity": 2}},
+    "enum": {**GOOD, "avatarModel": "cara-9"},
+    "type": {**GOOD, "skipGreeting": "yes"},
+    "length": {**GOOD, "directorNotes": {"customStylePrompt": "x" * 2001}},
+    "no LLM": {name: value for name, value in GOOD.items() if name != "llmId"},
+    "tool without name": {**GOOD, "tools": [{"type": "client"}]},
+    "whole number": {**GOOD, "sessionOptions": {"videoWidth": 720.5}},
+    "override": {**GOOD, "overrides": ["personaId"]},
+    "bound": {**GOOD, "overrides": {"languageCode": {"least": 1}}},
+    "secret": {**GOOD, "apiKey": {"env": "K"}},
+    "nested": {**GOOD, "sessionOptions": {"sessionReplay": {"on": True}}},
+}
+
+
+@pytest.mark.parametrize("whole_file", [False, True])
+def test_schema_judges_persona_files(sandbox: Sandbox, whole_file: bool) -> None:
+    """What is right passes and what is wrong does not, for one persona and for a file of them."""
+    validator = Draft202012Validator(schema_of(sandbox, *(["--file"] if whole_file else [])))
+    for name, entry in VALID.items():
+        content = {"$schema": "x", "p": entry} if whole_file else entry
+        if whole_file:
+            content["p"].pop("$schema", None)  # type: ignore[union-attr]
+        assert list(validator.iter_errors(content)) == [], name
+    for name, entry in INVALID.items():
+        assert list(validator.iter_errors({"p": entry} if whole_file else entry)), name
+
+
+@pytest.mark.parametrize("name", VALID)
+def test_what_the_schema_lets_pass_starts_the_app(sandbox: Sandbox, name: str) -> None:
+    """Editor and app agree on every valid file."""
+    entry = {key: value for key, value in VALID[name].items() if key != "$schema"}
+    entry = json.loads(json.dumps(entry), object_hook=_with_secret)
+    make_app(sandbox, ANAM_PERSONAS={"p": entry, "spare": PERSONA})
+
+
+def _with_secret(value: dict[str, Any]) -> Any:
+    return secret(value["secret"]) if set(value) == {"secret"} else value
+
+
+def test_schema_describes_every_field_with_an_example(sandbox: Sandbox) -> None:
+    """An editor has something to show for each field of a persona."""
+    shown = schema_of(sandbox)["properties"]
+    assert {"personaId", "systemPrompt", "tools", "sessionOptions", "environment"} <= set(shown)
+    assert [name for name, field in shown.items() if "description" not in field] == ["$schema"]
+    assert shown["avatarModel"]["examples"] == ["cara-4"]
