@@ -9,7 +9,8 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 from flask_anam import errors
 from flask_anam.core.clock import Clock, Deadline
@@ -19,6 +20,8 @@ from flask_anam.core.tokens import SessionToken, read_claims
 from flask_anam.core.transport import Answer, Transport
 
 log = logging.getLogger("flask_anam")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 #: Characters of a session token that are believed at most.
 MAX_TOKEN = 8192
@@ -26,6 +29,24 @@ LEGACY_CURE = (
     'Anam minted a token of type "legacy", which its SDKs refuse. Give the persona an llmId, and '
     "use personaId alone, without inline fields beside it."
 )
+
+
+def _without_traces(call: Callable[P, T]) -> Callable[P, T]:
+    """Let errors leave without the frames they came through, whose locals hold key and prompt.
+
+    Error trackers collect the locals of each frame in a traceback.
+    """
+
+    @wraps(call)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return call(*args, **kwargs)
+        except errors.UpstreamError as error:
+            bare = error.again()
+        del args, kwargs
+        raise bare from None
+
+    return guarded
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +83,7 @@ class AnamClient:
         self._breaker = Breaker(clock)
         self._budget = RetryBudget()
 
+    @_without_traces
     def mint(self, body: Mapping[str, Any], api_key: str, deadline: Deadline) -> Minted:
         """Ask Anam for a new session token, trying again where that can help.
 
@@ -71,14 +93,18 @@ class AnamClient:
         """
         for attempt in range(self._max_attempts):
             try:
-                return Minted(self._mint_once(body, api_key, deadline), attempt + 1)
+                token = self._mint_once(body, api_key, deadline)
             except errors.UpstreamError as error:
                 wait = self._wait_before_retry(error, attempt, deadline)
                 if wait is None:
                     raise
+            else:
+                self._budget.earn(retried=attempt > 0)
+                return Minted(token, attempt + 1)
             self._clock.sleep(wait)
         raise AssertionError("the last attempt returns or raises")  # pragma: no cover
 
+    @_without_traces
     def start_session(self, session_token: str, deadline: Deadline) -> str:
         """Start a session with a session token, which that may use up; return the session id."""
         answer = self._call(
@@ -94,10 +120,12 @@ class AnamClient:
             raise errors.AnamBadResponse
         return session_id
 
+    @_without_traces
     def stop_session(self, session_id: str, api_key: str, deadline: Deadline) -> None:
         """Stop a session."""
         self._call("POST", f"/v1/sessions/{session_id}/stop", api_key, deadline, body={})
 
+    @_without_traces
     def get(
         self, path: str, api_key: str, deadline: Deadline, query: Mapping[str, str] | None = None
     ) -> Any:
@@ -107,6 +135,7 @@ class AnamClient:
             raise errors.AnamBadResponse
         return found
 
+    @_without_traces
     def concurrency(self, api_key: str, deadline: Deadline) -> dict[str, Any]:
         """Return Anam's advisory view of how many sessions run and may run."""
         found = self.get("/v1/sessions/concurrency", api_key, deadline)
@@ -157,22 +186,21 @@ class AnamClient:
                 )
             )
         if 200 <= answer.status < 300:
-            self._budget.earn()
             return answer
         raise error_for(answer)
 
     def _guarded(self, exchange: Callable[[], Answer]) -> Answer:
-        self._breaker.enter()
+        probe = self._breaker.enter()
         try:
             answer = exchange()
         except (errors.AnamUnavailable, errors.AnamTimeout):
-            self._breaker.failed()
+            self._breaker.failed(probe=probe)
             raise
         except BaseException:
-            self._breaker.given_up()
+            self._breaker.given_up(probe=probe)
             raise
         if answer.status >= 500:
-            self._breaker.failed()
+            self._breaker.failed(probe=probe)
         else:
             self._breaker.worked()
         return answer

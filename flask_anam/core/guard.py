@@ -82,8 +82,8 @@ class Breaker:
         with self._lock:
             self._refuse_until_probe_time()
 
-    def enter(self) -> None:
-        """Count a call as begun; when half open, it is the probe.
+    def enter(self) -> bool:
+        """Count a call as begun; return whether it is the probe, as when half open.
 
         Raises:
             AnamUnavailable: the breaker is open, or another probe is under way.
@@ -92,11 +92,12 @@ class Breaker:
         with self._lock:
             self._refuse_until_probe_time()
             if self._open_until is None:
-                return
+                return False
             now = self._clock.monotonic()
             if now < self._probe_until:
                 raise AnamUnavailable(hinted_wait=1)
             self._probe_until = now + PROBE_FOR
+            return True
 
     def worked(self) -> None:
         """Count a call as answered, if only with a refusal."""
@@ -104,22 +105,26 @@ class Breaker:
             self._failures, self._open_for, self._open_until = 0, OPEN_FOR, None
             self._probe_until = 0.0
 
-    def failed(self) -> None:
-        """Count a call as failed: no connection, no answer, or a server error."""
+    def failed(self, *, probe: bool) -> None:
+        """Count a call as failed: no connection, no answer, or a server error.
+
+        Calls that were under way when it opened change nothing: they belong to one outage.
+        """
         with self._lock:
             self._failures += 1
-            probed = self._open_until is not None
-            if probed:
+            if probe:
                 self._open_for = min(self._open_for * 2, OPEN_AT_MOST)
-            if probed or self._failures >= FAILURES_TO_OPEN:
+                self._probe_until = 0.0
+            opens = self._open_until is None and self._failures >= FAILURES_TO_OPEN
+            if probe or opens:
                 wait = self._open_for * self._random_to(0.8, 1.2)
                 self._open_until = self._clock.monotonic() + wait
-            self._probe_until = 0.0
 
-    def given_up(self) -> None:
+    def given_up(self, *, probe: bool) -> None:
         """Count a call as never finished: it says nothing about Anam."""
-        with self._lock:
-            self._probe_until = 0.0
+        if probe:
+            with self._lock:
+                self._probe_until = 0.0
 
     def _refuse_until_probe_time(self) -> None:
         if self._open_until is not None:
@@ -129,7 +134,10 @@ class Breaker:
 
 
 class RetryBudget:
-    """Lets retries through while most calls work, and nearly none when nothing does."""
+    """Lets retries through while most calls work, and nearly none when nothing does.
+
+    A retry that works gets its price back, any other success earns one coin.
+    """
 
     def __init__(self) -> None:
         self._coins = BUDGET
@@ -140,10 +148,10 @@ class RetryBudget:
         """Replace the lock."""
         self._lock = threading.Lock()
 
-    def earn(self) -> None:
-        """Count a success."""
+    def earn(self, *, retried: bool) -> None:
+        """Count a success: of a first attempt, or of a retry."""
         with self._lock:
-            self._coins = min(BUDGET, self._coins + 1)
+            self._coins = min(BUDGET, self._coins + (RETRY_COST if retried else 1))
 
     def spend(self) -> bool:
         """Pay for a retry; False when there is not enough left."""

@@ -34,7 +34,13 @@ REMEMBERED = 256
 class _Setback:
     error: errors.UpstreamError
     until: float
+    seconds: float
     times: int
+
+    def left(self, now: float) -> float:
+        """Return the seconds left; none when the clock was set back, rather than hours."""
+        left = self.until - now
+        return left if left <= self.seconds + 60 else 0.0
 
 
 class Setbacks:
@@ -71,7 +77,7 @@ class Setbacks:
             setback = self._local(key) or self._shared(text)
             if setback is None:
                 continue
-            left = setback.until - self._clock.time()
+            left = setback.left(self._clock.time())
             if left > 0:
                 error = setback.error.again()
                 if error.status == 503:
@@ -93,9 +99,18 @@ class Setbacks:
         with self._lock:
             self._known.pop(account, None)
 
+    def _times_before(self, error: errors.UpstreamError, key: str) -> int:
+        """Return how often an error came back after its pause.
+
+        Calls that were under way when it came first meet it too; that is still the first time.
+        """
+        last = self._known.get(key)
+        if last is None or type(last.error) is not type(error):
+            return 0
+        return last.times - (last.left(self._clock.time()) > 0)
+
     def _seconds(self, error: errors.UpstreamError, account: str) -> float | None:
-        last = self._known.get(account)
-        times = last.times if last and type(last.error) is type(error) else 0
+        times = self._times_before(error, account)
         if isinstance(error, errors.AnamAuthError):
             return min(AUTH_FIRST * 2.0**times, AUTH_MOST)
         if isinstance(error, errors.AnamQuotaError):
@@ -111,23 +126,23 @@ class Setbacks:
     ) -> None:
         until = self._clock.time() + seconds
         with self._lock:
-            last = self._known.pop(key, None)
-            times = last.times + 1 if last and type(last.error) is type(error) else 1
-            self._known[key] = _Setback(error.again(), until, times)
+            times = self._times_before(error, key) + 1
+            self._known.pop(key, None)
+            self._known[key] = _Setback(error.again(), until, seconds, times)
             while len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
         if shared:
-            self._store.note(key, json.dumps([until, errors.to_facts(error)]), seconds)
+            self._store.note(key, json.dumps([until, errors.to_facts(error), seconds]), seconds)
 
     def _local(self, key: str) -> _Setback | None:
         setback = self._known.get(key)
-        return setback if setback and setback.until > self._clock.time() else None
+        return setback if setback and setback.left(self._clock.time()) > 0 else None
 
     def _shared(self, noted: str | None) -> _Setback | None:
         if noted is None:
             return None
         try:
-            until, facts = json.loads(noted)
-            return _Setback(errors.from_facts(facts), float(until), 1)
+            until, facts, seconds = json.loads(noted)
+            return _Setback(errors.from_facts(facts), float(until), float(seconds), 1)
         except (KeyError, TypeError, ValueError):
             return None

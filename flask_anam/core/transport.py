@@ -8,6 +8,7 @@ timeout that a slowly dripping body never meets, a body of any size.
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
@@ -117,10 +118,8 @@ class Transport:
             )
             with response:
                 content, cut = _read(response)
-        except requests.exceptions.SSLError:
-            raise errors.AnamRejected(
-                "Anam's certificate cannot be trusted. Check ANAM_BASE_URL and the CA bundle."
-            ) from None
+        except requests.exceptions.SSLError as failure:
+            raise _tls_error(failure) from None
         except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError):
             raise errors.AnamTimeout from None
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError):
@@ -154,6 +153,18 @@ class Transport:
         session.mount("https://", adapter)
         session.mount("http://", adapter)
         return session
+
+
+def _tls_error(failure: requests.exceptions.SSLError) -> errors.UpstreamError:
+    """Tell a certificate that cannot be trusted from a handshake that merely broke off."""
+    seen: BaseException | None = failure
+    while seen is not None:
+        if isinstance(seen, ssl.SSLCertVerificationError):
+            return errors.AnamRejected(
+                "Anam's certificate cannot be trusted. Check ANAM_BASE_URL and the CA bundle."
+            )
+        seen = seen.__context__
+    return errors.AnamUnavailable()
 
 
 def _read(response: requests.Response) -> tuple[bytes, bool]:
