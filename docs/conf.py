@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-import reliability_tables  # noqa: E402 - these two are found in the folder named above
+import persona_fields  # noqa: E402 - these three are found in the folder named above
+import reliability_tables  # noqa: E402
 import settings_page  # noqa: E402
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ GENERATED = {
 
 def write_generated(_app: Sphinx) -> None:
     """Write what is made from the code; a file that stays the same is not touched."""
+    persona_fields.write_persona_page()
     for name, render in GENERATED.items():
         page, text = HERE / name, render()
         if not page.exists() or page.read_text(encoding="utf-8") != text:

@@ -32,8 +32,7 @@ def refuses(breaker: Breaker) -> float:
 def fail(breaker: Breaker, times: int = 1) -> None:
     """Make calls that fail."""
     for _ in range(times):
-        breaker.enter()
-        breaker.failed()
+        breaker.failed(probe=breaker.enter())
 
 
 def test_five_failures_in_a_row_open_the_breaker(breaker: Breaker) -> None:
@@ -94,8 +93,7 @@ def test_a_probe_that_says_nothing_makes_room_for_another(
     """At once when it was given up, after ten seconds when it never came back."""
     fail(breaker, 5)
     clock.move(10)
-    breaker.enter()
-    breaker.given_up()
+    breaker.given_up(probe=breaker.enter())
     breaker.enter()
     clock.move(9.9)
     assert refuses(breaker) == 1
@@ -132,9 +130,9 @@ def test_retries_are_paid_from_a_budget() -> None:
     budget = RetryBudget()
     assert [budget.spend() for _ in range(6)] == [True] * 4 + [False] * 2
     for _ in range(RETRY_COST - 1):
-        budget.earn()
+        budget.earn(retried=False)
         assert budget.spend() is False
-    budget.earn()
+    budget.earn(retried=False)
     assert budget.spend() is True
     assert budget.spend() is False
 
@@ -143,7 +141,7 @@ def test_the_budget_does_not_grow_above_its_size() -> None:
     """However long all went well."""
     budget = RetryBudget()
     for _ in range(1000):
-        budget.earn()
+        budget.earn(retried=False)
     assert sum(budget.spend() for _ in range(100)) == BUDGET // RETRY_COST
 
 
@@ -154,3 +152,19 @@ def test_the_budget_of_a_child_has_a_lock_of_its_own() -> None:
     with budget._lock:
         budget.renew()
         assert sum(budget.spend() for _ in range(9)) == 3
+
+
+def test_calls_under_way_when_it_opens_change_nothing(breaker: Breaker, clock: FrozenClock) -> None:
+    """Thirty-two callers of one outage do not prolong the pause."""
+    probes = [breaker.enter() for _ in range(32)]
+    for probe in probes:
+        breaker.failed(probe=probe)
+    assert refuses(breaker) == 10.0
+
+
+def test_a_retry_that_works_gets_its_price_back() -> None:
+    """So that retries that help are never the ones that are missing."""
+    budget = RetryBudget()
+    for _ in range(100):
+        assert budget.spend()
+        budget.earn(retried=True)

@@ -225,11 +225,11 @@ def test_a_note_that_makes_no_sense_is_no_setback(
 def test_notes_hold_facts_and_no_secret(
     cache: SimpleCache, clock: FrozenClock, setbacks: Setbacks
 ) -> None:
-    """The end, and what `to_facts` tells."""
+    """The end, what `to_facts` tells, and the length."""
     error = errors.AnamAuthError("Key.")
     setbacks.note(error, ACCOUNT, BODY, fallback=False)
     noted = store_on(cache, clock).noted(ACCOUNT)
-    assert json.loads(noted or "") == [clock.time() + 30, errors.to_facts(error)]
+    assert json.loads(noted or "") == [clock.time() + 30, errors.to_facts(error), 30.0]
 
 
 def test_only_so_many_are_remembered(
