@@ -31,6 +31,7 @@ _BY_STATUS: dict[int, type[AnamError]] = {
 }
 #: A line of the log names the section of the docs that tells cause and cure.
 _LINE = "%s: %s (docs/errors.md#%s)"
+_VARY = ("Cookie", "Authorization", "Origin")
 _EXPOSED = "Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Server-Timing"
 _ALLOWED_HEADERS = "Content-Type, Idempotency-Key, X-CSRFToken, X-CSRF-Token, Authorization"
 
@@ -71,7 +72,10 @@ def finish(response: Response, allowed_origins: frozenset[str]) -> Response:
     if response.status_code >= 400 and not g.get("_anam_answered"):
         response = _as_json(response)
     response.headers["Cache-Control"] = "no-store"
-    response.vary.update(["Cookie", "Authorization", "Origin"])
+    if "Vary" in response.headers:
+        response.vary.update(_VARY)
+    else:
+        response.headers["Vary"] = ", ".join(_VARY)
     origin = request.headers.get("Origin")
     if origin in allowed_origins:
         headers = response.headers

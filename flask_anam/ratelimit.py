@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 
 from limits import RateLimitItem, parse_many
 
@@ -18,6 +19,9 @@ from flask_anam.core.settings import Settings
 from flask_anam.core.store import KeyMaker
 from flask_anam.counters import Counters
 from flask_anam.errors import RateLimited
+
+#: Keys of users that are remembered instead of hashed again.
+REMEMBERED = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ class UserLimits:
             "request": _scarcest_first(settings.request_rate_limit),
         }
         self.counters = counters
-        self._keys = keys
+        self._key = lru_cache(REMEMBERED)(keys)
         self._clock = clock
         self._on_full = on_full
 
@@ -93,8 +97,9 @@ class UserLimits:
         for item in self._items[name]:
             size = item.get_expiry()
             number, passed = divmod(now, size)
-            key = self._keys("limit", name, user_id, str(item), int(number))
-            buckets.append(_Bucket(item, key, max(1, math.ceil(size - passed))))
+            key = self._key("limit", name, user_id, str(item))
+            reset = max(1, math.ceil(size - passed))
+            buckets.append(_Bucket(item, f"{key}:{number:.0f}", reset))
         return buckets
 
     def refuse(self, name: str, user_id: str, full: _Bucket) -> RateLimited:

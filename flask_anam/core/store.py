@@ -73,7 +73,9 @@ class TokenStore:
         self._lease = backend.lease
         self._reopen = backend.reopen
         self._clock = clock
-        self._signer = Signer(secret, salt="flask-anam store v1", digest_method=hashlib.sha256)
+        # Derived once, here: itsdangerous would derive the key anew for each value.
+        key = hmac.digest(secret, b"flask-anam store v1", "sha256")
+        self._signer = Signer(key, key_derivation="none", digest_method=hashlib.sha256)
         self._skip_until = -math.inf
         renew_in_children(self)
 
