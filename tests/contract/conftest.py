@@ -1,0 +1,115 @@
+"""Real backends of each kind, opened as an app opens them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from faults.store.servers import MemcachedServer, RedisServer, file_url
+
+from flask_anam.core.backends import Backend, open_backend
+from flask_anam.core.store import KeyMaker, TokenStore
+from flask_anam.testing import ManualClock
+
+SECRET = b"contract secret"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A backend under contract, and a way to write under a key behind its back."""
+
+    kind: str
+    url: str
+    clock: ManualClock
+    backend: Backend
+    store: TokenStore
+    plant: Callable[[str, bytes], None] | None
+
+    def again(self, secret: bytes = SECRET) -> TokenStore:
+        """Return a store as another process would open it."""
+        return TokenStore(open_backend(self.url, self.clock), secret, self.clock)
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """Yield a Redis."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def memcached_server() -> Iterator[MemcachedServer]:
+    """Yield a Memcached."""
+    with MemcachedServer() as server:
+        yield server
+
+
+@pytest.fixture(params=["memory", "file", "redis", "memcached"])
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Opened:
+    """Return each proven kind of cache that keeps anything, empty."""
+    return _open(request.param, request, tmp_path)
+
+
+@pytest.fixture(params=["file", "redis", "memcached"])
+def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Opened:
+    """Return each proven kind of cache that processes share, empty."""
+    return _open(request.param, request, tmp_path)
+
+
+@pytest.fixture(params=["redis", "memcached"])
+def adding(request: pytest.FixtureRequest, tmp_path: Path) -> Opened:
+    """Return each proven kind of cache whose lease is an atomic "add", empty."""
+    return _open(request.param, request, tmp_path)
+
+
+def _open(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Opened:
+    url, plant = f"{kind}://", None
+    if kind == "redis":
+        server: RedisServer = request.getfixturevalue("redis_server")
+        url, plant = server.url, _in_redis(server)
+        with server.client() as client:
+            client.flushall()
+    elif kind == "memcached":
+        cached: MemcachedServer = request.getfixturevalue("memcached_server")
+        url, plant = cached.url, _in_memcached(cached)
+        cached.told(b"flush_all\r\n")
+    elif kind == "file":
+        url, plant = file_url(tmp_path / "cache"), _in_file(tmp_path / "cache" / "tokens")
+    clock = ManualClock(time.time())
+    backend = open_backend(url, clock)
+    return Opened(kind, url, clock, backend, TokenStore(backend, SECRET, clock), plant)
+
+
+def _in_redis(server: RedisServer) -> Callable[[str, bytes], None]:
+    def plant(key: str, content: bytes) -> None:
+        with server.client() as client:
+            client.set(key, content, ex=60)
+
+    return plant
+
+
+def _in_memcached(server: MemcachedServer) -> Callable[[str, bytes], None]:
+    def plant(key: str, content: bytes) -> None:
+        # Flag 1 is how the usual clients mark a pickle.
+        head = f"set {key} 1 60 {len(content)}\r\n".encode()
+        assert server.told(head + content + b"\r\n") == b"STORED\r\n"
+
+    return plant
+
+
+def _in_file(folder: Path) -> Callable[[str, bytes], None]:
+    def plant(key: str, content: bytes) -> None:
+        ours = (path for path in folder.iterdir() if key.encode() in path.read_bytes())
+        entry = next(ours)
+        entry.write_bytes(entry.read_bytes()[:4] + content)  # it begins with its end in time
+
+    return plant
+
+
+@pytest.fixture
+def keys() -> KeyMaker:
+    """Return a maker of keys."""
+    return KeyMaker(SECRET)
