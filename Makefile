@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 5000
 
-.PHONY: demo test property lint types docs wheel-test floors clean
+.PHONY: demo test property soak lint types docs wheel-test floors clean
 
 $(VENV)/.ready: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -26,6 +26,10 @@ test: $(VENV)/.ready
 # Compares our rules with the vendor's on many more bodies than `make test` does.
 property: $(VENV)/.ready
 	ANAM_PROPERTY_BODIES=50000 $(BIN)/python -m pytest -n 3 tests/core/test_vendor_contract.py $(ARGS)
+
+# The long runs: the interleavings at twice the size, and many more generated personas.
+soak: property
+	ANAM_SOAK=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/faults
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -10,11 +10,12 @@ import math
 import os
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 from flask import Flask
 from limits.errors import ConfigurationError
-from limits.storage import RedisStorage, Storage, storage_from_string
+from limits.storage import MemoryStorage, RedisStorage, Storage, storage_from_string
 
 from flask_anam.core.clock import Clock
 from flask_anam.core.fork import renew_in_children
@@ -78,10 +79,15 @@ class Counters:
         self._on_error = settings.limiter_on_error
         self._clock = clock
         self._local = LocalCounters(clock)
-        uri = settings.rate_limit_storage_uri
-        self._own = None if uri == "memory://" else open_storage(uri)
-        self._found: tuple[Storage | None] | None = None
+        self._uri = settings.rate_limit_storage_uri
         self._skip_until = -math.inf
+        self.renew()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Open a storage of this process's own: a lock of another's might be held for ever."""
+        self._own = None if self._uri == "memory://" else open_storage(self._uri)
+        self._found: tuple[Storage | None] | None = None
 
     def add(self, key: str, seconds: int, amount: int = 1) -> int:
         """Add to a counter that lives for so many seconds; return its new value.
@@ -201,12 +207,24 @@ def _host_storage(app: Flask) -> Storage | None:
     return found[0].storage if len(found) == 1 else None
 
 
-_memory_lock = threading.Lock()
+class _MemoryLock:
+    """Guards `MemoryStorage`, whose incr() reads the value back outside its own lock."""
+
+    def __init__(self) -> None:
+        self.renew()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Replace the lock."""
+        self.lock = threading.Lock()
+
+
+_memory = _MemoryLock()
 
 
 def _add(storage: Storage, key: str, seconds: int, amount: int) -> int:
     decrease = getattr(storage, "decr", None)
-    with _memory_lock:  # MemoryStorage.incr() reads the value back outside its own lock
+    with _memory.lock if isinstance(storage, MemoryStorage) else nullcontext():
         if amount < 0 and decrease is not None:  # memcached cannot add a negative number
             return int(decrease(key, -amount))
         return storage.incr(key, seconds, amount)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import IO, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -79,13 +83,13 @@ class Backend:
     """A cache, the lease that goes with it, and how a forked child gets its own.
 
     Attributes:
-        reopen: makes the cache anew in a forked child; None when it may be used there as it is.
+        reopen: makes both anew in a forked child; None when they may be used there as they are.
 
     """
 
     cache: BaseCache
     lease: Lease
-    reopen: Callable[[], BaseCache] | None = None
+    reopen: Callable[[], Backend] | None = None
 
 
 def open_backend(where: BaseCache | str, clock: Clock) -> Backend:
@@ -110,7 +114,11 @@ def open_backend(where: BaseCache | str, clock: Clock) -> Backend:
         leases = _folder_of(where) / "leases"
         leases.mkdir(mode=0o700, exist_ok=True)
         return Backend(cache, FileLease(leases) if FileLease.possible else NoLease())
-    return Backend(cache, _lease_of(cache, clock), _memory if scheme == "memory" else None)
+    # A lock of a memory or client may be held at the fork for ever; connections would be used
+    # by two processes. These four connect at first use only, so that the fork waits for nothing.
+    lazy = scheme in {"memory", "redis", "rediss", "memcached"}
+    anew = partial(open_backend, where, clock) if lazy else None
+    return Backend(cache, _lease_of(cache, clock), anew)
 
 
 def _lease_of(cache: BaseCache, clock: Clock) -> Lease:
@@ -125,7 +133,7 @@ def is_shared(where: BaseCache | str) -> bool:
     return TRAITS[urlsplit(where).scheme].shared
 
 
-def _memory(_url: str = "") -> BaseCache:
+def _memory(_url: str) -> BaseCache:
     return SimpleCache(threshold=THRESHOLD)
 
 
@@ -139,11 +147,11 @@ def _folder_of(url: str) -> Path:
 
 def _file(url: str) -> BaseCache:
     folder = _folder_of(url)
-    probe = folder / ".flask-anam-write-test"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
+        # A name of its own: several workers may start, and look, at the same time.
+        with NamedTemporaryFile(prefix=".flask-anam-write-test-", dir=folder):
+            pass
     except OSError as failure:
         raise ConfigError(
             f"ANAM_CACHE names the folder {folder}, which cannot be written "
@@ -191,8 +199,18 @@ def _memcached(url: str) -> BaseCache:
         max_pool_size=64,
         retry_timeout=0,
         dead_timeout=0,
+        # Wait for each answer: without it every add() would seem to win, and no write to fail.
+        default_noreply=False,
     )
-    return MemcachedCache(servers=client)
+    cache = MemcachedCache(servers=client)
+    weakref.finalize(cache, _close_here, client, os.getpid())
+    return cache
+
+
+def _close_here(client: Any, process_id: int) -> None:
+    """Close a client of this process; a lock of one that was forked might be held for ever."""
+    if os.getpid() == process_id:
+        client.close()
 
 
 def _host_port(part: str, default: int) -> tuple[str, int]:

@@ -80,9 +80,10 @@ class TokenStore:
         renew_in_children(self)
 
     def renew(self) -> None:
-        """Use a cache of this process's own where the parent's lock might be held for ever."""
+        """Use a cache of this process's own where the parent's must not be used here."""
         if self._reopen is not None:
-            self._cache = self._reopen()
+            own = self._reopen()
+            self._cache, self._lease = own.cache, own.lease
 
     @property
     def is_down(self) -> bool:

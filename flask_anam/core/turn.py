@@ -44,10 +44,17 @@ class Turn:
         self._pause = FIRST_LOOK
 
     def take(self) -> bool:
-        """Return whether it is our turn: it is free, nobody can tell, or we have waited enough."""
+        """Return whether it is our turn: it is free, nobody can tell, or we have waited enough.
+
+        Raises:
+            UpstreamError: it is free again because the mint we waited for has failed.
+
+        """
         if not self._kept or not self._store.can_lease:
             return True
         self._owner = self._store.acquire(self._lease)
+        if self._owner and self._told_before is not None:
+            self._raise_if_told()
         return self._owner is not None or not self._store.can_lease or self._patience.left() <= 0
 
     def wait(self) -> None:
@@ -57,13 +64,17 @@ class Turn:
             UpstreamError: the mint it waited for has failed.
 
         """
+        self._raise_if_told()
+        self._clock.sleep(min(self._pause, max(0.0, self._patience.left())))
+        self._pause = min(self._pause * 1.6, LAST_LOOK)
+
+    def _raise_if_told(self) -> None:
+        """Raise the error that was left since our first look; one from before it is not ours."""
         told = self._store.noted(self._failure) or ""
         if self._told_before is None:
             self._told_before = told
-        if told != self._told_before:
+        elif told and told != self._told_before:
             raise _error_in(told)
-        self._clock.sleep(min(self._pause, max(0.0, self._patience.left())))
-        self._pause = min(self._pause * 1.6, LAST_LOOK)
 
     def was_tried_lately(self) -> bool:
         """Whether an attempt to replace a good token has failed a moment ago."""

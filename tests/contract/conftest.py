@@ -1,145 +1,115 @@
-"""Every cachelib backend behind one fixture: real servers on free loopback ports."""
+"""Real backends of each kind, opened as an app opens them."""
 
 from __future__ import annotations
 
-import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from faults.store.servers import MemcachedServer, RedisServer, file_url
 
 from flask_anam.core.backends import Backend, open_backend
-from flask_anam.core.clock import Clock
+from flask_anam.core.store import KeyMaker, TokenStore
+from flask_anam.testing import ManualClock
+
+SECRET = b"contract secret"
 
 
-class FrozenClock(Clock):
-    """A clock that starts at the real time, for servers expire by theirs, and stands still."""
+@dataclass(frozen=True)
+class Opened:
+    """A backend under contract, and a way to write under a key behind its back."""
 
-    def __init__(self) -> None:
-        self.now = time.time()
-        self.uptime = 1000.0
+    kind: str
+    url: str
+    clock: ManualClock
+    backend: Backend
+    store: TokenStore
+    plant: Callable[[str, bytes], None] | None
 
-    def time(self) -> float:
-        """Return the wall clock."""
-        return self.now
-
-    def monotonic(self) -> float:
-        """Return the clock that never jumps."""
-        return self.uptime
-
-    def move(self, seconds: float) -> None:
-        """Let time go by."""
-        self.now += seconds
-        self.uptime += seconds
-
-
-@dataclass
-class Server:
-    """A cache server of our own: it can be stopped, and started again on the same port."""
-
-    scheme: str
-    command: Callable[[int], list[str]]
-    port: int = 0
-    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
-
-    @property
-    def url(self) -> str:
-        """Return the value for ANAM_CACHE."""
-        return f"{self.scheme}://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        """Start it and wait until it answers."""
-        self.port = self.port or free_port()
-        self.process = subprocess.Popen(
-            self.command(self.port), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        end = time.monotonic() + 10
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return
-            except OSError:
-                assert time.monotonic() < end, f"{self.scheme} did not start"
-                time.sleep(0.02)
-
-    def stop(self) -> None:
-        """End this very process."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait(10)
-            self.process = None
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+    def again(self, secret: bytes = SECRET) -> TokenStore:
+        """Return a store as another process would open it."""
+        return TokenStore(open_backend(self.url, self.clock), secret, self.clock)
 
 
 @pytest.fixture(scope="session")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Run redis-server, keeping nothing on disk."""
-    folder = str(tmp_path_factory.mktemp("redis"))
-    options = ["--save", "", "--appendonly", "no", "--bind", "127.0.0.1", "--dir", folder]
-    server = Server("redis", lambda port: ["redis-server", "--port", str(port), *options])
-    server.start()
-    yield server
-    server.stop()
+def redis_server() -> Iterator[RedisServer]:
+    """Yield a Redis."""
+    with RedisServer() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
-def memcached_server() -> Iterator[Server]:
-    """Run memcached without UDP."""
-    server = Server(
-        "memcached",
-        lambda port: ["memcached", "-l", "127.0.0.1", "-p", str(port), "-U", "0", "-u", "nobody"],
-    )
-    server.start()
-    yield server
-    server.stop()
+def memcached_server() -> Iterator[MemcachedServer]:
+    """Yield a Memcached."""
+    with MemcachedServer() as server:
+        yield server
 
 
 @pytest.fixture(params=["memory", "file", "redis", "memcached"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Return the URL of each backend in turn."""
-    kind = request.param
-    if kind in {"redis", "memcached"}:
-        server: Server = request.getfixturevalue(f"{kind}_server")
-        return server.url
-    return f"file://{tmp_path}/cache" if kind == "file" else "memory://"
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Opened:
+    """Return each proven kind of cache that keeps anything, empty."""
+    return _open(request.param, request, tmp_path)
 
 
-Opener = Callable[[str], Backend]
+@pytest.fixture(params=["file", "redis", "memcached"])
+def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Opened:
+    """Return each proven kind of cache that processes share, empty."""
+    return _open(request.param, request, tmp_path)
+
+
+@pytest.fixture(params=["redis", "memcached"])
+def adding(request: pytest.FixtureRequest, tmp_path: Path) -> Opened:
+    """Return each proven kind of cache whose lease is an atomic "add", empty."""
+    return _open(request.param, request, tmp_path)
+
+
+def _open(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Opened:
+    url, plant = f"{kind}://", None
+    if kind == "redis":
+        server: RedisServer = request.getfixturevalue("redis_server")
+        url, plant = server.url, _in_redis(server)
+        with server.client() as client:
+            client.flushall()
+    elif kind == "memcached":
+        cached: MemcachedServer = request.getfixturevalue("memcached_server")
+        url, plant = cached.url, _in_memcached(cached)
+        cached.told(b"flush_all\r\n")
+    elif kind == "file":
+        url, plant = file_url(tmp_path / "cache"), _in_file(tmp_path / "cache" / "tokens")
+    clock = ManualClock(time.time())
+    backend = open_backend(url, clock)
+    return Opened(kind, url, clock, backend, TokenStore(backend, SECRET, clock), plant)
+
+
+def _in_redis(server: RedisServer) -> Callable[[str, bytes], None]:
+    def plant(key: str, content: bytes) -> None:
+        with server.client() as client:
+            client.set(key, content, ex=60)
+
+    return plant
+
+
+def _in_memcached(server: MemcachedServer) -> Callable[[str, bytes], None]:
+    def plant(key: str, content: bytes) -> None:
+        # Flag 1 is how the usual clients mark a pickle.
+        head = f"set {key} 1 60 {len(content)}\r\n".encode()
+        assert server.told(head + content + b"\r\n") == b"STORED\r\n"
+
+    return plant
+
+
+def _in_file(folder: Path) -> Callable[[str, bytes], None]:
+    def plant(key: str, content: bytes) -> None:
+        ours = (path for path in folder.iterdir() if key.encode() in path.read_bytes())
+        entry = next(ours)
+        entry.write_bytes(entry.read_bytes()[:4] + content)  # it begins with its end in time
+
+    return plant
 
 
 @pytest.fixture
-def opened(clock: FrozenClock) -> Iterator[Opener]:
-    """Open backends as an app would; their connections are closed after the test."""
-    backends: list[Backend] = []
-
-    def opener(url: str) -> Backend:
-        backends.append(open_backend(url, clock))
-        return backends[-1]
-
-    yield opener
-    for backend in backends:
-        cache = backend.cache
-        client = getattr(cache, "_write_client", None) or getattr(cache, "_client", None)
-        if client is not None:
-            client.close()
-
-
-@pytest.fixture
-def backend(url: str, opened: Opener) -> Backend:
-    """Return the backend."""
-    return opened(url)
-
-
-@pytest.fixture
-def clock() -> FrozenClock:
-    """Return a clock moved by hand."""
-    return FrozenClock()
+def keys() -> KeyMaker:
+    """Return a maker of keys."""
+    return KeyMaker(SECRET)

@@ -1,0 +1,185 @@
+"""What the lease of each kind of cache is worth, and that `TRAITS` says so."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from cachelib import DynamoDbCache, MongoDbCache, NullCache, SimpleCache
+from cachelib.base import BaseCache
+from contract.conftest import Opened
+from faults.store.servers import file_url
+from faults.store.workers import workers
+
+from flask_anam.core.backends import TRAITS, open_backend
+from flask_anam.core.clock import Deadline
+from flask_anam.core.lease import LEASE_FOR
+from flask_anam.core.reuse import Place
+from flask_anam.core.turn import WAIT_FOR_OTHERS, Turn
+from flask_anam.errors import ConfigError
+from flask_anam.testing import ManualClock
+
+SCRIPT = str(Path(__file__).parent / "lease_worker.py")
+
+
+def _different_keys(count: int) -> list[str]:
+    """Return keys that fall to different files of a file lease."""
+    found: dict[int, str] = {}
+    for number in range(1000):
+        key = f"key-{number}"
+        found.setdefault(hashlib.sha256(key.encode()).digest()[0], key)
+    return list(found.values())[:count]
+
+
+def test_one_of_eight_threads_wins(shared: Opened) -> None:
+    """In twenty rounds, each with a gate that lets all go at once."""
+    gate = threading.Barrier(8)
+
+    def compete(_number: int) -> list[bool]:
+        won = []
+        for key in _different_keys(20):
+            gate.wait()
+            won.append(shared.backend.lease.acquire(key) is not None)
+        return won
+
+    with ThreadPoolExecutor(8) as pool:
+        rounds = zip(*pool.map(compete, range(8)), strict=True)
+        assert [sum(won) for won in rounds] == [1] * 20
+
+
+def test_one_of_four_processes_wins(shared: Opened) -> None:
+    """In twenty rounds, while the winners hold what they won."""
+    job = {"cache": shared.url, "keys": _different_keys(20)}
+    with workers(SCRIPT, [job] * 4) as running:
+        for worker in running:
+            worker.go()
+        rounds = zip(*[worker.line() for worker in running], strict=True)
+        assert [sum(won) for won in rounds] == [1] * 20
+
+
+def test_a_lease_given_back_is_free(shared: Opened) -> None:
+    """At once, and only the one that is named."""
+    one, other = _different_keys(2)
+    lease = shared.backend.lease
+    owner = lease.acquire(one)
+    assert owner is not None
+    assert lease.acquire(other) is not None
+    lease.release(one, owner)
+    assert lease.acquire(one) is not None
+    assert lease.acquire(other) is None
+
+
+def test_a_killed_holder_holds_nobody_up(shared: Opened) -> None:
+    """SIGKILL: files are free at once, elsewhere the next one goes on after three seconds."""
+    place = Place(key="place", seconds=60, outlives=False, marks=())
+    job = {"cache": shared.url, "keys": ["place:lease"]}
+    deadline = Deadline.after(shared.clock, 8)
+    with workers(SCRIPT, [job]) as (holder,):
+        holder.go()
+        assert holder.line() == [True]
+        held = Turn(shared.store, place, shared.clock, deadline)
+        assert not held.take()
+        holder.kill()
+    turn, begun = Turn(shared.store, place, shared.clock, deadline), shared.clock.now
+    while not turn.take():
+        turn.wait()
+    waited = shared.clock.now - begun
+    if shared.kind == "file":
+        assert waited == 0
+    else:
+        assert WAIT_FOR_OTHERS <= waited < WAIT_FOR_OTHERS + 0.3
+    turn.give_back()
+
+
+def test_a_lease_runs_out_by_its_own_word(adding: Opened) -> None:
+    """After ten seconds another takes it, also where the cache has lost the expiry."""
+    lease = adding.backend.lease
+    assert lease.acquire("a") is not None
+    adding.backend.cache.set("a", adding.backend.cache.get("a"), timeout=3600)
+    adding.clock.move(LEASE_FOR - 0.1)
+    assert lease.acquire("a") is None
+    adding.clock.move(0.2)
+    assert lease.acquire("a") is not None
+
+
+def test_a_holder_that_overslept_releases_nobody_elses(adding: Opened) -> None:
+    """It comes back after its time, and the new holder keeps the lease."""
+    lease = adding.backend.lease
+    overslept = lease.acquire("a")
+    assert overslept is not None
+    adding.clock.move(LEASE_FOR + 0.5)
+    assert lease.acquire("a") is not None
+    lease.release("a", overslept)
+    assert lease.acquire("a") is None
+
+
+def test_a_second_release_frees_nothing(shared: Opened) -> None:
+    """A second release, and one by an invented owner, frees nothing of the next holder."""
+    lease = shared.backend.lease
+    first = lease.acquire("a")
+    assert first is not None
+    lease.release("a", first)
+    shared.clock.move(LEASE_FOR + 0.5)
+    assert lease.acquire("a") is not None
+    lease.release("a", first)
+    lease.release("a", "invented")
+    assert lease.acquire("a") is None
+
+
+def test_in_the_last_second_a_lease_is_left_to_run_out(adding: Opened) -> None:
+    """It may be another's by the time that the deletion arrives."""
+    lease = adding.backend.lease
+    owner = lease.acquire("a")
+    assert owner is not None
+    adding.clock.move(LEASE_FOR - 0.5)
+    lease.release("a", owner)
+    assert lease.acquire("a") is None
+
+
+def _urls(folder: Path) -> dict[str, str]:
+    return {kind: f"{kind}://127.0.0.1:1" for kind in TRAITS} | {
+        "memory": "memory://",
+        "null": "null://",
+        "file": file_url(folder),
+    }
+
+
+@pytest.mark.parametrize("kind", [kind for kind in TRAITS if kind not in {"dynamodb", "mongodb"}])
+def test_traits_tell_which_kinds_have_a_lease(kind: str, tmp_path: Path) -> None:
+    """Kinds of "add" and "lock" lease among processes, those of "one process" do not."""
+    backend = open_backend(_urls(tmp_path)[kind], ManualClock())
+    assert backend.lease.shared is (TRAITS[kind].one_mint in {"add", "lock"})
+
+
+@pytest.mark.parametrize("cls", [SimpleCache, NullCache, DynamoDbCache, MongoDbCache])
+def test_kinds_without_a_sound_add_have_no_lease(cls: type[BaseCache]) -> None:
+    """Also as ready objects; every caller has its turn there."""
+    cache = cls.__new__(cls)  # DynamoDB and MongoDB would connect
+    lease = open_backend(cache, ManualClock()).lease
+    assert not lease.shared
+    assert [lease.acquire("a"), lease.acquire("a")] == ["", ""]
+    lease.release("a", "")
+
+
+def test_traits_say_what_is_proven() -> None:
+    """The kinds of this suite are proven; what no server was there for is not."""
+    proven = {kind for kind, traits in TRAITS.items() if traits.proven}
+    assert proven == {"memory", "null", "file", "redis", "memcached"}
+    assert {kind for kind, traits in TRAITS.items() if not traits.shared} == {"memory", "null"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "package"), [("dynamodb", "boto3"), ("mongodb", "pymongo"), ("redis", "redis")]
+)
+def test_a_missing_package_is_named(
+    kind: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error says which package to install."""
+    for name in [package, *(name for name in sys.modules if name.startswith(f"{package}."))]:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ConfigError, match=rf"{kind}://.*pip install .*{package}"):
+        open_backend(f"{kind}://127.0.0.1:1/x", ManualClock())
