@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from faults.store.servers import MemcachedServer, RedisServer, file_url
 
+from flask_anam.core import backends
 from flask_anam.core.backends import Backend, open_backend
 from flask_anam.core.store import KeyMaker, TokenStore
 from flask_anam.testing import ManualClock
@@ -31,6 +32,12 @@ class Opened:
     def again(self, secret: bytes = SECRET) -> TokenStore:
         """Return a store as another process would open it."""
         return TokenStore(open_backend(self.url, self.clock), secret, self.clock)
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give a busy machine time: how long a slow cache may take is tested elsewhere."""
+    monkeypatch.setattr(backends, "IO_TIMEOUT", 10.0)
 
 
 @pytest.fixture(scope="session")

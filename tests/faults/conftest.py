@@ -1,0 +1,19 @@
+"""What all fault tests share."""
+
+from __future__ import annotations
+
+import pytest
+
+from flask_anam import counters
+from flask_anam.core import backends
+
+#: Modules, and rows, that are about how long a slow cache may take.
+ABOUT_SLOWNESS = ("test_outages", "test_killed", "test_hostile_backends", "row_49")
+
+
+@pytest.fixture(autouse=True)
+def _patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give a busy machine time, where slowness of the cache is not what is tested."""
+    if not any(name in request.node.nodeid for name in ABOUT_SLOWNESS):
+        monkeypatch.setattr(backends, "IO_TIMEOUT", 10.0)
+        monkeypatch.setattr(counters, "IO_TIMEOUT", 10.0)
