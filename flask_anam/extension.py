@@ -30,6 +30,7 @@ from flask_anam.counters import Counters, several_workers_are_likely
 from flask_anam.errors import AnamAuthError, AnamError, AnamRejected, ConfigError
 from flask_anam.handlers import answer_error
 from flask_anam.identity import Loaders, checked_user_id, user_id_of
+from flask_anam.player import add_to_templates, page_config
 from flask_anam.ratelimit import UserLimits
 from flask_anam.sandbox import Sandbox
 from flask_anam.signals import Announcer
@@ -86,6 +87,7 @@ class FlaskAnam:
         app.register_blueprint(make_blueprint(settings))
         app.register_error_handler(AnamError, answer_error)
         app.cli.add_command(make_cli())
+        add_to_templates(app)
         _warn_of_single_process_parts(settings)
 
     def persona(
@@ -257,13 +259,7 @@ class FlaskAnam:
 
     def browser_config(self) -> dict[str, object]:
         """Return what a page needs to know, safe to show: paths, and where the Anam API is."""
-        state = get_state()
-        return {
-            "tokenPath": state.settings.token_path,
-            "urlPrefix": state.settings.url_prefix,
-            "apiBaseUrl": state.settings.base_url,
-            "sandbox": state.sandbox is not None,
-        }
+        return page_config(get_state())
 
     def _build(
         self, app: Flask, settings: Settings, secret: bytes, sandbox: Sandbox | None

@@ -1,8 +1,40 @@
-"""Helpers for the tests of apps that use Flask-Anam."""
+"""Helpers for the tests of apps that use Flask-Anam; most come as pytest fixtures.
+
+The fixtures ``anam_sandbox``, ``anam_config``, ``anam_app`` and ``login_as`` are there as soon as
+Flask-Anam is installed beside pytest; `flask_anam_pytest` declares them.
+"""
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask, request
+
+from flask_anam.core.backends import open_backend
+from flask_anam.core.client import AnamClient
 from flask_anam.core.clock import Clock
+from flask_anam.core.keys import KeyRing
+from flask_anam.core.manager import SessionTokenManager
+from flask_anam.core.store import KeyMaker, TokenStore
+from flask_anam.core.transport import Transport
+from flask_anam.core.usage import UsageCounters
+from flask_anam.counters import Counters
+from flask_anam.identity import Loaders, user_id_of
+from flask_anam.ratelimit import UserLimits
+from flask_anam.sandbox import Sandbox
+from flask_anam.signals import Announcer
+from flask_anam.state import AnamState, get_state
+
+if TYPE_CHECKING:
+    from flask.testing import FlaskClient
+
+    from flask_anam.core.personas import Persona
+
+_USER = "flask_anam.testing.user"
 
 
 class ManualClock(Clock):
@@ -33,3 +65,134 @@ class ManualClock(Clock):
     def move(self, seconds: float) -> None:
         """Move the clock."""
         self.now += seconds
+
+
+def sandbox_config(sandbox: Sandbox) -> dict[str, Any]:
+    """Return the settings that let an app run on a sandbox, and share nothing with other runs."""
+    return {
+        "ANAM_API_KEY": sandbox.api_key,
+        "ANAM_BASE_URL": sandbox.url,
+        "ANAM_SANDBOX": False,
+        "ANAM_CACHE": "memory://",
+        "ANAM_RATE_LIMIT_STORAGE_URI": "memory://",
+    }
+
+
+@contextmanager
+def on_sandbox(app: Flask, sandbox: Sandbox) -> Iterator[Flask]:
+    """Let an app that is set up call a sandbox for a while, whatever its settings say.
+
+    Stored tokens and used-up limits of before play no part. Personas, loaders and all other
+    settings stay. Everything is as before at the end.
+
+    Raises:
+        ConfigError: Flask-Anam is not set up on the app.
+
+    """
+    state = get_state(app)
+    app.extensions["anam"] = _under_test(state, sandbox)
+    try:
+        yield app
+    finally:
+        app.extensions["anam"] = state
+
+
+def log_in(app: Flask, user: Any) -> FlaskClient:
+    """Return a client of an app in which somebody is logged in.
+
+    Args:
+        app: the app; in `on_sandbox`, if it knows its users by an ``identity_loader``.
+        user: a user object, or the id of one.
+
+    Raises:
+        TypeError: the app has an ``identity_loader``, and `user` is only an id.
+        LookupError: the app has neither Flask-Login nor an ``identity_loader``.
+
+    """
+    client = app.test_client()
+    own_loader = get_state(app).loaders.identity is not None
+    is_id = isinstance(user, str | int)
+    manager = getattr(app, "login_manager", None)
+    if own_loader and is_id:
+        raise TypeError("This app has an identity_loader: give login_as a user object, not an id.")
+    if not own_loader and manager is None:
+        raise LookupError("This app has neither Flask-Login nor an identity_loader.")
+    if own_loader:
+        client.environ_base[_USER] = user
+    if manager is not None:
+        with app.test_request_context(environ_base=client.environ_base):
+            mark = manager._session_identifier_generator()  # noqa: SLF001 - session protection
+        with client.session_transaction() as session:
+            session["_user_id"] = str(user) if is_id else user_id_of(user)
+            session["_fresh"] = True
+            session["_id"] = mark
+    return client
+
+
+class _StateUnderTest(AnamState):
+    """The state of an app on a sandbox, where a persona's own key plays no part."""
+
+    def api_key(
+        self,
+        persona: Persona | None = None,  # noqa: ARG002 - the key is the sandbox's for all
+        user: object = None,  # noqa: ARG002
+    ) -> str:
+        """Return the sandbox's key, whatever the persona."""
+        return self.keys.key_for(None, None)
+
+
+def _under_test(state: AnamState, sandbox: Sandbox) -> AnamState:
+    """Return a state with new and empty parts, and what the app has declared."""
+    settings = replace(
+        state.settings,
+        api_key=sandbox.api_key,
+        base_url=sandbox.url,
+        cache="memory://",
+        rate_limit_storage_uri="memory://",
+    )
+    clock, secret = state.clock, secrets.token_bytes(32)
+    keys, usage = KeyMaker(secret), UsageCounters(clock)
+    announcer = Announcer(state.app, usage)
+    timeouts = {"connect_timeout": settings.connect_timeout, "read_timeout": settings.read_timeout}
+    client = AnamClient(
+        Transport(sandbox.url, pool_size=settings.max_in_flight, **timeouts),
+        clock=clock,
+        max_attempts=settings.max_attempts,
+        max_in_flight=settings.max_in_flight,
+    )
+    ring = KeyRing(sandbox.api_key, "ANAM_API_KEY")
+    # An app without extensions: a Limiter of the host would remember other tests.
+    counters = Counters(Flask(state.app.name), settings, clock)
+    return _StateUnderTest(
+        app=state.app,
+        settings=settings,
+        registry=state.registry,
+        loaders=_with_logged_in(state.loaders),
+        keys=ring,
+        client=client,
+        manager=SessionTokenManager(
+            client=client,
+            store=TokenStore(open_backend("memory://", clock), secret, clock),
+            keys=keys,
+            settings=settings,
+            clock=clock,
+            observer=announcer,
+        ),
+        usage=usage,
+        limits=UserLimits(settings, counters, keys, clock, announcer.limit_reached),
+        clock=clock,
+        sandbox=sandbox,
+    )
+
+
+def _with_logged_in(loaders: Loaders) -> Loaders:
+    """Return loaders that know whom `log_in` has logged in, where the app has its own loader."""
+    own = loaders.identity
+    if own is None:
+        return loaders
+
+    def identity() -> Any:
+        user = request.environ.get(_USER)
+        return own() if user is None else user
+
+    return replace(loaders, identity=identity)

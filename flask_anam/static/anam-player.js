@@ -1,0 +1,208 @@
+/**
+ * Brings the players on a page to life: every element that {{ anam.player() }} has written.
+ *
+ * Each element hears of its persona through bubbling events, "anam-state", "anam-message" and
+ * "anam-error", whose details are those of the persona's own events, and holds it as `persona`.
+ */
+
+import { humanTime, sentenceFor } from "./anam-texts.js";
+import { createPersona } from "./flask-anam.js";
+
+const BUSY = new Set(["connecting", "waiting", "live"]);
+
+/** Bring one player to life, for instance one that was added later; returns its persona. */
+export function upgrade(root) {
+  return root.persona ?? new Player(root).persona;
+}
+
+class Player {
+  #root;
+  #config;
+  #texts;
+  #countdown = null;
+  #lines = new Map();
+
+  constructor(root) {
+    this.#root = root;
+    this.#config = JSON.parse(root.dataset.anamPlayer);
+    this.#texts = this.#config.texts ?? {};
+    const { prefetch, ...options } = this.#config;
+    this.persona = createPersona(root.querySelector("video"), {
+      ...options,
+      prefetch: prefetch === "hover" ? this.#part("start") : prefetch,
+    });
+    root.persona = this.persona;
+    for (const [kind, hear] of [
+      ["state", this.#show],
+      ["message", this.#write],
+      ["error", this.#warn],
+    ]) {
+      this.persona.addEventListener(kind, ({ detail }) => {
+        hear.call(this, detail);
+        root.dispatchEvent(new CustomEvent(`anam-${kind}`, { detail, bubbles: true }));
+      });
+    }
+    this.#listen();
+    this.#part("start").disabled = false;
+  }
+
+  #part(name) {
+    return this.#root.querySelector(`[data-anam="${name}"]`);
+  }
+
+  #text(name, time) {
+    const { name: persona } = this.#config;
+    return (this.#texts[name] ?? "").replaceAll("{name}", persona).replaceAll("{time}", time ?? "");
+  }
+
+  #time(seconds) {
+    return humanTime(seconds, this.#root.closest("[lang]")?.lang || undefined);
+  }
+
+  #listen() {
+    const on = (name, kind, hear) => this.#part(name)?.addEventListener(kind, hear);
+    on("start", "click", () => this.persona.start());
+    on("stop", "click", () => this.persona.stop());
+    on("mute", "click", () => {
+      this.persona.mute(!this.persona.muted);
+      this.#part("mute").setAttribute("aria-pressed", this.persona.muted);
+    });
+    on("captions", "click", () => {
+      const button = this.#part("captions");
+      const shown = button.getAttribute("aria-pressed") !== "true";
+      button.setAttribute("aria-pressed", shown);
+      this.#caption();
+    });
+    on("say", "submit", (event) => {
+      event.preventDefault();
+      const field = this.#part("text");
+      if (this.persona.sendMessage(field.value)) {
+        field.value = "";
+      }
+    });
+    const video = this.#root.querySelector("video");
+    video.addEventListener("playing", () => (this.#root.dataset.picture = "there"));
+    video.addEventListener("emptied", () => delete this.#root.dataset.picture);
+  }
+
+  #show({ state, code, message, retryAfter, estimate }) {
+    clearInterval(this.#countdown);
+    const root = this.#root;
+    const busy = BUSY.has(state);
+    root.dataset.state = state;
+    root.dataset.code = code ?? "";
+    if (!busy) {
+      delete root.dataset.picture;
+      this.#caption("");
+    }
+    if (state === "connecting" && !code) {
+      this.#forget();
+    }
+    this.#part("title").textContent = this.#text(state);
+    const lines = code ? [this.#sentence(code, message)] : [];
+    if (estimate) {
+      lines.push(this.#text("estimate", this.#time(estimate)));
+    } else if (retryAfter) {
+      lines.push(this.#text(busy ? "next_try" : "again_in", this.#time(retryAfter)));
+    }
+    this.#part("detail").textContent = lines.join(" ");
+    this.#enable(state, busy);
+    this.#count(state, retryAfter);
+  }
+
+  /** A reason that the server gave at the end is told in its own words. */
+  #sentence(code, message) {
+    return code === "closed_by_server" && message ? message : sentenceFor(code, this.#texts);
+  }
+
+  #enable(state, busy) {
+    const [start, stop, field] = ["start", "stop", "text"].map((name) => this.#part(name));
+    const focused = document.activeElement;
+    stop.disabled = !busy;
+    for (const name of ["mute", "captions", "text", "send"]) {
+      const part = this.#part(name);
+      if (part) {
+        part.disabled = state !== "live";
+      }
+    }
+    start.hidden = busy;
+    this.#part("start-label").textContent = this.#text(
+      { ended: "start_again", failed: "try_again" }[state] ?? "start",
+    );
+    const talk = this.#part("talk");
+    if (talk) {
+      talk.hidden = state !== "live" && this.#lines.size === 0;
+    }
+    // What had the focus may be gone or unable to keep it: hand it to what comes next.
+    if (busy && focused === start) {
+      stop.focus();
+    } else if (!busy && (focused === stop || (focused !== null && focused === field))) {
+      start.focus();
+    }
+  }
+
+  /** Count down for the eye; screen readers are told once, in the status. */
+  #count(state, seconds) {
+    const count = this.#part("count");
+    count.hidden = !seconds || seconds > 3600; // nobody watches a clock for that long
+    if (count.hidden) {
+      return;
+    }
+    const end = performance.now() + seconds * 1000;
+    const show = () => {
+      const left = Math.max(0, Math.ceil((end - performance.now()) / 1000));
+      const minutes = Math.floor(left / 60);
+      count.textContent = `${minutes}:${String(left % 60).padStart(2, "0")}`;
+      if (left === 0) {
+        clearInterval(this.#countdown);
+        count.hidden = true;
+      }
+    };
+    this.#countdown = setInterval(show, 250);
+    show();
+  }
+
+  #warn({ code, fatal }) {
+    if (code === "microphone_denied" && !fatal) {
+      this.#part("detail").textContent = sentenceFor(code, this.#texts);
+    }
+  }
+
+  #forget() {
+    this.#lines.clear();
+    this.#part("lines")?.replaceChildren();
+    this.#caption("");
+  }
+
+  #write({ id, role, text, final, interrupted }) {
+    if (role === "persona") {
+      this.#caption(text);
+    }
+    const log = this.#part("log");
+    // A line is written when it is complete, so that a screen reader reads it once.
+    if (!log || !(final || interrupted) || !text.trim() || this.#lines.has(id)) {
+      return;
+    }
+    const line = document.createElement("li");
+    const who = document.createElement("strong");
+    line.dataset.role = role;
+    who.textContent = role === "user" ? this.#text("you") : this.#config.name;
+    line.append(who, " ", text.trim());
+    this.#part("lines").append(line);
+    this.#lines.set(id, line);
+    log.scrollTop = log.scrollHeight;
+  }
+
+  #caption(text) {
+    const caption = this.#part("caption");
+    if (caption) {
+      caption.textContent = text ?? caption.textContent;
+      const wanted = this.#part("captions").getAttribute("aria-pressed") === "true";
+      caption.hidden = !wanted || !caption.textContent.trim();
+    }
+  }
+}
+
+for (const root of document.querySelectorAll("[data-anam-player]")) {
+  upgrade(root);
+}

@@ -1,0 +1,240 @@
+"""An app with a page for each case, behind a real server, and a Chromium to look at it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+import pytest
+from flask import Flask, Response, render_template_string, request, send_file
+from flask_login import login_user
+from hosts import PERSONA, User, make_host
+from page.chromium import go_without, the_browser
+from playwright.sync_api import Browser, BrowserContext, Page, Request, Route
+from werkzeug.serving import make_server
+
+from flask_anam import FlaskAnam
+from flask_anam.sandbox import Sandbox
+
+HERE = Path(__file__).parent
+MODULES = HERE / "node_modules"
+SCREENSHOTS = HERE.parents[1] / "build" / "screenshots"
+NONCE = "bm9uY2U"
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        f"script-src 'nonce-{NONCE}'",
+        f"style-src 'nonce-{NONCE}'",
+        "img-src 'self'",
+        "media-src blob:",
+        "connect-src 'self' http://127.0.0.1:* ws://127.0.0.1:*",
+        "base-uri 'none'",
+        "form-action 'self'",
+    )
+)
+#: The page around the player: what a host would have, and no more.
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+  <meta charset="utf-8">
+  <meta name="viewport" content="width=device-width, initial-scale=1">
+  <meta name="color-scheme" content="light dark">
+  <title>Support</title>
+  {{ anam.head(nonce=nonce) }}
+  <style nonce="{{ nonce }}">
+    body { margin: 0; padding: 1rem; font-family: system-ui, sans-serif; }
+    body { background: #f4f5f3; color: #1c211f; }
+    h1 { font-size: 1.4rem; max-width: 44rem; margin: 0 auto 1rem; }
+    main { display: grid; justify-items: center; }
+    @media (prefers-color-scheme: dark) { body { background: #0e1110; color: #eef1ef; } }
+  </style>
+</head>
+<body>
+<main>
+  <h1>Ask the workshop</h1>
+  {{ anam.player("support", **player) }}
+</main>
+</body>
+</html>"""
+
+
+def needed(path: str) -> Path:
+    """Return a file of the npm packages, or leave the test out."""
+    if not (found := MODULES / path).is_file():
+        go_without("npm packages are missing (tools/get-sdk.sh tests/page).")
+    return found
+
+
+@pytest.fixture(scope="session")
+def node() -> str:
+    """Return the path of Node, or leave the test out."""
+    found = shutil.which("node")
+    if found is None:
+        go_without("Node is missing, so the tests that need it are left out.")
+    return found
+
+
+@dataclass
+class Site:
+    """A running app."""
+
+    app: Flask
+    url: str
+
+    @property
+    def sandbox(self) -> Sandbox:
+        """The sandbox that the app runs on."""
+        sandbox = self.app.extensions["anam"].sandbox
+        assert isinstance(sandbox, Sandbox)
+        return sandbox
+
+
+@dataclass
+class Watch:
+    """What a page did that it must not do."""
+
+    faults: list[str] = field(default_factory=list)
+
+    def guard(self, route: Route, request: Request) -> None:
+        """Let only requests to this machine through."""
+        if urlsplit(request.url).hostname in {"127.0.0.1", None}:
+            route.fallback()
+        else:
+            self.faults.append(f"asked for {request.url}")
+            route.abort()
+
+    def look(self, page: Page) -> None:
+        """Note uncaught errors and broken rules of the content security policy."""
+        page.on("pageerror", lambda error: self.faults.append(f"threw {error}"))
+        page.on("console", lambda said: self._wrote(said.text))
+
+    def _wrote(self, text: str) -> None:
+        if "Content Security Policy" in text or "Warning:" in text:
+            self.faults.append(text)
+
+
+def _from_memory(app: Flask) -> WSGIApplication:
+    """Wrap an app so that no file stays open: Werkzeug forgets those of a browser that hung up."""
+
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        body = app.wsgi_app(environ, start_response)
+        try:
+            return list(body)
+        finally:
+            if hasattr(body, "close"):
+                body.close()
+
+    return answer
+
+
+def make_page_app(users: list[User], **config: Any) -> Flask:
+    """Return an app with the player on its front page and the files that tests load."""
+    settings = {"ANAM_SANDBOX": True, "ANAM_PERSONAS": {"support": {**PERSONA, "label": "Alex"}}}
+    app = make_host(*users, **{**settings, **config})
+    known = {user.get_id(): user for user in users}
+    FlaskAnam(app)
+
+    @app.get("/")
+    def front() -> str:
+        player = {"sdk": "/test/fake-sdk.js", **app.config.get("PLAYER", {})}
+        return render_template_string(PAGE, nonce=NONCE, player=player)
+
+    @app.get("/bare")
+    def bare() -> str:
+        return (
+            f'<!doctype html><title>Bare</title><video id="v"></video>{app.config.get("BARE", "")}'
+        )
+
+    @app.get("/login/<name>")
+    def login(name: str) -> str:
+        login_user(known[name])
+        return "<!doctype html><title>Hello</title>"
+
+    @app.get("/test/<path:name>")
+    def file(name: str) -> Response:
+        folder = MODULES if name.startswith("npm/") else HERE
+        return send_file(folder / name.removeprefix("npm/"), mimetype="text/javascript")
+
+    @app.after_request
+    def protect(response: Response) -> Response:
+        if request.path == "/":
+            response.headers["Content-Security-Policy"] = POLICY
+        return response
+
+    return app
+
+
+@pytest.fixture
+def make_site() -> Iterator[Callable[..., Site]]:
+    """Serve apps with the given settings, each on a free port of this machine."""
+    with ExitStack() as running:
+
+        def make(**config: Any) -> Site:
+            users = [User("ada"), User("bob", may_talk=False)]
+            app = make_page_app(users, **config)
+            server = make_server("127.0.0.1", 0, _from_memory(app), threaded=True)
+            thread = threading.Thread(target=server.serve_forever, daemon=True)
+            thread.start()
+            running.callback(app.extensions["anam"].sandbox.stop)
+            running.callback(server.server_close)
+            running.callback(thread.join)
+            running.callback(server.shutdown)
+            return Site(app, f"http://127.0.0.1:{server.port}")
+
+        yield make
+
+
+@pytest.fixture
+def site(make_site: Callable[..., Site]) -> Site:
+    """Give the app as it is."""
+    return make_site()
+
+
+@pytest.fixture
+def chromium() -> Browser:
+    """Give the worker's browser."""
+    return the_browser()
+
+
+@pytest.fixture
+def context(chromium: Browser) -> Iterator[BrowserContext]:
+    """Give a fresh browser context; the test fails if its pages misbehaved."""
+    watch = Watch()
+    context = chromium.new_context(
+        viewport={"width": 800, "height": 860}, permissions=["microphone"]
+    )
+    context.set_default_timeout(10_000)
+    context.route(re.compile(".*"), watch.guard)
+    context.on("page", watch.look)
+    yield context
+    context.close()
+    assert watch.faults == []
+
+
+@pytest.fixture
+def page(context: BrowserContext, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """Give a page; how it looked at the end is kept as a screenshot."""
+    page = context.new_page()
+    yield page
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    name = re.sub(r"[^\w-]+", "-", request.node.name)
+    page.screenshot(path=SCREENSHOTS / f"page-{name}.png", full_page=True)
+
+
+@pytest.fixture
+def visit(page: Page) -> Callable[..., None]:
+    """Open a page of a site as somebody who is logged in."""
+
+    def visit(site: Site, path: str = "/", user: str = "ada") -> None:
+        page.goto(f"{site.url}/login/{user}")
+        page.goto(f"{site.url}{path}")
+
+    return visit
