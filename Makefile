@@ -21,6 +21,7 @@ demo: $(VENV)/.ready
 test: $(VENV)/.ready
 	@tools/get-system-packages.sh
 	@tools/get-sdk.sh tests/browser
+	@tools/get-sdk.sh tests/page
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 # Compares our rules with the vendor's on many more bodies than `make test` does.

@@ -19,7 +19,7 @@ LAYERS = [
     ["__init__"],
     ["extension"],
     ["blueprint", "cli"],
-    ["handlers", "decorators", "openapi", "intake", "testing"],
+    ["handlers", "decorators", "openapi", "intake", "testing", "player"],
     ["state"],
     ["identity", "ratelimit", "signals"],
     ["counters"],

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the npm packages that a folder's package-lock.json names: the official Anam SDK.
+# Installs the npm packages that a folder's package-lock.json names, the official Anam SDK among them.
 # Usage: tools/get-sdk.sh example_app
 # Without npm or network it says so in one line and succeeds, unless CI=true.
 set -eu
@@ -12,7 +12,7 @@ if [ -d node_modules ] && [ ! package-lock.json -nt node_modules/.package-lock.j
 fi
 
 give_up() {
-    echo "$folder: $1, so the Anam SDK is not installed here. $2" >&2
+    echo "$folder: $1, so its npm packages are not installed. $2" >&2
     [ "${CI:-}" != true ]
     exit
 }

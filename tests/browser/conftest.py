@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -16,6 +15,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import pytest
 from flask import Flask, send_file
+from page.chromium import the_browser
 from playwright.sync_api import (
     Browser,
     BrowserContext,
@@ -25,7 +25,6 @@ from playwright.sync_api import (
     Request,
     Route,
     WebSocket,
-    sync_playwright,
 )
 from werkzeug.serving import make_server
 
@@ -34,19 +33,6 @@ from flask_anam.sandbox import Sandbox
 _HERE = Path(__file__).parent
 _SDK = _HERE / "node_modules/@anam-ai/js-sdk/dist/umd/anam.js"
 _SCREENSHOTS = _HERE.parents[1] / "build" / "screenshots"
-_FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
-    # A second bolt, for what a page's routes do not see: no name but these is ever resolved.
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
-)
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _LOCAL_SCHEMES = {"about", "blob", "data"}
 
@@ -126,15 +112,9 @@ class Watch:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def browser() -> Browser:
     """Give one headless Chromium with a profile of its own, for all tests of this worker."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        _go_without("Chromium is missing, so the browser tests are left out.")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=list(_FLAGS))
-        yield browser
-        browser.close()
+    return the_browser()
 
 
 @pytest.fixture
