@@ -158,7 +158,9 @@ class Sandbox:
         """
         try:
             self.ensure_running()
-            self._stopped.wait()
+            # In turns: a ctrl-C that comes just before a wait without end would not wake it.
+            while not self._stopped.wait(0.5):
+                pass
         except KeyboardInterrupt:
             pass
         finally:
