@@ -199,6 +199,7 @@ class Account:
             client_label=body.get("clientLabel"),
             persona_config=_persona_in(body),
             client_metadata=body.get("clientMetadata", {}),
+            session_options=body.get("sessionOptions"),
             engine_host=engine_host,
             key_id=self.key_id,
         )
@@ -217,6 +218,7 @@ class Account:
             client_label=mint.client_label if mint else None,
             persona_config=mint.persona_config if mint else {},
             client_metadata=body.get("clientMetadata", {}),
+            session_options=mint.session_options if mint else None,
             engine_host=engine_host,
             key_id=self.key_id,
         )

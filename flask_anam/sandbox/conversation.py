@@ -79,7 +79,16 @@ class Conversations:
         self._ledger.answered(entry, answer.status)
         logger.debug("%s %s -> %d", request.method, request.path, answer.status)
         now = self._clock()
-        return wire.send(connection, request, answer, fault, now=now, stopping=stopping)
+        goes_on = wire.send(connection, request, answer, fault, now=now, stopping=stopping)
+        if answer.upgrade is None:
+            return goes_on
+        try:
+            answer.upgrade(connection, source)
+        except OSError:
+            raise
+        except Exception:
+            logger.exception("The sandbox failed at %s", request.path)
+        return False
 
     def _record(self, request: Request, number: int) -> int:
         try:

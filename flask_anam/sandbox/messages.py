@@ -1,10 +1,11 @@
 """What passes between the socket and the account: requests, answers and refusals."""
 
 import json
-from collections.abc import Iterable, Mapping
+import socket
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from typing import Any, BinaryIO
 
 #: `error` texts by status, as the vendor words them where it does. Source: Anam OpenAPI and
 #: SDKs, July 2026.
@@ -37,11 +38,16 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """One HTTP answer; `headers` may repeat a name and overrule what the server adds itself."""
+    """One HTTP answer; `headers` may repeat a name and overrule what the server adds itself.
+
+    `upgrade` belongs to a 101: it goes on talking on the connection, of which some may have been
+    read into the file already.
+    """
 
     status: int
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()
+    upgrade: Callable[[socket.socket, BinaryIO], None] | None = field(default=None, repr=False)
 
 
 class RefusedError(Exception):

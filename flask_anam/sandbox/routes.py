@@ -8,6 +8,7 @@ from typing import Any
 from flask_anam.sandbox import catalog, rules
 from flask_anam.sandbox.account import Account
 from flask_anam.sandbox.messages import Answer, RefusedError, Request, json_answer
+from flask_anam.sandbox.signalling import Signalling
 
 _Handler = Callable[[Request, str], Answer]
 
@@ -23,15 +24,15 @@ class _Route:
 class Router:
     """Finds the handler of a request; holds no state of its own. `address` is ``host:port``."""
 
-    def __init__(self, account: Account, address: str) -> None:
+    def __init__(self, account: Account, signalling: Signalling, address: str) -> None:
         self._account = account
         self._address = address
         self._routes = (
             _Route("GET", "/", _welcome, public=True),
             _Route("POST", "/v1/auth/session-token", lambda request, _: account.mint(request)),
             _Route("POST", "/v1/engine/session", self._start, public=True),
-            # Signalling: the WebSocket upgrade belongs here.
-            _Route("GET", "/ws", _no_signalling, public=True),
+            _Route("GET", "/ws", signalling.connect, public=True),
+            _Route("POST", "/talk", signalling.talk, public=True),
             _Route("POST", "/v1/metrics/client", lambda *_: Answer(204), public=True),
             _Route("GET", "/v1/sessions", self._list_sessions),
             _Route("GET", "/v1/sessions/concurrency", self._concurrency),
@@ -107,10 +108,6 @@ def _welcome(_request: Request, _: str) -> Answer:
             "message": "This is the Flask-Anam sandbox, a local stand-in. It is not Anam.",
         },
     )
-
-
-def _no_signalling(_request: Request, _: str) -> Answer:
-    raise RefusedError(404, "Not Found", "This sandbox starts sessions but streams no video.")
 
 
 def _only_own(request: Request) -> None:

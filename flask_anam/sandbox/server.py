@@ -11,7 +11,9 @@ from typing import Self, get_args
 
 from flask_anam.sandbox import catalog, jwt
 from flask_anam.sandbox.account import Account, RefusalKind, RefusalPlace, Terms
+from flask_anam.sandbox.call import Manners
 from flask_anam.sandbox.conversation import Conversations
+from flask_anam.sandbox.engine import Engine
 from flask_anam.sandbox.faults import (
     LONGEST_PAUSE,
     Fault,
@@ -23,6 +25,7 @@ from flask_anam.sandbox.faults import (
 from flask_anam.sandbox.ledger import Ledger
 from flask_anam.sandbox.listener import Listener
 from flask_anam.sandbox.routes import Router
+from flask_anam.sandbox.signalling import Signalling
 
 
 class Sandbox:
@@ -49,6 +52,9 @@ class Sandbox:
         clock: Gives the time in Unix seconds.
         strict_ids: Whether ids must be in the catalog: an unknown `personaId` is a 404 then,
             unknown avatars, voices and models are a 400.
+        media: Whether sessions are streamed; if not, they end when a client connects.
+        start_delay: Seconds before a client that connects is answered, 0 to 86,400.
+        reply_delay: Seconds that the persona thinks before it answers the user, 0 to 86,400.
 
     Raises:
         OSError: The port is taken, or the address is not this machine's.
@@ -70,12 +76,17 @@ class Sandbox:
         latency: float = 0.0,
         clock: Callable[[], float] = time.time,
         strict_ids: bool = False,
+        media: bool = True,
+        start_delay: float = 0.0,
+        reply_delay: float = 0.2,
     ) -> None:
         _check_text("api_key", api_key)
         _check_text("token_secret", token_secret)
         check_number("port", port, 0, 65535, whole=True)
         check_number("token_lifetime", token_lifetime, 1, whole=True)
-        check_number("latency", latency, 0, LONGEST_PAUSE)
+        pauses = {"latency": latency, "start_delay": start_delay, "reply_delay": reply_delay}
+        for name, seconds in pauses.items():
+            check_number(name, seconds, 0, LONGEST_PAUSE)
         if concurrency_limit is not None:
             check_number("concurrency_limit", concurrency_limit, 0, whole=True)
         self.api_key = api_key or f"sandbox-{secrets.token_urlsafe(24)}"
@@ -88,13 +99,17 @@ class Sandbox:
             self.ledger,
             clock=clock,
         )
+        sessions = self._account.sessions
+        manners = Manners(media=media, start_delay=start_delay, reply_delay=reply_delay)
+        self._engine = Engine(sessions, manners)
         self._host = host
         self._listener = self._listen(port)
         self._port = self._listener.port
         address = f"{_reachable(host)}:{self._port}"
         self.url = f"http://{address}"
+        router = Router(self._account, Signalling(sessions, self._engine), address)
         self._conversations = Conversations(
-            Router(self._account, address), self.ledger, self._faults, latency=latency, clock=clock
+            router, self.ledger, self._faults, latency=latency, clock=clock
         )
         self._renew_own_locks()
         _living.add(self)
@@ -102,7 +117,7 @@ class Sandbox:
     def _listen(self, port: int) -> Listener:
         listener = Listener(self._host, port)
         # Also runs when this object is dropped, or the interpreter ends, without stop().
-        self._close = weakref.finalize(self, listener.stop)
+        self._close = weakref.finalize(self, _close, self._engine, listener)
         return listener
 
     def _renew_own_locks(self) -> None:
@@ -113,6 +128,7 @@ class Sandbox:
         self._renew_own_locks()
         for part in (self.ledger, self._faults, self._account):
             part.renew_locks()
+        self._engine.after_fork()
         self._listener.after_fork()
 
     def ensure_running(self) -> Self:
@@ -128,6 +144,7 @@ class Sandbox:
             if self._listener.closed:
                 self._listener = self._listen(self._port)
             self._stopped.clear()
+            self._engine.open()
             self._listener.start(self._conversations.serve)
         return self
 
@@ -141,7 +158,7 @@ class Sandbox:
         return self.ensure_running()
 
     def stop(self) -> None:
-        """End all connections and close all sockets, within about 1.5 s; idempotent.
+        """End all sessions' streams, connections and sockets, within some 3 s; idempotent.
 
         A stopped sandbox can be started again, on the same port.
         """
@@ -269,6 +286,10 @@ class Sandbox:
             raise ValueError("Concurrency is checked at the start of a session, not at the mint.")
         self._account.refuse(kind, at)
 
+    def warn(self, text: str) -> None:
+        """Send a warning to all connected clients, as the vendor does before it ends sessions."""
+        self._engine.warn(text)
+
     def issue_token(
         self,
         persona_config: Mapping[str, object] | None = None,
@@ -294,6 +315,11 @@ class Sandbox:
     def __repr__(self) -> str:
         state = "running" if self._listener.running else "not running"
         return f"<Sandbox {self.url} {state}>"
+
+
+def _close(engine: Engine, listener: Listener) -> None:
+    engine.stop()
+    listener.stop()
 
 
 _living: weakref.WeakSet[Sandbox] = weakref.WeakSet()

@@ -26,6 +26,7 @@ class Start:
     client_label: str | None
     persona_config: dict[str, Any] = field(repr=False)
     client_metadata: dict[str, Any] = field(repr=False)
+    session_options: dict[str, Any] | None = field(repr=False)
     engine_host: str
     key_id: str
 
@@ -53,6 +54,8 @@ class Sessions:
         self._clock = clock
         self._sessions: dict[str, _Session] = {}
         self._used: dict[str, None] = {}
+        #: Called with the id of a session that ended and the reason, in words for its client.
+        self.on_end: Callable[[str, str], None] = lambda _id, _reason: None
         self.renew_locks()
 
     def renew_locks(self) -> None:
@@ -79,7 +82,8 @@ class Sessions:
                 raise RefusedError(429, "Concurrent session limit reached")
             earlier = self._sessions.pop(start.session_id, None)
             if earlier is not None and earlier.record.ended_at is None:
-                self._end(earlier, self._clock(), "NORMAL_EXIT")
+                reason = "The session has been started again elsewhere."
+                self._end(earlier, self._clock(), "NORMAL_EXIT", reason)
             self._keep(start)
 
     def _keep(self, start: Start) -> None:
@@ -111,7 +115,42 @@ class Sessions:
             session = self._sessions.get(session_id)
             if session is None or session.record.ended_at is not None:
                 raise RefusedError(404, "Session not found", "There is no such running session.")
-            self._sessions[session_id] = self._end(session, self._clock(), _ENDED_BY_SERVER)
+            self.end(session_id, _ENDED_BY_SERVER, "The session has been stopped.")
+
+    def end(self, session_id: str, status: str, reason: str) -> None:
+        """End a session with this exit status, if it runs; `reason` is for its client."""
+        with self._lock:
+            session = self._sessions.get(session_id)
+            if session is not None and session.record.ended_at is None:
+                self._sessions[session_id] = self._end(session, self._clock(), status, reason)
+
+    def end_overdue(self) -> None:
+        """End the sessions whose time is over."""
+        with self._lock:
+            self._running()
+
+    def runs(self, start: Start) -> bool:
+        """Whether a session runs that was started so, and not again since."""
+        with self._lock:
+            self._running()
+            session = self._sessions.get(start.session_id)
+            return bool(session and session.start is start and session.record.ended_at is None)
+
+    def running(self, session_id: str) -> Start:
+        """Return what a running session was started with.
+
+        Raises:
+            RefusedError: There is none with this id (404), or it has ended (403).
+
+        """
+        with self._lock:
+            self._running()
+            session = self._sessions.get(session_id)
+        if session is None:
+            raise RefusedError(404, "Session not found", "There is no session with this id.")
+        if session.record.ended_at is not None:
+            raise RefusedError(403, "Session ended", "This session has ended; start another.")
+        return session.start
 
     def get(self, session_id: str) -> dict[str, Any]:
         """Return a session as the API shows it.
@@ -175,14 +214,16 @@ class Sessions:
             longest = session.start.persona_config.get("maxSessionLengthSeconds", math.inf)
             if self._clock() - session.record.started_at >= longest:
                 end = session.record.started_at + longest
-                self._sessions[session_id] = self._end(session, end, _ENDED_BY_SERVER)
+                reason = f"The session has reached its limit of {longest:g} seconds."
+                self._sessions[session_id] = self._end(session, end, _ENDED_BY_SERVER, reason)
             else:
                 running.append(session)
         return running
 
-    def _end(self, session: _Session, at: float, status: str) -> _Session:
+    def _end(self, session: _Session, at: float, status: str, reason: str) -> _Session:
         record = replace(session.record, ended_at=at, exit_status=status)
         self._ledger.session_ended(session.entry, record)
+        self.on_end(record.session_id, reason)
         return replace(session, record=record)
 
 

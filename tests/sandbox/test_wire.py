@@ -106,11 +106,11 @@ def test_head_is_get_without_the_body(call: Caller) -> None:
 
 
 def test_signalling_is_refused_before_any_upgrade(call: Caller) -> None:
-    """A WebSocket client gets a plain 404."""
+    """A WebSocket client that names no session gets a plain 404."""
     headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Key": "x"}
     answer = call("GET", "/ws?session_id=x", headers=headers)
     assert answer.status_code == 404
-    assert answer.json()["error"] == "Not Found"
+    assert answer.json()["error"] == "Session not found"
 
 
 @pytest.mark.parametrize("body", [b"", b"not json", b'{"name": "client_session_attempt"}'])

@@ -1,0 +1,156 @@
+"""What streams: all calls of a sandbox, in one background thread."""
+
+import asyncio
+import functools
+import importlib
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flask_anam.sandbox.background import Background
+from flask_anam.sandbox.call import Call, Manners
+from flask_anam.sandbox.sessions import Sessions, Start
+from flask_anam.sandbox.websocket import WebSocket, parse
+
+logger = logging.getLogger("flask_anam.sandbox")
+
+#: What a client is told when the libraries for video are missing.
+INSTALL = 'This sandbox cannot stream video here: run pip install "Flask-Anam[sandbox]".'
+#: What a client is told when the sandbox was made with ``media=False``.
+NO_MEDIA = "This sandbox starts sessions but streams no video (media=False)."
+
+#: Pictures a second: at most, at least, and for all calls together.
+_RATE, _LOWEST_RATE, _RATE_FOR_ALL = 25.0, 5.0, 60.0
+#: Seconds between looks at whether a session's time is over.
+_LOOK_EVERY = 0.2
+#: Seconds that stop() gives the goodbyes, and then the thread.
+_FAREWELL, _JOIN = 0.6, 1.5
+
+
+class Engine:
+    """Connects clients to their sessions; thread-safe, except for :meth:`after_fork`."""
+
+    def __init__(self, sessions: Sessions, manners: Manners) -> None:
+        self._sessions = sessions
+        self._manners = manners
+        self._background = Background("anam-media")
+        self._forget()
+        sessions.on_end = self._ended
+
+    def _forget(self) -> None:
+        self._calls: dict[str, Call] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._looking = False
+        # Taken while the lock of the sessions is held, so never the other way round.
+        self._lock = threading.RLock()
+
+    def open(self) -> None:
+        """Take calls, after a stop too."""
+        self._background.open()
+
+    def after_fork(self) -> None:
+        """Forget, in a forked child, the calls of the parent: they go on there."""
+        self._background.after_fork((self._calls, self._tasks))
+        self._forget()
+
+    def serve(self, start: Start, socket: WebSocket) -> None:
+        """Serve one WebSocket of a session until either side ends it."""
+        call = self._call_of(start)
+        if not self._sessions.runs(start):
+            self._ended(start.session_id, "The session has ended.")
+        try:
+            if self._background.run(lambda: self._attach(call, socket)):
+                for text in socket.messages():
+                    message = parse(text)
+                    if message is not None and not self._pass_on(call, message):
+                        break
+        finally:
+            socket.close()
+            socket.cut()
+            self._background.run(lambda: call.detach(socket))
+
+    def say(self, session_id: str, text: str) -> bool:
+        """Let a session's persona speak; False when nobody is connected to it."""
+        call = self._calls.get(session_id)
+        return call is not None and self._background.run(lambda: call.say(text))
+
+    def warn(self, text: str) -> None:
+        """Warn all clients."""
+        for call in list(self._calls.values()):
+            self._background.run(functools.partial(call.warn, text))
+
+    def stop(self) -> None:
+        """End all calls and the thread, within about two seconds; idempotent."""
+        for session_id in list(self._calls):
+            self._sessions.end(session_id, "CLOSED_BY_ENGINE", "The sandbox has been stopped.")
+        if self._background.started:
+            self._background.run(self._farewell, _FAREWELL + 0.2)
+        self._background.stop(_JOIN)
+
+    def _call_of(self, start: Start) -> Call:
+        with self._lock:
+            call = self._calls.get(start.session_id)
+            if call is None:
+                call = Call(start, self._manners, self._rate, self._finisher(start.session_id))
+                self._calls[start.session_id] = call
+            return call
+
+    def _finisher(self, session_id: str) -> Callable[[str], None]:
+        return lambda status: self._sessions.end(session_id, status, "The client has left.")
+
+    def _rate(self) -> float:
+        """Return the pictures a second that each of the calls may have."""
+        return min(_RATE, max(_LOWEST_RATE, _RATE_FOR_ALL / max(1, len(self._calls))))
+
+    async def _attach(self, call: Call, socket: WebSocket) -> None:
+        await call.attach(socket)
+        if not self._looking:
+            self._looking = True
+            self._start(self._look())
+
+    async def _look(self) -> None:
+        """End sessions whose time is over, as long as there are any."""
+        while self._calls:
+            await asyncio.sleep(_LOOK_EVERY)
+            self._sessions.end_overdue()
+        self._looking = False
+
+    def _pass_on(self, call: Call, message: Mapping[str, Any]) -> bool:
+        if message.get("actionType") == "offer" and (obstacle := self._obstacle()):
+            self._sessions.end(call.start.session_id, "ERROR", obstacle)
+            return True  # until the client or the farewell ends it
+        return self._background.run(lambda: self._receive(call, message))
+
+    async def _receive(self, call: Call, message: Mapping[str, Any]) -> None:
+        try:
+            await call.receive(message)
+        except Exception:
+            logger.exception("The sandbox failed at a signalling message")
+
+    def _obstacle(self) -> str | None:
+        """Return why there can be no media, None when there can; imports the libraries."""
+        if not self._manners.media:
+            return NO_MEDIA
+        try:
+            importlib.import_module("flask_anam.sandbox.media.peer")
+        except ImportError as missing:
+            logger.warning("%s (%s)", INSTALL, missing)
+            return INSTALL
+        return None
+
+    def _ended(self, session_id: str, reason: str) -> None:
+        """Hang up, because a session has ended; may be called in any thread."""
+        with self._lock:
+            call = self._calls.pop(session_id, None)
+        if call is not None:
+            self._background.soon(lambda: self._start(call.end(reason)))
+
+    def _start(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _farewell(self) -> None:
+        if self._tasks:
+            await asyncio.wait(list(self._tasks), timeout=_FAREWELL)

@@ -1,0 +1,219 @@
+"""A sandbox that streams, the official clients, and a count of what is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import shutil
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import pytest
+from anam import AnamClient, AnamEvent, ClientOptions
+from anam.client import Session
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from flask_anam.sandbox import Sandbox, catalog
+
+_BROWSER_TESTS = Path(__file__).parents[1] / "browser"
+_SDK = _BROWSER_TESTS / "node_modules/@anam-ai/js-sdk/dist/umd/anam.js"
+_SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
+_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+    "--allow-loopback-in-peer-connection",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+)
+_PAGE = b"""<!doctype html><title>Sandbox</title><link rel="icon" href="data:,">
+<body style="margin:0"><video id="persona" autoplay playsinline style="width:100%"></video>
+<script src="/sdk.js"></script></body>"""
+
+#: A persona that is quick to test with: no greeting, a short prompt.
+QUIET = {**catalog.EXAMPLE_PERSONA, "systemPrompt": "Be kind.", "skipGreeting": True}
+
+
+_T = TypeVar("_T")
+
+
+class Talk:
+    """One session through the official Python SDK, with what it reported."""
+
+    def __init__(self, client: AnamClient) -> None:
+        self.events: list[tuple[AnamEvent, tuple[Any, ...]]] = []
+        for event in AnamEvent:
+            client.add_listener(event, self._note(event))
+        self.session: Session
+
+    def _note(self, event: AnamEvent) -> Callable[..., None]:
+        return lambda *details: self.events.append((event, details))
+
+    def said(self, role: str) -> str:
+        """Return all that was said by ``user`` or ``persona``."""
+        chunks = [d[0] for e, d in self.events if e is AnamEvent.MESSAGE_STREAM_EVENT_RECEIVED]
+        return "".join(chunk.content for chunk in chunks if chunk.id.startswith(f"{role}::"))
+
+    def details(self, event: AnamEvent) -> list[tuple[Any, ...]]:
+        """Return the arguments of all events of a kind."""
+        return [details for known, details in self.events if known is event]
+
+    async def until(self, condition: Callable[[], object], within: float = 10.0) -> None:
+        """Wait until `condition` holds."""
+        async with asyncio.timeout(within):
+            while not condition():
+                await asyncio.sleep(0.02)
+
+    async def pictures(self, count: int) -> list[bytes]:
+        """Return the luma of so many pictures."""
+        found: list[bytes] = []
+        async with asyncio.timeout(10):
+            async for frame in self.session.video_frames():
+                found.append(bytes(frame.planes[0]))
+                if len(found) == count:
+                    break
+        return found
+
+
+@asynccontextmanager
+async def talking(sandbox: Sandbox, **credentials: Any) -> AsyncIterator[Talk]:
+    """Connect the official Python SDK, with a token of the quiet persona if nothing is given."""
+    before = asyncio.all_tasks()
+    given = credentials or {"session_token": sandbox.issue_token(QUIET)}
+    client = AnamClient(options=ClientOptions(api_base_url=sandbox.url), **given)
+    talk = Talk(client)
+    talk.session = await asyncio.wait_for(client.connect_async(), 15)
+    try:
+        await talk.until(lambda: talk.details(AnamEvent.SESSION_READY), 15)
+        yield talk
+    finally:
+        await asyncio.wait_for(talk.session.close(), 10)
+        # When the sandbox ended the session, the SDK is still closing in tasks of its own.
+        mine = asyncio.current_task()
+        while others := asyncio.all_tasks() - {mine} - before:
+            if not (await asyncio.wait(others, timeout=2))[0]:
+                break
+
+
+def run(work: Coroutine[Any, Any, _T]) -> _T:
+    """Run a coroutine in a thread of its own: Playwright keeps a loop in the main one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
+
+
+@pytest.fixture
+def make_sandbox() -> Iterator[Callable[..., Sandbox]]:
+    """Start sandboxes with the given settings; all are stopped after the test."""
+    started: list[Sandbox] = []
+
+    def make(**settings: Any) -> Sandbox:
+        started.append(Sandbox(**settings).start())
+        return started[-1]
+
+    yield make
+    for sandbox in started:
+        sandbox.stop()
+
+
+@pytest.fixture
+def sandbox(make_sandbox: Callable[..., Sandbox]) -> Sandbox:
+    """Give a sandbox with the default settings."""
+    return make_sandbox()
+
+
+def open_files() -> int:
+    """Return how many files and sockets this process has open."""
+    gc.collect()
+    return len(os.listdir("/dev/fd"))  # noqa: PTH208
+
+
+def wait_for(condition: Callable[[], object], within: float = 5.0) -> bool:
+    """Wait until `condition` holds; False when it does not in time."""
+    end = time.monotonic() + within
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+@pytest.fixture
+def nothing_left() -> Iterator[None]:
+    """Fail when a test leaves threads or open sockets behind."""
+    threads, files = set(threading.enumerate()), open_files()
+    yield
+    assert wait_for(lambda: set(threading.enumerate()) <= threads), threading.enumerate()
+    assert wait_for(lambda: open_files() <= files), (open_files(), files)
+
+
+def _go_without(what: str) -> NoReturn:
+    """Leave the test out here; on CI a missing part is a failure."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{what} On CI it has to be there.", pytrace=False)
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Give one headless Chromium for all tests of this worker."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        _go_without("Chromium is missing, so the browser tests are left out.")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(_FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def page_url() -> Iterator[str]:
+    """Serve a page with the official JavaScript SDK and a video element."""
+    if not _SDK.is_file():
+        _go_without("The Anam SDK is missing (tools/get-sdk.sh tests/browser).")
+    files = {"/": (_PAGE, "text/html"), "/sdk.js": (_SDK.read_bytes(), "text/javascript")}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body, kind = files[self.path]
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def page(browser: Browser, page_url: str, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """Give a page with the SDK; how it looked at the end is kept as a screenshot."""
+    context = browser.new_context(
+        viewport={"width": 720, "height": 480}, permissions=["microphone"]
+    )
+    context.set_default_timeout(15_000)
+    page = context.new_page()
+    page.goto(page_url)
+    yield page
+    _SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=_SCREENSHOTS / f"{request.node.name}.png")
+    context.close()

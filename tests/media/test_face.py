@@ -1,0 +1,127 @@
+"""The picture: the same for the same moment, and alive."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from flask_anam.sandbox import catalog
+from flask_anam.sandbox.media.canvas import Canvas, Planes, ellipse, smooth, yuv
+from flask_anam.sandbox.media.face import _AT_REST, Face, lids
+from flask_anam.sandbox.media.looks import CLOTHES, HAIR, look_of
+
+_SIZE = (360, 240)
+
+
+def _picture(
+    seconds: float = 0.0,
+    shape: str = "closed",
+    opening: float = 0.0,
+    avatar: str = catalog.AVATAR_ID,
+    size: tuple[int, int] = _SIZE,
+) -> Planes:
+    face = Face(avatar, size)
+    face.picture(seconds, shape, opening, speaking=False)
+    while face.incomplete:
+        face.draw_missing()
+    return face.picture(seconds, shape, opening, speaking=False)
+
+
+def _rows_that_differ(one: Planes, other: Planes, width: int = _SIZE[0]) -> set[int]:
+    return {i // width for i, (a, b) in enumerate(zip(one[0], other[0], strict=True)) if a != b}
+
+
+@pytest.mark.parametrize("size", [(720, 480), (1152, 768), (768, 1152), (64, 64)])
+def test_a_picture_fills_its_planes(size: tuple[int, int]) -> None:
+    """Luma for every pixel, colour for every four, within the limits of video."""
+    for seconds in (0.0, 1.3, 2.7):
+        luma, blue, red = _picture(seconds, "open", 1.0, size=size)
+        assert len(luma) == size[0] * size[1]
+        assert len(blue) == len(red) == len(luma) // 4
+        assert min(luma) >= 16
+        assert max(luma) <= 236
+
+
+def test_the_same_moment_gives_the_same_picture() -> None:
+    """Another face with the same id, the same pixels."""
+    assert _picture(1.5, "wide", 0.5) == _picture(1.5, "wide", 0.5)
+
+
+def test_a_blink_changes_the_eyes_only() -> None:
+    """Each stretch of time has one blink; the rows that change are those of the eyes."""
+    moments = [step / 100 for step in range(340)]
+    closed = [moment for moment in moments if lids(moment) == "closed"]
+    assert 0.05 <= len(closed) / 100 <= 0.15
+    face = Face(catalog.AVATAR_ID, _SIZE)
+    still = face.picture(0.0, "closed", 0.0, speaking=False)
+    parts = face._parts
+    first, second, third = still
+    shut = (first[:], second[:], third[:])
+    parts.get("eyes", _AT_REST, "closed", 0).put(shut, _SIZE[0], 0, 0)
+    rows = _rows_that_differ(still, shut)
+    assert rows
+    assert rows <= set(range(92, 112))
+
+
+def test_speech_moves_the_mouth() -> None:
+    """Every shape and every opening looks different, below the nose."""
+    closed = _picture()
+    seen = []
+    for shape in ("narrow", "open", "wide", "round"):
+        for opening in (0.3, 1.0):
+            picture = _picture(0.0, shape, opening)
+            assert _rows_that_differ(closed, picture) <= set(range(126, 156))
+            seen.append(bytes(picture[0]))
+    assert len(set(seen)) == 8
+    assert bytes(_picture(0.0, "closed", 1.0)[0]) == bytes(closed[0])
+
+
+def test_it_sways_and_breathes() -> None:
+    """No two pictures of a second are the same, and shoulders move."""
+    pictures = [_picture(step / 5) for step in range(5)]
+    assert len({bytes(picture[0]) for picture in pictures}) == 5
+    assert any(row > 200 for row in _rows_that_differ(pictures[0], pictures[4]))
+
+
+def test_each_avatar_has_a_look_of_its_own() -> None:
+    """The same id has the same look, and all hair and clothes occur."""
+    ids = [entry["id"] for entry in catalog.AVATARS] + [f"avatar-{n}" for n in range(40)]
+    looks = [look_of(id_) for id_ in ids]
+    assert looks == [look_of(id_.upper()) for id_ in ids]
+    assert {look.cut for look in looks} == set(HAIR)
+    assert {look.outfit for look in looks} == set(CLOTHES)
+    pictures = {bytes(_picture(avatar=id_)[0]) for id_ in ids[:12]}
+    assert len(pictures) == 12
+
+
+def test_a_picture_shows_something_before_all_is_drawn() -> None:
+    """Parts in a new phase come later, from another thread; the picture does not wait."""
+    face = Face("avatar-never-seen", _SIZE)
+    face.prepare()
+    assert not face.incomplete
+    begun = time.process_time()
+    early = face.picture(1.0, "closed", 0.0, speaking=False)
+    assert time.process_time() - begun < 0.1
+    assert face.incomplete
+    while face.incomplete:
+        face.draw_missing()
+    assert face.picture(1.0, "closed", 0.0, speaking=False) != early
+
+
+def test_edges_are_smooth() -> None:
+    """A disc covers its area to a pixel or so, with values between on its edge."""
+    canvas = Canvas((40, 40), 1.0, (0.0, 0.0))
+    canvas.fill(ellipse(20.3, 19.6, 10, 10), (255, 255, 255))
+    white = yuv((255, 255, 255))[0]
+    luma = canvas.planes[0]
+    assert abs(sum(luma) / white - 3.1416 * 100) < 3
+    assert {value for value in luma if 0 < value < white}
+
+
+def test_drawing_beyond_the_picture_is_cut_off() -> None:
+    """Shapes may leave the picture on every side."""
+    canvas = Canvas((40, 40), 1.0, (0.0, 0.0))
+    canvas.fill(smooth([(-30, -30), (80, -20), (90, 90), (-20, 70)]), (255, 255, 255))
+    canvas.glow(0, 0, (200, 200), (0, 0, 0), 1.0)
+    assert len(canvas.planes[0]) == 1600
