@@ -127,6 +127,7 @@ def test_serve_forever_ends_quietly_on_ctrl_c() -> None:
     """The interrupt stops the sandbox and the program goes on."""
     script = (
         "import os, signal, socket, threading\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell may ignore it
         "from urllib.parse import urlsplit\n"
         "from flask_anam.sandbox import Sandbox\n"
         "sandbox = Sandbox()\n"
