@@ -24,7 +24,7 @@ from flask_anam.sandbox import Sandbox, catalog
 
 _BROWSER_TESTS = Path(__file__).parents[1] / "browser"
 _SDK = _BROWSER_TESTS / "node_modules/@anam-ai/js-sdk/dist/umd/anam.js"
-_SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
+SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 _FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -214,6 +214,6 @@ def page(browser: Browser, page_url: str, request: pytest.FixtureRequest) -> Ite
     page = context.new_page()
     page.goto(page_url)
     yield page
-    _SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=_SCREENSHOTS / f"{request.node.name}.png")
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / f"{request.node.name}.png")
     context.close()
