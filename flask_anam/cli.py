@@ -12,7 +12,7 @@ from flask_anam.core.account import AccountCheck, Finding
 from flask_anam.core.jsonschema import persona_json_schema
 from flask_anam.errors import AnamError
 from flask_anam.sandbox import Sandbox
-from flask_anam.sandbox.__main__ import announcement
+from flask_anam.sandbox.announcement import announcement
 from flask_anam.state import get_state
 
 _COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}

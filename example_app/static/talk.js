@@ -7,11 +7,8 @@ const page = byId("talk");
 const config = JSON.parse(page.dataset.config);
 const { fetchToken, reportStarted, reportEnded } = await import(config.helper);
 
-const HTTP_ONLY_NOTE =
-  "No picture yet: for now the sandbox speaks HTTP only. It hands out tokens and starts " +
-  `sessions, but has no video to send. With an Anam API key, ${config.name} appears here.`;
 const REFUSED = "CLIENT_ERROR_CODE_AUTHENTICATION_ERROR";
-const UNREACHABLE = "CONNECTION_CLOSED_CODE_SIGNALLING_CLIENT_CONNECTION_FAILURE";
+const ENDED_BY_SERVER = "CONNECTION_CLOSED_CODE_SERVER_CLOSED_CONNECTION";
 
 /** The conversation under way, or null. */
 let current = null;
@@ -77,16 +74,23 @@ async function begin(talk, refused) {
 function makeClient(anam, talk) {
   const client = anam.createClient(talk.token.sessionToken, {
     api: { baseUrl: config.apiBaseUrl },
-    // The sandbox does not listen, so it does not ask for the microphone either.
+    // The sandbox does not listen to speech, so it does not ask for the microphone either.
     disableInputAudio: config.sandbox,
   });
   const { CONNECTION_ESTABLISHED, VIDEO_PLAY_STARTED, CONNECTION_CLOSED } = anam.AnamEvent;
-  client.addListener(CONNECTION_ESTABLISHED, () => addStep(talk, "Media connected"));
+  client.addListener(CONNECTION_ESTABLISHED, () => {
+    if (current === talk) {
+      addStep(talk, "Media connected");
+    }
+  });
   client.addListener(VIDEO_PLAY_STARTED, () => {
+    if (current !== talk) {
+      return; // Stop was pressed just before
+    }
     addStep(talk, "First picture");
     setState("connected", "Connected", `Say hello to ${config.name}.`);
   });
-  client.addListener(CONNECTION_CLOSED, (code) => closed(talk, code));
+  client.addListener(CONNECTION_CLOSED, (code, reason) => closed(talk, code, reason));
   return client;
 }
 
@@ -112,14 +116,12 @@ async function started(talk) {
 }
 
 /** The SDK says that the connection is gone. */
-function closed(talk, code) {
+function closed(talk, code, reason) {
   if (current !== talk) {
     return;
   }
-  if (config.sandbox && code === UNREACHABLE) {
-    addStep(talk, "No media: the sandbox speaks HTTP only");
-    showNote(HTTP_ONLY_NOTE);
-    return;
+  if (config.sandbox && code === ENDED_BY_SERVER && reason) {
+    showNote(reason); // for instance that the libraries for video are not installed
   }
   fail(talk, { code });
 }

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from flask_anam.sandbox import Sandbox
-from flask_anam.sandbox.__main__ import announcement
+from flask_anam.sandbox.announcement import announcement
 
 _TESTS = str(Path(__file__).parents[1])
 
