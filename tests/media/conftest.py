@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import shutil
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -18,25 +17,14 @@ from typing import Any, NoReturn, TypeVar
 import pytest
 from anam import AnamClient, AnamEvent, ClientOptions
 from anam.client import Session
-from playwright.sync_api import Browser, Page, sync_playwright
+from page.chromium import the_browser
+from playwright.sync_api import Browser, Page
 
 from flask_anam.sandbox import Sandbox, catalog
 
 _BROWSER_TESTS = Path(__file__).parents[1] / "browser"
 _SDK = _BROWSER_TESTS / "node_modules/@anam-ai/js-sdk/dist/umd/anam.js"
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
-_FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
-    "--allow-loopback-in-peer-connection",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
-)
 _PAGE = b"""<!doctype html><title>Sandbox</title><link rel="icon" href="data:,">
 <body style="margin:0"><video id="persona" autoplay playsinline style="width:100%"></video>
 <script src="/sdk.js"></script></body>"""
@@ -165,15 +153,9 @@ def _go_without(what: str) -> NoReturn:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def browser() -> Browser:
     """Give one headless Chromium for all tests of this worker."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        _go_without("Chromium is missing, so the browser tests are left out.")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=list(_FLAGS))
-        yield browser
-        browser.close()
+    return the_browser()
 
 
 @pytest.fixture(scope="session")
