@@ -22,7 +22,8 @@ from flask_anam.sandbox import Sandbox
 pytestmark = pytest.mark.source
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGE = (DOCS / "personas.md").read_text(encoding="utf-8")
+# Read here, where pytest also looks when the docs are not there and the tests are left out.
+PAGE = (DOCS / "personas.md").read_text(encoding="utf-8") if DOCS.is_dir() else ""
 
 
 def blocks(language: str) -> list[str]:
