@@ -185,6 +185,7 @@ def log_in(page: Page) -> Callable[..., None]:
         page.goto(f"{site.url}/login")
         page.get_by_label("Name").fill(name)
         page.get_by_label("Password").fill(password)
-        page.get_by_role("button", name="Log in").click()
+        with page.expect_navigation(wait_until="load"):
+            page.get_by_role("button", name="Log in").click()
 
     return log_in
