@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, Route
 
 if TYPE_CHECKING:
-    from browser.conftest import Site
+    from page.sites import Site
 
 pytestmark = pytest.mark.browser
 

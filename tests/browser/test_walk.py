@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 if TYPE_CHECKING:
-    from browser.conftest import Site
+    from page.sites import Site
 
 pytestmark = pytest.mark.browser
 

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import re
 import shutil
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import pytest
 from flask import Flask, Response, render_template_string, request, send_file
 from flask_login import login_user
 from hosts import PERSONA, User, make_host
-from page.chromium import go_without, the_browser
-from playwright.sync_api import Browser, BrowserContext, Page, Request, Route
-from werkzeug.serving import make_server
+from page.chromium import go_without
+from page.sites import Site, keep_screenshot, serving, watched_context
+from playwright.sync_api import BrowserContext, Page
 
 from flask_anam import FlaskAnam
-from flask_anam.sandbox import Sandbox
 
 HERE = Path(__file__).parent
 MODULES = HERE / "node_modules"
-SCREENSHOTS = HERE.parents[1] / "build" / "screenshots"
 NONCE = "bm9uY2U"
 POLICY = "; ".join(
     (
@@ -82,59 +75,6 @@ def node() -> str:
     return found
 
 
-@dataclass
-class Site:
-    """A running app."""
-
-    app: Flask
-    url: str
-
-    @property
-    def sandbox(self) -> Sandbox:
-        """The sandbox that the app runs on."""
-        sandbox = self.app.extensions["anam"].sandbox
-        assert isinstance(sandbox, Sandbox)
-        return sandbox
-
-
-@dataclass
-class Watch:
-    """What a page did that it must not do."""
-
-    faults: list[str] = field(default_factory=list)
-
-    def guard(self, route: Route, request: Request) -> None:
-        """Let only requests to this machine through."""
-        if urlsplit(request.url).hostname in {"127.0.0.1", None}:
-            route.fallback()
-        else:
-            self.faults.append(f"asked for {request.url}")
-            route.abort()
-
-    def look(self, page: Page) -> None:
-        """Note uncaught errors and broken rules of the content security policy."""
-        page.on("pageerror", lambda error: self.faults.append(f"threw {error}"))
-        page.on("console", lambda said: self._wrote(said.text))
-
-    def _wrote(self, text: str) -> None:
-        if "Content Security Policy" in text or "Warning:" in text:
-            self.faults.append(text)
-
-
-def _from_memory(app: Flask) -> WSGIApplication:
-    """Wrap an app so that no file stays open: Werkzeug forgets those of a browser that hung up."""
-
-    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
-        body = app.wsgi_app(environ, start_response)
-        try:
-            return list(body)
-        finally:
-            if hasattr(body, "close"):
-                body.close()
-
-    return answer
-
-
 def make_page_app(users: list[User], **config: Any) -> Flask:
     """Return an app with the player on its front page and the files that tests load."""
     settings = {"ANAM_SANDBOX": True, "ANAM_PERSONAS": {"support": {**PERSONA, "label": "Alex"}}}
@@ -179,15 +119,7 @@ def make_site() -> Iterator[Callable[..., Site]]:
 
         def make(**config: Any) -> Site:
             users = [User("ada"), User("bob", may_talk=False)]
-            app = make_page_app(users, **config)
-            server = make_server("127.0.0.1", 0, _from_memory(app), threaded=True)
-            thread = threading.Thread(target=server.serve_forever, daemon=True)
-            thread.start()
-            running.callback(app.extensions["anam"].sandbox.stop)
-            running.callback(server.server_close)
-            running.callback(thread.join)
-            running.callback(server.shutdown)
-            return Site(app, f"http://127.0.0.1:{server.port}")
+            return running.enter_context(serving(make_page_app(users, **config)))
 
         yield make
 
@@ -199,24 +131,11 @@ def site(make_site: Callable[..., Site]) -> Site:
 
 
 @pytest.fixture
-def chromium() -> Browser:
-    """Give the worker's browser."""
-    return the_browser()
-
-
-@pytest.fixture
-def context(chromium: Browser) -> Iterator[BrowserContext]:
+def context() -> Iterator[BrowserContext]:
     """Give a fresh browser context; the test fails if its pages misbehaved."""
-    watch = Watch()
-    context = chromium.new_context(
-        viewport={"width": 800, "height": 860}, permissions=["microphone"]
-    )
-    context.set_default_timeout(10_000)
-    context.route(re.compile(".*"), watch.guard)
-    context.on("page", watch.look)
-    yield context
-    context.close()
-    assert watch.faults == []
+    size = {"width": 800, "height": 860}
+    with watched_context(viewport=size, permissions=["microphone"]) as context:
+        yield context
 
 
 @pytest.fixture
@@ -224,9 +143,7 @@ def page(context: BrowserContext, request: pytest.FixtureRequest) -> Iterator[Pa
     """Give a page; how it looked at the end is kept as a screenshot."""
     page = context.new_page()
     yield page
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    name = re.sub(r"[^\w-]+", "-", request.node.name)
-    page.screenshot(path=SCREENSHOTS / f"page-{name}.png", full_page=True)
+    keep_screenshot(page, f"page-{request.node.name}")
 
 
 @pytest.fixture

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from page.conftest import SCREENSHOTS, needed
+from page.conftest import needed
+from page.sites import SCREENSHOTS
 from playwright.sync_api import Page, expect
 
 if TYPE_CHECKING:
-    from page.conftest import Site
+    from page.sites import Site
 
 pytestmark = pytest.mark.browser
 

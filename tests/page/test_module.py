@@ -22,7 +22,7 @@ from flask_anam import errors
 from flask_anam.player import LABELS
 
 if TYPE_CHECKING:
-    from page.conftest import Site
+    from page.sites import Site
 
 STATIC = Path(flask_anam.__file__).parent / "static"
 DOCS = HERE.parents[1] / "docs"
