@@ -120,8 +120,12 @@ class Persona extends EventTarget {
 
   /** Get SDK and token before they are needed; whether there is a token now. */
   async prefetch() {
-    loadSdk(this.#options).catch(() => {}); // told when somebody wants to talk
-    return this.#run ? false : hold(this.#options)[1].then(Boolean, () => false);
+    try {
+      await loadSdk(this.#options); // first, since a token without it would be wasted
+      return !this.#run && Boolean(await hold(this.#options)[1]);
+    } catch {
+      return false; // told when somebody wants to talk
+    }
   }
 
   async #converse(run) {
