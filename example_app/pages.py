@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from http import HTTPStatus
 
-from flask import Blueprint, Flask, abort, current_app, render_template, url_for
+from flask import Blueprint, Flask, abort, current_app, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_login import LoginManager, current_user
 from werkzeug.exceptions import HTTPException
 
 from example_app.personas import CARDS, anam, cards_for
-from example_app.sdk import sdk_source
+from example_app.sdk import own_sdk
 from flask_anam import permission_required
 
 bp = Blueprint("pages", __name__)
@@ -24,10 +23,9 @@ _SENTENCES = {
 
 
 def add_pages(app: Flask) -> None:
-    """Add the pages, and what all templates need."""
+    """Add the pages, those for errors too."""
     app.register_blueprint(bp)
     app.register_error_handler(HTTPException, _show_error)
-    app.context_processor(lambda: {"anam": anam.browser_config()})
 
 
 @bp.before_request
@@ -54,14 +52,9 @@ def talk(persona_type: str) -> str:
         abort(404)
     if card not in cards_for(current_user):
         abort(403)
-    config = {
-        **anam.browser_config(),
-        "personaType": card.persona_type,
-        "name": card.name,
-        "helper": url_for("anam.static", filename="flask-anam.js"),
-        "sdk": asdict(sdk_source()),
-    }
-    return render_template("talk.html", card=card, config=config)
+    chosen = request.args.get("language")
+    language = chosen if chosen in dict(card.languages) else next(iter(dict(card.languages)), None)
+    return render_template("talk.html", card=card, language=language, sdk=own_sdk())
 
 
 @bp.get("/dashboard")

@@ -10,8 +10,8 @@ from flask_anam import FlaskAnam
 
 anam = FlaskAnam()
 
-# Faces, voices and models from the examples in Anam's documentation; the sandbox knows them too.
-# Choose your own at lab.anam.ai.
+# Faces, voices and models that Anam offers to everybody; choose your own at lab.anam.ai.
+# After a change `python tools/draw-faces.py` draws the cards anew.
 LIV = {
     "avatarId": "071b0286-4cce-4808-bee2-e642f1062de3",
     "voiceId": "de23e340-1416-4dd8-977d-065a7ca11697",
@@ -22,6 +22,7 @@ ALEX = {
     "voiceId": "6bfbe25a-979d-40f3-a92b-5394170af54b",
     "llmId": "0934d97d-0c3a-4f33-91b0-5e136a0ef466",
 }
+MIA = {**LIV, "avatarId": "edf6fdcb-acab-44b8-b974-ded72665ee26"}
 
 # 1. The same for everybody: an entry of ANAM_PERSONAS.
 SUPPORT: dict[str, Any] = {
@@ -55,10 +56,10 @@ def guide(user: User) -> dict[str, Any]:
 anam.add_persona(
     "coach",
     {
-        "name": "Cara",
-        **LIV,
+        "name": "Mia",
+        **MIA,
         "systemPrompt": (
-            "You are Cara, a coach for hard conversations. Play the other side, realistically but "
+            "You are Mia, a coach for hard conversations. Play the other side, realistically but "
             "never cruelly. After three exchanges stop and say what worked."
         ),
         "initialMessage": "Who are you going to talk to, and what is it about?",
@@ -77,6 +78,7 @@ class Card:
     role: str
     line: str
     kind: str
+    how: str
     permission: str | None = None
     languages: tuple[tuple[str, str], ...] = ()
 
@@ -88,6 +90,7 @@ CARDS = (
         role="Support",
         line="Knows the bicycle shop inside out, and says so when not.",
         kind="The same for everybody",
+        how="One entry in the setting ANAM_PERSONAS.",
     ),
     Card(
         "guide",
@@ -95,14 +98,16 @@ CARDS = (
         role="Guide",
         line="Shows you a city you have never seen, and greets you by name.",
         kind="Made for you",
+        how="A function makes her anew for each user.",
         languages=(("en", "English"), ("de", "Deutsch"), ("fr", "Français"), ("es", "Español")),
     ),
     Card(
         "coach",
-        name="Cara",
+        name="Mia",
         role="Coach",
         line="Plays the other side of a hard conversation before you have it.",
         kind="By permission",
+        how="An entry that needs one more permission, coach:talk.",
         permission="coach:talk",
     ),
 )

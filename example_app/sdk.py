@@ -1,28 +1,14 @@
-"""Where the pages get the official Anam SDK: from here when npm has put it here, else a CDN."""
+"""The official Anam SDK from this app, when npm has put it here; the player knows a CDN."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from flask import Blueprint, Flask, Response, abort, current_app, send_file, url_for
 
-_PACKAGE = "@anam-ai/js-sdk"
-_VERSION = "4.27.0"
-_FILE = "dist/umd/anam.js"
-_CDN_URL = f"https://cdn.jsdelivr.net/npm/{_PACKAGE}@{_VERSION}/{_FILE}"
-#: Hash of that file in the npm package; a browser refuses anything else.
-_INTEGRITY = "sha384-YlLVEzjnPjezw7TzjG3RWqeUtTruSn3+WnfBBg9CyHOCpf0VqVorwHodrE7ZieF0"
+_FILE = "@anam-ai/js-sdk/dist/umd/anam.js"
 
 bp = Blueprint("sdk", __name__)
-
-
-@dataclass(frozen=True, slots=True)
-class SdkSource:
-    """The address of the SDK; `integrity` is None when it is our own."""
-
-    url: str
-    integrity: str | None = None
 
 
 def add_sdk(app: Flask) -> None:
@@ -32,11 +18,9 @@ def add_sdk(app: Flask) -> None:
     app.register_blueprint(bp)
 
 
-def sdk_source() -> SdkSource:
-    """Return where the current app's pages get the SDK."""
-    if _local_file().is_file():
-        return SdkSource(url_for("sdk.script"))
-    return SdkSource(_CDN_URL, _INTEGRITY)
+def own_sdk() -> str | None:
+    """Return the URL of the SDK in the current app; None if it is not here."""
+    return url_for("sdk.script") if _local_file().is_file() else None
 
 
 @bp.get("/sdk/anam.js")
@@ -48,4 +32,4 @@ def script() -> Response:
 
 
 def _local_file() -> Path:
-    return Path(current_app.config["NODE_MODULES"]) / _PACKAGE / _FILE
+    return Path(current_app.config["NODE_MODULES"]) / _FILE

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import send_file
 from page.chromium import go_without
 from page.sites import Site, keep_screenshot, serving, watched_context
 from playwright.sync_api import BrowserContext, Page
@@ -33,11 +32,7 @@ def make_site() -> Iterator[Callable[..., Site]]:
                 "ANAM_SANDBOX": True,
                 "NODE_MODULES": str(_HERE / "node_modules"),
             }
-            app = create_app({**config, **settings})
-            app.add_url_rule(
-                "/test/sdk.js", view_func=lambda: send_file(_SDK, mimetype="text/javascript")
-            )
-            return running.enter_context(serving(app))
+            return running.enter_context(serving(create_app({**config, **settings})))
 
         yield make
 

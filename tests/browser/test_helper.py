@@ -27,8 +27,9 @@ _FETCH = f"""async (options) => {{
 
 @pytest.fixture
 def helper_page(site: Site, page: Page, log_in: Callable[..., None]) -> Page:
-    """Give a page of somebody who is logged in."""
+    """Give the page of a persona: it has the module, and its policy lets nothing else in."""
     log_in(site)
+    page.goto(f"{site.url}/talk/support")
     return page
 
 

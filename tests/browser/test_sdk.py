@@ -6,40 +6,28 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Page
+from browser.walk import expect_face, talk_to
+from playwright.sync_api import Page, expect
 
 if TYPE_CHECKING:
     from page.sites import Site
 
 pytestmark = pytest.mark.browser
 
-_TALK = """async ({ apiBaseUrl, personaType }) => {
-  const { fetchToken } = await import("/anam/static/flask-anam.js");
-  const token = await fetchToken({ personaType });
-  const client = anam.createClient(token.sessionToken, {
-    api: { baseUrl: apiBaseUrl },
-    disableInputAudio: true,
-  });
-  await client.streamToVideoElement("persona-video");
-  const sessionId = client.getActiveSessionId();
-  await client.stopStreaming();
-  return { sessionId, tokenId: token.tokenId };
-}"""
-
 
 @pytest.mark.parametrize("persona", ["support", "guide", "coach"])
 def test_sdk_starts_a_session_with_our_token(
     site: Site, page: Page, log_in: Callable[..., None], persona: str
 ) -> None:
-    """The sandbox's ledger names the session and token that the SDK used."""
+    """The sandbox's ledger names the session and token that the SDK used, and the SDK itself."""
     log_in(site)
-    page.goto(f"{site.url}/talk/{persona}")
-    page.add_script_tag(url="/test/sdk.js")
-    found = page.evaluate(_TALK, {"apiBaseUrl": site.sandbox.url, "personaType": persona})
+    talk_to(site, page, persona)
+    expect_face(page)
 
     (session,) = site.sandbox.ledger.sessions
-    assert session.token_id == found["tokenId"]
-    assert session.session_id == found["sessionId"]
+    (mint,) = site.sandbox.ledger.mints
+    assert session.token_id == mint.token_id
+    expect(page.locator("#session-id")).to_have_text(session.session_id)
     (start,) = [
         r
         for r in site.sandbox.ledger.requests
@@ -47,3 +35,18 @@ def test_sdk_starts_a_session_with_our_token(
     ]
     assert start.status in {200, 201}
     assert start.body["clientMetadata"] == {"client": "js-sdk", "version": "4.27.0"}
+
+
+def test_no_microphone_is_asked_for(site: Site, page: Page, log_in: Callable[..., None]) -> None:
+    """The sandbox does not listen, so there is nothing to allow and nothing to mute."""
+    page.add_init_script(
+        """navigator.mediaDevices.getUserMedia = () => {
+          document.title = "Asked for the microphone";
+          return Promise.reject(new DOMException("No", "NotAllowedError"));
+        };"""
+    )
+    log_in(site)
+    talk_to(site, page)
+    expect_face(page)
+    expect(page).to_have_title("Alex, Support · Flask-Anam")
+    expect(page.get_by_role("button", name="Mute")).to_have_count(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
@@ -12,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -172,23 +174,66 @@ def test_key_in_the_environment_means_anam(
     assert "connect-src 'self' https://api.anam.ai https://*.anam.ai wss://*.anam.ai" in policy
 
 
+def player_on(client: FlaskClient, path: str) -> dict[str, Any]:
+    """Return what the player on a page is told."""
+    (found,) = re.findall(r'data-anam-player="([^"]*)"', client.get(path).text)
+    config: dict[str, Any] = json.loads(unescape(found))
+    return config
+
+
 def test_missing_sdk_comes_from_a_cdn(make_example: MakeExample, tmp_path: Path) -> None:
-    """The CDN is allowed only then, for one file of one version with one hash."""
+    """The player's pinned one is used only while npm has put none here."""
     client = make_example(NODE_MODULES=str(tmp_path)).test_client()
     log_in(client, "ada", "lovelace")
-    page = client.get("/talk/support")
-    assert "js-sdk@4.27.0/dist/umd/anam.js" in page.text
-    assert "sha384-" in page.text
-    policy = page.headers["Content-Security-Policy"]
-    assert re.search(r"script-src 'self' https://\S+@4\.27\.0/dist/umd/anam\.js;", policy)
+    assert "sdk" not in player_on(client, "/talk/support")
     assert client.get("/sdk/anam.js").status_code == 404
 
     file = tmp_path / "@anam-ai/js-sdk/dist/umd/anam.js"
     file.parent.mkdir(parents=True)
     file.write_text("// the SDK")
+    assert player_on(client, "/talk/support")["sdk"] == "/sdk/anam.js"
     with client.get("/sdk/anam.js") as script:
         assert script.get_data(as_text=True) == "// the SDK"
-    assert "script-src 'self';" in client.get("/").headers["Content-Security-Policy"]
+
+
+def test_every_script_and_style_has_the_nonce_of_its_page(visitor: FlaskClient) -> None:
+    """The policy lets nothing else in, and each answer has a nonce of its own."""
+    log_in(visitor, "ada", "lovelace")
+    nonces = []
+    for path in ("/", "/talk/support", "/talk/guide", "/dashboard", "/nothing", "/talk/guide"):
+        page = visitor.get(path)
+        policy = page.headers["Content-Security-Policy"]
+        (nonce,) = set(re.findall(r"(?:script|style)-src 'nonce-([\w-]{22})';", policy))
+        tags = re.findall(r"<(?:script|link rel=.(?:stylesheet|modulepreload))[^>]*>", page.text)
+        assert tags
+        assert all(f'nonce="{nonce}"' in tag for tag in tags)
+        assert "<style" not in page.text
+        assert not re.search(r"<[^>]+\s(style|on\w+)=", page.text)
+        nonces.append(nonce)
+    assert len(set(nonces)) == len(nonces)
+
+
+def test_player_gets_what_the_page_was_asked_for(visitor: FlaskClient) -> None:
+    """A language of the persona is passed on; any other is not, and no prompt ever is."""
+    log_in(visitor, "ada", "lovelace")
+    for asked, given in (("", "en"), ("?language=de", "de"), ("?language=xx", "en")):
+        config = player_on(visitor, f"/talk/guide{asked}")
+        assert config["overrides"] == {"languageCode": given}
+        assert config["microphone"] is False  # the sandbox does not listen
+    assert "overrides" not in player_on(visitor, "/talk/support?language=de")
+    assert "You are Liv" not in visitor.get("/talk/guide").text
+
+
+def test_microphone_is_for_this_site_only(
+    make_example: MakeExample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page may use it, and with Anam it does."""
+    monkeypatch.setenv("ANAM_API_KEY", "SENTINEL-key")
+    client = make_example().test_client()
+    log_in(client, "ada", "lovelace")
+    allowed = client.get("/talk/guide").headers["Permissions-Policy"]
+    assert "microphone=(self)" in allowed
+    assert player_on(client, "/talk/guide")["microphone"] is True
 
 
 def test_secret_key_is_kept_and_shared(tmp_path: Path) -> None:
