@@ -242,7 +242,7 @@ def test_only_our_scripts_run(site: Site) -> None:
               const refused = [];
               const note = ({ blockedURI }) => refused.push(blockedURI);
               addEventListener("securitypolicyviolation", note);
-              for (const facts of [{ src: "/static/dashboard.js" }, { text: "window.ran = true" }]) {
+              for (const facts of [{ src: "/static/dashboard.js" }, { text: "window.ran = 1" }]) {
                 document.head.append(Object.assign(document.createElement("script"), facts));
               }
               while (refused.length < 2) await new Promise((resolve) => setTimeout(resolve, 10));
