@@ -116,7 +116,7 @@ class SessionTokenManager:
         try:
             got = self._get(request, deadline)
         except errors.AnamError as error:
-            if not (request.has_fallback and errors.is_missing_persona(error)):
+            if not (request.has_fallback and is_missing_persona(error)):
                 self._observer.token_failed(request, error)
             raise
         if got.minted_in is None:

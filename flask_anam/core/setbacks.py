@@ -132,7 +132,7 @@ class Setbacks:
             while len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
         if shared:
-            self._store.note(key, json.dumps([until, errors.to_facts(error), seconds]), seconds)
+            self._store.note(key, json.dumps([until, to_facts(error), seconds]), seconds)
 
     def _local(self, key: str) -> _Setback | None:
         setback = self._known.get(key)
@@ -143,6 +143,6 @@ class Setbacks:
             return None
         try:
             until, facts, seconds = json.loads(noted)
-            return _Setback(errors.from_facts(facts), float(until), float(seconds), 1)
+            return _Setback(from_facts(facts), float(until), float(seconds), 1)
         except (KeyError, TypeError, ValueError):
             return None
