@@ -13,6 +13,7 @@ from typing import Protocol
 from flask_anam import errors
 from flask_anam.core.client import AnamClient
 from flask_anam.core.clock import Clock, Deadline
+from flask_anam.core.error_facts import is_missing_persona
 from flask_anam.core.flight import SingleFlight
 from flask_anam.core.reuse import Place, ReuseRules, TokenRequest
 from flask_anam.core.setbacks import Setbacks

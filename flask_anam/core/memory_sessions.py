@@ -10,16 +10,17 @@ from dataclasses import replace
 
 from flask_anam.core.fork import renew_in_children
 from flask_anam.core.quota import Quota
-from flask_anam.core.sessions import (
+from flask_anam.core.session_records import (
     COUNT_BUCKET,
     Count,
     CountKey,
     SessionRecord,
-    SessionStore,
     Totals,
     Wanted,
     ended,
+    started,
 )
+from flask_anam.core.sessions import SessionStore
 
 #: Records kept at most, and stretches of time for which counts are kept (31 days).
 MAX_RECORDS, MAX_BUCKETS = 10_000, 31 * 86400 // COUNT_BUCKET
@@ -66,8 +67,11 @@ class MemorySessions(SessionStore):
 
     def confirm(self, label: str, token_id: str, minted_at: float, expires_at: float) -> None:
         """Note that the mint of a reserved record has worked."""
-        facts = {"token_id": token_id, "minted_at": minted_at, "expires_at": expires_at}
-        self._change_where("label", label, lambda one: replace(one, **facts))
+
+        def minted(one: SessionRecord) -> SessionRecord:
+            return replace(one, token_id=token_id, minted_at=minted_at, expires_at=expires_at)
+
+        self._change_where("label", label, minted)
 
     def cancel(self, label: str) -> None:
         """Forget a reserved record: its mint has failed."""
@@ -101,19 +105,13 @@ class MemorySessions(SessionStore):
         """Note a start that this user's browser reports; None when it changes nothing."""
         with self._lock:
             mine = [one for one in self._with("token", token_id) if one.user_id == user_id]
-            if not mine or any(one.session_id == session_id for one in mine):
-                return None
-            free = next((one for one in mine if one.session_id is None), None)
-            facts = {"session_id": session_id, "started_at": at, "source": "report"}
-            if free is not None:
-                record = replace(free, **facts)  # type: ignore[arg-type]
+            record = started(mine, session_id, at, again=again)
+            if record is not None and not record.id:
+                self.add(record)
+                return self._records[self._last]
+            if record is not None:
                 self._put(record)
-                return record
-            if not again:
-                return None
-            fresh = {"id": 0, "ended_at": None, "seconds": None, "exit_status": None}
-            self.add(replace(mine[0], **facts, **fresh))  # type: ignore[arg-type]
-            return self._records[self._last]
+            return record
 
     def end(
         self, user_id: str | None, session_id: str, at: float, exit_status: str | None = None
@@ -222,6 +220,9 @@ class MemorySessions(SessionStore):
             if which.persona_type in {None, persona} and _in_time(start, which):
                 sums[start // seconds * seconds, persona, outcome] += number
         return [Count(*key, number) for key, number in sorted(sums.items())]
+
+    def close(self) -> None:
+        """Nothing is open."""
 
     def _totals(
         self, which: Wanted, key: Callable[[SessionRecord], tuple[int, str | None, str]]

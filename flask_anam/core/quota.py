@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from limits import parse_many
 
-from flask_anam.core.sessions import SessionRecord
+from flask_anam.core.session_records import SessionRecord
 from flask_anam.errors import MinutesExhausted, TooManySessions
 
 if TYPE_CHECKING:
@@ -79,7 +79,8 @@ class QuotaRules:
 
     def __init__(self, settings: Settings) -> None:
         limit = settings.minutes_limit
-        self._items = [(item.get_expiry(), item.amount) for item in parse_many(limit)] if limit else []
+        items = parse_many(limit) if limit else []
+        self._items = [(item.get_expiry(), item.amount) for item in items]
         self._at_once = settings.concurrent_sessions
 
     @property

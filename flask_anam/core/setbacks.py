@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from flask_anam import errors
 from flask_anam.core.clock import Clock
+from flask_anam.core.error_facts import from_facts, to_facts
 from flask_anam.core.fork import renew_in_children
 from flask_anam.core.store import TokenStore
 

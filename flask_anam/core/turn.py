@@ -7,6 +7,7 @@ import secrets
 
 from flask_anam import errors
 from flask_anam.core.clock import Clock, Deadline
+from flask_anam.core.error_facts import from_facts, to_facts
 from flask_anam.core.reuse import Place
 from flask_anam.core.store import TokenStore
 
