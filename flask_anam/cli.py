@@ -11,6 +11,7 @@ from flask.cli import AppGroup
 from flask_anam.core.account import AccountCheck, Finding
 from flask_anam.core.jsonschema import persona_json_schema
 from flask_anam.errors import AnamError
+from flask_anam.identity import find_user
 from flask_anam.sandbox import Sandbox
 from flask_anam.sandbox.announcement import announcement
 from flask_anam.state import get_state
@@ -83,7 +84,7 @@ def token(persona: str, user_id: str, show: bool) -> None:
     state = get_state()
     try:
         issued = state.issue_token(
-            state.registry.choose(persona), user=_load_user(user_id), user_id=user_id, overrides={}
+            state.registry.choose(persona), user=find_user(user_id), user_id=user_id, overrides={}
         )
     except AnamError as error:
         raise click.ClickException(f"{error.code}: {error.text}") from None
@@ -112,12 +113,3 @@ def sandbox(port: int) -> None:
         raise click.ClickException(str(failure)) from None
     click.echo(announcement(stand_in), nl=False)
     stand_in.serve_forever()
-
-
-def _load_user(user_id: str) -> object:
-    """Return the host's user object for an id, or None when it cannot be had."""
-    from flask import current_app
-
-    manager = getattr(current_app, "login_manager", None)
-    loader = getattr(manager, "_user_callback", None)
-    return loader(user_id) if loader else None

@@ -61,6 +61,7 @@ def make_app(
         "ANAM_API_KEY": sandbox.api_key,
         "ANAM_BASE_URL": sandbox.url,
         "ANAM_PERSONAS": {"support": PERSONA},
+        "ANAM_USAGE_URL": "memory://",
     }
     app = make_host(*(users or (ADA, BOB)), **{**base, **config})
     (anam or FlaskAnam(clock=clock)).init_app(app)

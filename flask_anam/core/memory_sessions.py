@@ -156,16 +156,20 @@ class MemorySessions(SessionStore):
         self,
         *,
         session_id: str | None = None,
+        token_id: str | None = None,
         label: str | None = None,
         user_id: str | None = None,
     ) -> list[SessionRecord]:
-        """Return the records with this session id, label or both; of this user, if given."""
+        """Return the records that have all that is given: one of the first three at least."""
         with self._lock:
-            kind, value = ("label", label) if session_id is None else ("session", session_id)
+            keys = (("session", session_id), ("token", token_id), ("label", label))
+            kind, value = next(key for key in keys if key[1] is not None)
             return [
                 one
                 for one in self._with(kind, value)
-                if label in {None, one.label} and user_id in {None, one.user_id}
+                if token_id in {None, one.token_id}
+                and label in {None, one.label}
+                and user_id in {None, one.user_id}
             ]
 
     def pending(
@@ -188,6 +192,10 @@ class MemorySessions(SessionStore):
     ) -> list[SessionRecord]:
         """Return sessions that run as far as is known, oldest first."""
         return [one for one in self._chosen(Wanted(user_id=user_id)) if one.is_running(now)][:limit]
+
+    def count_running(self, now: float) -> int:
+        """Return how many sessions run as far as is known."""
+        return len(self.running(now, limit=MAX_RECORDS))
 
     def per_user(self, which: Wanted, *, limit: int = 1000) -> list[Totals]:
         """Return totals by user and persona, most seconds first."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from limits import parse_many
 
 from flask_anam.core.session_records import SessionRecord
-from flask_anam.errors import MinutesExhausted, TooManySessions
+from flask_anam.errors import ConfigError, MinutesExhausted, TooManySessions
 
 if TYPE_CHECKING:
     from flask_anam.core.settings import Settings
@@ -78,10 +78,23 @@ class QuotaRules:
     """The limits of one app, from its settings. Thread-safe."""
 
     def __init__(self, settings: Settings) -> None:
+        """Check that they can be kept.
+
+        Raises:
+            ConfigError: tokens may be used more than once, so that nothing could be counted on.
+
+        """
         limit = settings.minutes_limit
         items = parse_many(limit) if limit else []
         self._items = [(item.get_expiry(), item.amount) for item in items]
         self._at_once = settings.concurrent_sessions
+
+        if self.any and settings.token_reuse == "until_expiry":
+            raise ConfigError(
+                'ANAM_TOKEN_REUSE = "until_expiry" lets one token start many sessions, so that '
+                "ANAM_MINUTES_LIMIT and ANAM_CONCURRENT_SESSIONS cannot be kept. Use "
+                '"until_used", or no such limit.'
+            )
 
     @property
     def any(self) -> bool:

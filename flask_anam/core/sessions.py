@@ -112,10 +112,11 @@ class SessionStore(ABC):
         self,
         *,
         session_id: str | None = None,
+        token_id: str | None = None,
         label: str | None = None,
         user_id: str | None = None,
     ) -> list[SessionRecord]:
-        """Return the records with this session id, label or both; of this user, if given."""
+        """Return the records that have all that is given: one of the first three at least."""
 
     @abstractmethod
     def pending(
@@ -134,6 +135,10 @@ class SessionStore(ABC):
         self, now: float, *, user_id: str | None = None, limit: int = 1000
     ) -> list[SessionRecord]:
         """Return sessions that run as far as is known, oldest first."""
+
+    @abstractmethod
+    def count_running(self, now: float) -> int:
+        """Return how many sessions run as far as is known."""
 
     @abstractmethod
     def per_user(self, which: Wanted, *, limit: int = 1000) -> list[Totals]:

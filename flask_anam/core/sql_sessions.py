@@ -182,14 +182,16 @@ class SqlSessions(SessionStore):
         self,
         *,
         session_id: str | None = None,
+        token_id: str | None = None,
         label: str | None = None,
         user_id: str | None = None,
     ) -> list[SessionRecord]:
-        """Return the records with this session id, label or both; of this user, if given."""
+        """Return the records that have all that is given: one of the first three at least."""
         given = [
             column == value
             for column, value in (
                 (_rows.session_id, session_id),
+                (_rows.token_id, token_id),
                 (_rows.label, label),
                 (_rows.user_id, user_id),
             )
@@ -221,6 +223,12 @@ class SqlSessions(SessionStore):
         chosen = and_(where(Wanted(since=now - _OPEN_SINCE, user_id=user_id)), is_running(now))
         return self._read(_select(chosen).order_by(_rows.id).limit(limit))
 
+    def count_running(self, now: float) -> int:
+        """Return how many sessions run as far as is known."""
+        chosen = and_(_rows.minted_at >= now - _OPEN_SINCE, is_running(now))
+        with self._database.reading() as connection:
+            return int(connection.execute(select(func.count()).where(chosen)).scalar_one())
+
     def per_user(self, which: Wanted, *, limit: int = 1000) -> list[Totals]:
         """Return totals by user and persona, most seconds first."""
         columns = [_rows.user_id, _rows.persona_type]
@@ -235,7 +243,8 @@ class SqlSessions(SessionStore):
     def per_bucket(self, which: Wanted, seconds: int) -> list[Totals]:
         """Return totals by stretches of so many seconds and persona, in the order of time."""
         start = self._bucket(_rows.minted_at, seconds)
-        query = select(start, _rows.persona_type, *sums()).where(where(which))
+        columns: list[ColumnElement[Any]] = [start, _rows.persona_type, *sums()]
+        query = select(*columns).where(where(which))
         query = query.group_by(start, _rows.persona_type).order_by(start, _rows.persona_type)
         with self._database.reading() as connection:
             return [
@@ -271,8 +280,8 @@ class SqlSessions(SessionStore):
             chosen.append(table.start < which.until)
         if which.persona_type is not None:
             chosen.append(table.persona_type == which.persona_type)
-        key = [start, table.persona_type, table.outcome]
-        query = select(*key, func.sum(table.number)).where(*chosen).group_by(*key).order_by(*key)
+        key: list[ColumnElement[Any]] = [start, table.persona_type, table.outcome]
+        query = select(*[*key, func.sum(table.number)]).where(*chosen).group_by(*key).order_by(*key)
         with self._database.reading() as connection:
             return [
                 Count(int(begin), persona, outcome, int(number))
