@@ -8,6 +8,7 @@ from dataclasses import asdict
 import click
 from flask.cli import AppGroup
 
+from flask_anam.cli_usage import add_usage_commands
 from flask_anam.core.account import AccountCheck, Finding
 from flask_anam.core.jsonschema import persona_json_schema
 from flask_anam.errors import AnamError
@@ -24,6 +25,7 @@ def make_cli() -> AppGroup:
     group = AppGroup("anam", help="Session tokens for Anam personas.")
     for command in (check, personas, schema, token, clear_cache, sandbox):
         group.command()(command)
+    add_usage_commands(group)
     return group
 
 

@@ -80,6 +80,18 @@ def _open_store(app: Flask, settings: Settings) -> SessionStore:
     return SqlSessions(database)
 
 
+def upgrade(state: AnamState) -> tuple[str | None, str]:
+    """Bring the tables of an app up to date; return their revision before and after.
+
+    Raises:
+        ConfigError: its records are in no database.
+
+    """
+    if not state.books.store.shared:
+        raise ConfigError("ANAM_USAGE_URL names no database; there is nothing to upgrade.")
+    return state.books.store.upgrade()
+
+
 def key_finder(state: AnamState, user: Any = None) -> KeyFinder:
     """Return what finds the API key of a record.
 

@@ -162,6 +162,10 @@ class SessionStore(ABC):
     def counts(self, which: Wanted, seconds: int) -> list[Count]:
         """Return the counts by stretches of so many seconds (a multiple of `COUNT_BUCKET`)."""
 
+    def upgrade(self) -> tuple[str | None, str]:
+        """Bring the schema up to date; return its revision before and after."""
+        return "", ""
+
     @abstractmethod
     def close(self) -> None:
         """Let go of what this process holds open."""

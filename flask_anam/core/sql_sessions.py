@@ -288,6 +288,10 @@ class SqlSessions(SessionStore):
                 for begin, persona, outcome, number in connection.execute(query)
             ]
 
+    def upgrade(self) -> tuple[str | None, str]:
+        """Bring the schema up to date; return its revision before and after."""
+        return self._database.upgrade()
+
     def close(self) -> None:
         """Close the connections of this process."""
         self._database.close()
