@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, jsonify, request
 
-from flask_anam import signals
 from flask_anam.core.messages import (
     SessionReportSchema,
     TokenRequestSchema,
@@ -17,6 +16,7 @@ from flask_anam.handlers import finish, rate_headers
 from flask_anam.identity import METRICS, TALK, Caller
 from flask_anam.intake import admit, check_same_site, idempotency_key, load_json
 from flask_anam.openapi import describe
+from flask_anam.records import stop_own, tell_end, tell_start
 from flask_anam.state import AnamState, get_state
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def make_blueprint(settings: Settings) -> Blueprint:
         ("/personas", list_personas, "GET"),
         ("/sessions", report_start, "POST"),
         ("/sessions/<session_id>/end", report_end, "POST"),
+        ("/sessions/<session_id>", stop_session, "DELETE"),
         ("/concurrency", concurrency, "GET"),
         ("/session-token/validate", validate, "POST"),
         ("/metrics", metrics, "GET"),
@@ -114,11 +115,9 @@ def report_start() -> tuple[str, int]:
     caller = _caller(state, TALK)
     report = load_json(body, _SESSION_REPORT)
     token_id, session_id = report["token_id"], report["session_id"]
-    if state.manager.report_started(caller.user_id, token_id) and state.usage.session_started(
-        session_id, user_id=caller.user_id, token_id=token_id
-    ):
-        facts = {"session_id": session_id, "token_id": token_id}
-        signals.send(signals.session_started, state.app, user_id=caller.user_id, **facts)
+    vouched = state.manager.report_started(caller.user_id, token_id)
+    record = state.books.started(caller.user_id, token_id, session_id, vouched=vouched)
+    tell_start(state, record, caller.user_id)
     return "", 204  # the same for a foreign or forged report: nothing is told
 
 
@@ -127,10 +126,17 @@ def report_end(session_id: str) -> tuple[str, int]:
     state = get_state()
     admit(state.settings.allowed_origins, json_only=False)
     caller = _caller(state, TALK)
-    duration = state.usage.session_ended(session_id, caller.user_id)
-    if duration is not None:
-        facts: dict[str, Any] = {"session_id": session_id, "duration": duration}
-        signals.send(signals.session_ended, state.app, user_id=caller.user_id, **facts)
+    tell_end(state, state.books.ended(caller.user_id, session_id), caller.user_id)
+    return "", 204
+
+
+def stop_session(session_id: str) -> tuple[str, int]:
+    """Stop a session of the caller's own at Anam."""
+    state = get_state()
+    admit(state.settings.allowed_origins, json_only=False)
+    caller = _caller(state, TALK)
+    state.limits.allowance(caller.user_id).admit()
+    stop_own(state, caller.user, caller.user_id, session_id)
     return "", 204
 
 
@@ -159,7 +165,7 @@ def metrics() -> Response:
     """Answer the counters of this process."""
     state = get_state()
     _caller(state, METRICS)
-    found = state.usage.metrics()
+    found = state.metrics()
     return jsonify({_camel(name): value for name, value in found.items()})
 
 

@@ -8,9 +8,11 @@ from dataclasses import asdict
 import click
 from flask.cli import AppGroup
 
+from flask_anam.cli_usage import add_usage_commands
 from flask_anam.core.account import AccountCheck, Finding
 from flask_anam.core.jsonschema import persona_json_schema
 from flask_anam.errors import AnamError
+from flask_anam.identity import find_user
 from flask_anam.sandbox import Sandbox
 from flask_anam.sandbox.announcement import announcement
 from flask_anam.state import get_state
@@ -23,6 +25,7 @@ def make_cli() -> AppGroup:
     group = AppGroup("anam", help="Session tokens for Anam personas.")
     for command in (check, personas, schema, token, clear_cache, sandbox):
         group.command()(command)
+    add_usage_commands(group)
     return group
 
 
@@ -83,7 +86,7 @@ def token(persona: str, user_id: str, show: bool) -> None:
     state = get_state()
     try:
         issued = state.issue_token(
-            state.registry.choose(persona), user=_load_user(user_id), user_id=user_id, overrides={}
+            state.registry.choose(persona), user=find_user(user_id), user_id=user_id, overrides={}
         )
     except AnamError as error:
         raise click.ClickException(f"{error.code}: {error.text}") from None
@@ -112,12 +115,3 @@ def sandbox(port: int) -> None:
         raise click.ClickException(str(failure)) from None
     click.echo(announcement(stand_in), nl=False)
     stand_in.serve_forever()
-
-
-def _load_user(user_id: str) -> object:
-    """Return the host's user object for an id, or None when it cannot be had."""
-    from flask import current_app
-
-    manager = getattr(current_app, "login_manager", None)
-    loader = getattr(manager, "_user_callback", None)
-    return loader(user_id) if loader else None

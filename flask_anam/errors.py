@@ -16,7 +16,9 @@
     │   ├── PayloadTooLarge    413 payload_too_large
     │   ├── UnsupportedMediaType 415 unsupported_media_type
     │   ├── InvalidRequest     422 invalid_request         with details
-    │   └── RateLimited        429 rate_limited            this user's own limit
+    │   ├── RateLimited        429 rate_limited            this user's own limit
+    │   ├── MinutesExhausted   429 minutes_exhausted       this user's minutes are used up
+    │   └── TooManySessions    429 too_many_sessions       this user's sessions at once
     └── UpstreamError                                      Anam, or the way to it
         ├── AnamAuthError      502 anam_auth               our API key was refused
         ├── AnamQuotaError     502 anam_quota              plan, spend cap, usage
@@ -242,6 +244,25 @@ class RateLimited(RequestError):
         self.limit = limit
 
 
+class MinutesExhausted(RequestError):
+    """The user's minutes of conversation are used up (``ANAM_MINUTES_LIMIT``)."""
+
+    code = "minutes_exhausted"
+    status = 429
+    retryable = True
+    default_text = "Your minutes of conversation are used up."
+
+
+class TooManySessions(RequestError):
+    """The user has as many sessions as are allowed at once (``ANAM_CONCURRENT_SESSIONS``)."""
+
+    code = "too_many_sessions"
+    status = 429
+    retryable = True
+    default_text = "You have as many conversations open as are allowed. End one of them first."
+    default_retry_after = 10
+
+
 class UpstreamError(AnamError):
     """Anam refused, failed or could not be reached.
 
@@ -339,41 +360,3 @@ class AnamTimeout(UpstreamError):
     retryable = True
     default_text = "Anam did not answer in time. Try again in a moment."
     default_retry_after = 2
-
-
-def is_missing_persona(error: AnamError) -> bool:
-    """Whether Anam said that it does not know the persona."""
-    return isinstance(error, AnamRejected) and error.persona_missing
-
-
-def to_facts(error: UpstreamError) -> dict[str, object]:
-    """Return an upstream error as JSON-ready facts, for other processes; none is secret."""
-    missing = isinstance(error, AnamRejected) and error.persona_missing
-    return {
-        "code": error.code,
-        "text": error.text,
-        "wait": error.hinted_wait,
-        "retryable": error.retryable,
-        "missing": missing,
-    }
-
-
-def from_facts(facts: object) -> UpstreamError:
-    """Return the upstream error that `to_facts` told.
-
-    Raises:
-        KeyError: the code is of no upstream error.
-
-    """
-    kinds = {kind.code: kind for kind in UpstreamError.__subclasses__()}
-    if not isinstance(facts, dict):
-        raise KeyError("code")
-    wait = facts.get("wait")
-    error = kinds[str(facts["code"])](
-        str(facts.get("text", "")) or None,
-        hinted_wait=float(wait) if isinstance(wait, int | float) else None,
-        retryable=facts.get("retryable") is True,
-    )
-    if isinstance(error, AnamRejected):
-        error.persona_missing = facts.get("missing") is True
-    return error

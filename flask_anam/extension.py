@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -13,13 +12,13 @@ from flask import Flask
 
 from flask_anam.blueprint import make_blueprint
 from flask_anam.cli import make_cli
-from flask_anam.core.backends import is_shared, open_backend
+from flask_anam.core.backends import open_backend
 from flask_anam.core.client import AnamClient
-from flask_anam.core.clock import Clock
+from flask_anam.core.clock import Clock, Deadline
 from flask_anam.core.keys import KeyRing, KeySource
 from flask_anam.core.manager import IssuedToken, SessionTokenManager
-from flask_anam.core.persona_files import read_personas
 from flask_anam.core.personas import Bounds, Declarations, Source, declare
+from flask_anam.core.reconcile import Reconciler
 from flask_anam.core.registry import PersonaRegistry, check_static
 from flask_anam.core.settings import Settings
 from flask_anam.core.store import KeyMaker, TokenStore
@@ -27,20 +26,20 @@ from flask_anam.core.tokens import TokenStatus, check_token
 from flask_anam.core.transport import Transport
 from flask_anam.core.usage import UsageCounters
 from flask_anam.counters import Counters, several_workers_are_likely
-from flask_anam.errors import AnamAuthError, AnamError, AnamRejected, ConfigError
+from flask_anam.errors import AnamError, ConfigError
 from flask_anam.handlers import answer_error
 from flask_anam.identity import Loaders, checked_user_id, user_id_of
 from flask_anam.player import add_to_templates, page_config
+from flask_anam.probe import probe_token
 from flask_anam.ratelimit import UserLimits
+from flask_anam.records import open_books, stop_all_of, stop_any
 from flask_anam.sandbox import Sandbox
 from flask_anam.signals import Announcer
+from flask_anam.start_up import configured_personas, open_sandbox, secret_of
 from flask_anam.state import AnamState, get_state
 
 log = logging.getLogger("flask_anam")
 F = TypeVar("F", bound=Callable[..., Any])
-
-#: Seconds that a probe may take.
-PROBE_DEADLINE = 5.0
 
 
 class FlaskAnam:
@@ -75,8 +74,8 @@ class FlaskAnam:
                 "Flask-Anam is already set up on this app. Keep one FlaskAnam object per app."
             )
         settings = Settings.from_mapping(app.config)
-        secret = _secret_of(app, settings)
-        sandbox = _open_sandbox(secret) if settings.sandbox else None
+        secret = secret_of(app, settings)
+        sandbox = open_sandbox(secret) if settings.sandbox else None
         if sandbox:
             # Asking for the key is what comes before each call, in whichever process makes it.
             settings = replace(
@@ -244,11 +243,33 @@ class FlaskAnam:
         """
         state = get_state()
         status = check_token(session_token, state.clock.time())
-        return _probe(state, session_token, status) if probe and status else status
+        return probe_token(state, session_token, status) if probe and status else status
 
     def get_metrics(self) -> dict[str, object]:
         """Return the counters of this app in this process; times in seconds."""
-        return get_state().usage.metrics()
+        return get_state().metrics()
+
+    def stop_session(self, session_id: str) -> bool:
+        """Stop a session at Anam, whoever of this app's users has it.
+
+        Returns False when no user is known to have it, or Anam says it is not this app's.
+
+        Raises:
+            UpstreamError: Anam refused our key, or could not be asked.
+
+        """
+        return stop_any(get_state(), session_id)
+
+    def stop_user_sessions(self, user_id: str) -> int:
+        """Stop everything that a user has running at Anam; return how many sessions it was.
+
+        Finds also those whose start no browser has reported.
+
+        Raises:
+            UpstreamError: Anam refused our key, or could not be asked.
+
+        """
+        return stop_all_of(get_state(), checked_user_id(user_id))
 
     def clear_cache(self, *, persona_type: str | None = None, user_id: str | None = None) -> None:
         """Forget this app's stored tokens: all, or those of a persona or of a user.
@@ -269,11 +290,15 @@ class FlaskAnam:
         announcer = Announcer(app, usage)
         counters = Counters(app, settings, clock)
         client = _make_client(settings, clock)
+        books = open_books(app, settings, keys, clock, usage)
+        reconciler = Reconciler(
+            client, books, clock, lambda: Deadline.after(clock, settings.deadline)
+        )
         return AnamState(
             app=app,
             settings=settings,
             registry=PersonaRegistry(
-                _configured_personas(settings),
+                configured_personas(settings),
                 self._declarations,
                 default=settings.default_persona,
                 system_prompt_max_length=settings.system_prompt_max_length,
@@ -289,24 +314,16 @@ class FlaskAnam:
                 settings=settings,
                 clock=clock,
                 observer=announcer,
+                books=books,
+                caretaker=reconciler,
             ),
+            books=books,
+            reconciler=reconciler,
             usage=usage,
             limits=UserLimits(settings, counters, keys, clock, announcer.limit_reached),
             clock=clock,
             sandbox=sandbox,
         )
-
-
-def _configured_personas(settings: Settings) -> dict[str, object]:
-    """Return the personas of ANAM_PERSONAS and of ANAM_PERSONAS_FILE."""
-    in_files = read_personas(settings.personas_file) if settings.personas_file else {}
-    twice = sorted(set(in_files) & set(settings.personas))
-    if twice:
-        raise ConfigError(
-            f"Persona {twice[0]!r} is both in ANAM_PERSONAS and in ANAM_PERSONAS_FILE. "
-            "Remove one of the two."
-        )
-    return {**settings.personas, **in_files}
 
 
 def _make_client(settings: Settings, clock: Clock) -> AnamClient:
@@ -322,46 +339,6 @@ def _make_client(settings: Settings, clock: Clock) -> AnamClient:
         max_attempts=settings.max_attempts,
         max_in_flight=settings.max_in_flight,
     )
-
-
-def _probe(state: AnamState, session_token: str, status: TokenStatus) -> TokenStatus:
-    deadline = replace(state.deadline(), at=state.clock.monotonic() + PROBE_DEADLINE)
-    try:
-        session_id = state.client.start_session(session_token, deadline)
-    except (AnamAuthError, AnamRejected):
-        return replace(status, reason="refused", spent=True)
-    except AnamError:
-        return replace(status, reason="unreachable")
-    try:
-        state.client.stop_session(session_id, state.api_key(), deadline)
-    except AnamError as error:
-        log.warning("The session of a probe could not be stopped: %s", error.code)
-    return replace(status, spent=True)
-
-
-def _secret_of(app: Flask, settings: Settings) -> bytes:
-    """Return what cache keys and values are signed with: the app's secret key."""
-    secret = app.secret_key
-    if secret:
-        return secret.encode() if isinstance(secret, str) else secret
-    limits_shared = settings.rate_limit_storage_uri != "memory://"
-    if limits_shared or is_shared(settings.cache):
-        key = "ANAM_RATE_LIMIT_STORAGE_URI" if limits_shared else "ANAM_CACHE"
-        raise ConfigError(
-            f"SECRET_KEY must be set, since {key} is shared between processes and its entries "
-            "are signed or named with it. Set app.secret_key before init_app()."
-        )
-    return secrets.token_bytes(32)
-
-
-def _open_sandbox(secret: bytes) -> Sandbox:
-    log.warning(
-        "ANAM_SANDBOX is on: a local stand-in takes the place of Anam. ANAM_API_KEY and "
-        "ANAM_BASE_URL are not used."
-    )
-    keys = KeyMaker(secret)
-    # Made from the app's secret, so that several workers accept each other's tokens.
-    return Sandbox(api_key=keys("sandbox-key")[-32:], token_secret=keys("sandbox-secret"))
 
 
 def _warn_of_single_process_parts(settings: Settings) -> None:

@@ -77,6 +77,13 @@ def checked_user_id(value: object) -> str:
     return str(value)
 
 
+def find_user(user_id: str) -> Any:
+    """Return the user object that Flask-Login's user loader finds for an id, or None."""
+    manager = getattr(current_app, "login_manager", None)
+    loader = getattr(manager, "_user_callback", None)
+    return loader(user_id) if loader else None
+
+
 def _login_user() -> Any:
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
     manager = getattr(app, "login_manager", None)

@@ -108,6 +108,9 @@ def describe(settings: Settings) -> dict[str, Any]:
             f"{prefix}/sessions/{{session_id}}/end": {
                 "post": _operation("Report that a conversation ended", None, None, [_SESSION_ID])
             },
+            f"{prefix}/sessions/{{session_id}}": {
+                "delete": _operation("Stop a session of your own", None, None, [_SESSION_ID])
+            },
             f"{prefix}/concurrency": {
                 "get": _operation("See whether a session can start", None, _CONCURRENCY)
             },

@@ -36,7 +36,8 @@ persona_missing = _signals.signal("anam-persona-missing")
 session_started = _signals.signal("anam-session-started")
 #: A conversation was reported as over. Arguments: user_id, session_id, duration.
 session_ended = _signals.signal("anam-session-ended")
-#: A user hit a limit. Arguments: user_id, limit ("token" or "request"), retry_after.
+#: A user hit a limit. Arguments: user_id, limit ("token", "request",
+#: "minutes" or "sessions"), retry_after.
 limit_reached = _signals.signal("anam-limit-reached")
 
 

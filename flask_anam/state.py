@@ -20,10 +20,12 @@ from flask_anam.identity import Caller, Loaders, load_caller
 if TYPE_CHECKING:
     from flask import Flask
 
+    from flask_anam.core.books import Books
     from flask_anam.core.client import AnamClient
     from flask_anam.core.keys import KeyRing
     from flask_anam.core.manager import SessionTokenManager
     from flask_anam.core.personas import Persona
+    from flask_anam.core.reconcile import Reconciler
     from flask_anam.core.registry import PersonaRegistry
     from flask_anam.core.settings import Settings
     from flask_anam.core.usage import UsageCounters
@@ -44,6 +46,8 @@ class AnamState:
     manager: SessionTokenManager = field(repr=False)
     usage: UsageCounters = field(repr=False)
     limits: UserLimits = field(repr=False)
+    books: Books = field(repr=False)
+    reconciler: Reconciler = field(repr=False)
     clock: Clock = field(repr=False)
     sandbox: Sandbox | None = None
 
@@ -58,6 +62,11 @@ class AnamState:
         if caller is None:
             caller = g._anam_caller = load_caller(self.loaders)  # noqa: SLF001 - our own name
         return caller
+
+    def metrics(self) -> dict[str, object]:
+        """Return the counters of this process, and how many sessions run as far as is known."""
+        active = self.books.active()
+        return self.usage.metrics() | ({} if active is None else {"sessions_active": active})
 
     def deadline(self) -> Deadline:
         """Return the deadline of a request that begins now."""

@@ -16,15 +16,17 @@ from flask import Flask, request
 
 from flask_anam.core.backends import open_backend
 from flask_anam.core.client import AnamClient
-from flask_anam.core.clock import Clock
+from flask_anam.core.clock import Clock, Deadline
 from flask_anam.core.keys import KeyRing
 from flask_anam.core.manager import SessionTokenManager
+from flask_anam.core.reconcile import Reconciler
 from flask_anam.core.store import KeyMaker, TokenStore
 from flask_anam.core.transport import Transport
 from flask_anam.core.usage import UsageCounters
 from flask_anam.counters import Counters
 from flask_anam.identity import Loaders, user_id_of
 from flask_anam.ratelimit import UserLimits
+from flask_anam.records import open_books
 from flask_anam.sandbox import Sandbox
 from flask_anam.signals import Announcer
 from flask_anam.state import AnamState, get_state
@@ -75,6 +77,7 @@ def sandbox_config(sandbox: Sandbox) -> dict[str, Any]:
         "ANAM_SANDBOX": False,
         "ANAM_CACHE": "memory://",
         "ANAM_RATE_LIMIT_STORAGE_URI": "memory://",
+        "ANAM_USAGE_URL": "memory://",
     }
 
 
@@ -149,6 +152,7 @@ def _under_test(state: AnamState, sandbox: Sandbox) -> AnamState:
         base_url=sandbox.url,
         cache="memory://",
         rate_limit_storage_uri="memory://",
+        usage_url="memory://",
     )
     clock, secret = state.clock, secrets.token_bytes(32)
     keys, usage = KeyMaker(secret), UsageCounters(clock)
@@ -160,6 +164,8 @@ def _under_test(state: AnamState, sandbox: Sandbox) -> AnamState:
         max_attempts=settings.max_attempts,
         max_in_flight=settings.max_in_flight,
     )
+    books = open_books(state.app, settings, keys, clock, usage)
+    reconciler = Reconciler(client, books, clock, lambda: Deadline.after(clock, settings.deadline))
     ring = KeyRing(sandbox.api_key, "ANAM_API_KEY")
     # An app without extensions: a Limiter of the host would remember other tests.
     counters = Counters(Flask(state.app.name), settings, clock)
@@ -177,7 +183,11 @@ def _under_test(state: AnamState, sandbox: Sandbox) -> AnamState:
             settings=settings,
             clock=clock,
             observer=announcer,
+            books=books,
+            caretaker=reconciler,
         ),
+        books=books,
+        reconciler=reconciler,
         usage=usage,
         limits=UserLimits(settings, counters, keys, clock, announcer.limit_reached),
         clock=clock,

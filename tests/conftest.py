@@ -7,9 +7,14 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+from flask import Flask
+from werkzeug.datastructures import ImmutableDict
 
 from flask_anam.sandbox import Sandbox
 from flask_anam.testing import ManualClock
+
+# No test writes into an instance folder: an app that names no place records in memory.
+Flask.default_config = ImmutableDict({**Flask.default_config, "ANAM_USAGE_URL": "memory://"})
 
 
 @pytest.fixture

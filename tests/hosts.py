@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -41,7 +43,7 @@ class User(UserMixin):  # type: ignore[misc]  # Flask-Login carries no types
 def make_host(*users: User, **config: Any) -> Flask:
     """Return an app with Flask-Login and these users, without Flask-Anam."""
     app = Flask("host")
-    app.config.update(SECRET_KEY="host secret")
+    app.config.update(SECRET_KEY="host secret", ANAM_USAGE_URL="memory://")
     app.config.update(config)
     app.test_client_class = FlaskLoginClient
     known = {user.get_id(): user for user in users}
@@ -65,6 +67,18 @@ def make_app(
     app = make_host(*(users or (ADA, BOB)), **{**base, **config})
     (anam or FlaskAnam(clock=clock)).init_app(app)
     return app
+
+
+def mint_body(sandbox: Sandbox, request: int = -1) -> dict[str, Any]:
+    """Return the body of a mint as the app made it, without our part of the client label."""
+    body = {}
+    for name, value in json.loads(sandbox.ledger.requests[request].raw_body).items():
+        prefix, _, ours = str(value).rpartition(".")
+        if name == "clientLabel":
+            assert re.fullmatch("[0-9a-f]{32}", ours)
+        if name != "clientLabel" or prefix != "flask-anam":
+            body[name] = prefix if name == "clientLabel" else value
+    return body
 
 
 def client_of(app: Flask, user: User | None = None) -> FlaskClient:

@@ -138,6 +138,33 @@ def rate_limit(value: Any) -> Any:
     return value
 
 
+def optional_rate_limit(value: Any) -> Any:
+    """Take limits in the notation of Flask-Limiter, or None."""
+    return None if value is None else rate_limit(value)
+
+
+def optional_number(low: int, high: int) -> Check:
+    """Return a check for a whole number from `low` to `high`, or None."""
+    check = number(low, high, whole=True)
+
+    def optional(value: Any) -> Any:
+        return None if value is None else check(value)
+
+    return optional
+
+
+def optional_usage_url(value: Any) -> Any:
+    """Take the URL of a database, ``memory://``, or None."""
+    known = ("memory", "sqlite", "postgresql", "postgres", "mysql", "mariadb")
+    scheme, found, rest = value.partition("://") if isinstance(value, str) else ("", "", "")
+    if value is not None and not (found and scheme.partition("+")[0] in known):
+        names = ", ".join(f"{name}://" for name in known)
+        raise Refused(f"None or a URL that starts with one of {names}")
+    if scheme.partition("+")[0] == "sqlite" and (":memory:" in rest or len(rest) < 2):
+        raise Refused("a file, such as sqlite:////var/lib/app/usage.sqlite|Or use memory://.")
+    return value
+
+
 def personas(value: Any) -> Any:
     """Take a mapping from persona type to entry."""
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):

@@ -17,7 +17,7 @@ from flask_anam.core.clock import Clock, Deadline
 from flask_anam.core.guard import Breaker, Bulkhead, RetryBudget
 from flask_anam.core.retry import CAP, MIN_ATTEMPT, backoff, wait_hint
 from flask_anam.core.tokens import SessionToken, read_claims
-from flask_anam.core.transport import Answer, Transport
+from flask_anam.core.transport import MAX_BODY, Answer, Transport
 
 log = logging.getLogger("flask_anam")
 P = ParamSpec("P")
@@ -127,10 +127,16 @@ class AnamClient:
 
     @_without_traces
     def get(
-        self, path: str, api_key: str, deadline: Deadline, query: Mapping[str, str] | None = None
+        self,
+        path: str,
+        api_key: str,
+        deadline: Deadline,
+        query: Mapping[str, str] | None = None,
+        *,
+        most: int = MAX_BODY,
     ) -> Any:
-        """Return the JSON of a GET; raises UpstreamError for anything but success."""
-        found = self._call("GET", path, api_key, deadline, query=query).json()
+        """Return the JSON of a GET, of `most` bytes; raises UpstreamError unless it succeeds."""
+        found = self._call("GET", path, api_key, deadline, query=query, most=most).json()
         if found is None:
             raise errors.AnamBadResponse
         return found
@@ -172,6 +178,7 @@ class AnamClient:
         *,
         body: object = None,
         query: Mapping[str, str] | None = None,
+        most: int = MAX_BODY,
     ) -> Answer:
         self._breaker.refuse_if_open()
         with self._bulkhead.place(deadline):
@@ -183,6 +190,7 @@ class AnamClient:
                     deadline=deadline,
                     body=body,
                     query=query,
+                    most=most,
                 )
             )
         if 200 <= answer.status < 300:

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from flask_anam import errors
+from flask_anam.core.books import Books, Entry
 from flask_anam.core.client import AnamClient
 from flask_anam.core.clock import Clock, Deadline
+from flask_anam.core.error_facts import is_missing_persona
 from flask_anam.core.flight import SingleFlight
 from flask_anam.core.reuse import Place, ReuseRules, TokenRequest
 from flask_anam.core.setbacks import Setbacks
@@ -59,6 +61,16 @@ class Observer(Protocol):
         """Hear that no token could be handed out."""
 
 
+class Caretaker(Protocol):
+    """Looks after the sessions of a user; raises nothing."""
+
+    def stop_orphans(self, request: TokenRequest, deadline: Deadline) -> None:
+        """Stop what the tab that now asks has left running."""
+
+    def check_user(self, request: TokenRequest, deadline: Deadline) -> bool:
+        """Look up a user's open sessions; return whether that changed what is known."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Outcome:
     """A token to hand out; `minted_in` is None for a stored one."""
@@ -78,6 +90,8 @@ class SessionTokenManager:
         settings: the settings of the app.
         clock: time.
         observer: hears what happens.
+        books: where each mint is written down, and the users' limits are kept.
+        caretaker: looks after a user's sessions before another one is begun.
 
     """
 
@@ -90,8 +104,12 @@ class SessionTokenManager:
         settings: Settings,
         clock: Clock,
         observer: Observer,
+        books: Books,
+        caretaker: Caretaker | None = None,
     ) -> None:
         self._client = client
+        self._caretaker = caretaker
+        self._books = books
         self._store = store
         self._keys = keys
         self._settings = settings
@@ -109,6 +127,7 @@ class SessionTokenManager:
 
         Raises:
             RateLimited: the user's token limit is used up.
+            MinutesExhausted, TooManySessions: another limit of the user is.
             UpstreamError: the mint failed.
 
         """
@@ -116,7 +135,7 @@ class SessionTokenManager:
         try:
             got = self._get(request, deadline)
         except errors.AnamError as error:
-            if not (request.has_fallback and errors.is_missing_persona(error)):
+            if not (request.has_fallback and is_missing_persona(error)):
                 self._observer.token_failed(request, error)
             raise
         if got.minted_in is None:
@@ -164,6 +183,7 @@ class SessionTokenManager:
             return self._mint(request, deadline)
         if request.refused:
             self._store.evict(place.key, request.refused)
+            self._books.refused(str(request.user_id), request.refused)
         kept = self._look(place)
         if kept.token and place.is_fresh(kept.token, self._clock.time()):
             return _Outcome(kept.token)
@@ -208,14 +228,29 @@ class SessionTokenManager:
         body = self._keys("body", account, request.body.digest)
         self._setbacks.check(account, body)
         with request.limit():
+            entry = self._open(request, deadline)
             began = self._clock.monotonic()
             try:
-                minted = self._client.mint(request.body.body, request.api_key, deadline)
-            except errors.UpstreamError as error:
-                self._setbacks.note(error, account, body, fallback=request.has_fallback)
+                minted = self._client.mint(entry.body, request.api_key, deadline)
+            except BaseException as error:
+                self._books.cancel(entry)
+                if isinstance(error, errors.UpstreamError):
+                    self._setbacks.note(error, account, body, fallback=request.has_fallback)
                 raise
+        self._books.close(entry, minted.token)
         self._setbacks.forget(account)
         return _Outcome(minted.token, self._clock.monotonic() - began)
+
+    def _open(self, request: TokenRequest, deadline: Deadline) -> Entry:
+        """Begin an entry in the books; before a user is refused, what is known is looked up."""
+        if self._caretaker and self._settings.stop_orphans:
+            self._caretaker.stop_orphans(request, deadline)
+        try:
+            return self._books.open(request)
+        except (errors.MinutesExhausted, errors.TooManySessions):
+            if not (self._caretaker and self._caretaker.check_user(request, deadline)):
+                raise
+        return self._books.open(request)
 
     def _keep(
         self, request: TokenRequest, place: Place, token: SessionToken, generation: str | None

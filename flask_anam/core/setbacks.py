@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from flask_anam import errors
 from flask_anam.core.clock import Clock
+from flask_anam.core.error_facts import from_facts, to_facts
 from flask_anam.core.fork import renew_in_children
 from flask_anam.core.store import TokenStore
 
@@ -132,7 +133,7 @@ class Setbacks:
             while len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
         if shared:
-            self._store.note(key, json.dumps([until, errors.to_facts(error), seconds]), seconds)
+            self._store.note(key, json.dumps([until, to_facts(error), seconds]), seconds)
 
     def _local(self, key: str) -> _Setback | None:
         setback = self._known.get(key)
@@ -143,6 +144,6 @@ class Setbacks:
             return None
         try:
             until, facts, seconds = json.loads(noted)
-            return _Setback(errors.from_facts(facts), float(until), float(seconds), 1)
+            return _Setback(from_facts(facts), float(until), float(seconds), 1)
         except (KeyError, TypeError, ValueError):
             return None

@@ -189,6 +189,40 @@ class Settings:
         help="What happens when that storage is down: count in this process (local), "
         "do not limit (open), answer 503 (closed).",
     )
+    usage_url: str | None = setting(
+        checks.optional_usage_url,
+        default=None,
+        secret=True,
+        type="str or None",
+        help="Where sessions are recorded: memory://, or a database URL (sqlite:///path, "
+        "postgresql://, mysql://, mariadb://). None means a SQLite file in the instance folder "
+        "when the extra analytics is installed, else memory://.",
+    )
+    usage_user_ids: str = setting(
+        checks.choice("plain", "hashed"),
+        default="plain",
+        type="str",
+        help="How user ids are recorded: plain, or as a keyed hash made with SECRET_KEY (hashed).",
+    )
+    minutes_limit: str | None = setting(
+        checks.optional_rate_limit,
+        default=None,
+        type="str or None",
+        help='Minutes of conversation per user, such as "60 per day"; None for no limit.',
+    )
+    concurrent_sessions: int | None = setting(
+        checks.optional_number(1, 1000),
+        default=None,
+        type="int or None",
+        help="Sessions that one user may have at once; None for no limit.",
+    )
+    stop_orphans: bool = setting(
+        checks.boolean,
+        default=False,
+        type="bool",
+        help="True stops what a tab has left running (its page crashed or was reloaded) when the "
+        "same tab asks for a new token of the same persona.",
+    )
     system_prompt_max_length: int = setting(
         checks.number(1, 1_000_000, whole=True),
         default=2000,

@@ -89,8 +89,11 @@ class Transport:
         deadline: Deadline,
         body: object = None,
         query: Mapping[str, str] | None = None,
+        most: int = MAX_BODY,
     ) -> Answer:
         """Send one request and return its answer, whatever its status. Follows no redirect.
+
+        An answer of more than `most` bytes is cut.
 
         Raises:
             AnamUnavailable: no connection, or it broke before an answer.
@@ -117,7 +120,7 @@ class Transport:
                 stream=True,
             )
             with response:
-                content, cut = _read(response)
+                content, cut = _read(response, most)
         except requests.exceptions.SSLError as failure:
             raise _tls_error(failure) from None
         except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError):
@@ -167,11 +170,11 @@ def _tls_error(failure: requests.exceptions.SSLError) -> errors.UpstreamError:
     return errors.AnamUnavailable()
 
 
-def _read(response: requests.Response) -> tuple[bytes, bool]:
+def _read(response: requests.Response, most: int) -> tuple[bytes, bool]:
     """Read the body; the flag tells that it broke off or went over the limit."""
     parts: list[bytes] = []
     size = 0
-    while size <= MAX_BODY:
+    while size <= most:
         try:
             part = response.raw.read1(16 * 1024)
         except urllib3.exceptions.ProtocolError:

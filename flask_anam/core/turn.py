@@ -7,6 +7,7 @@ import secrets
 
 from flask_anam import errors
 from flask_anam.core.clock import Clock, Deadline
+from flask_anam.core.error_facts import from_facts, to_facts
 from flask_anam.core.reuse import Place
 from flask_anam.core.store import TokenStore
 
@@ -85,7 +86,7 @@ class Turn:
         if not self._kept:
             return
         if self._owner:
-            told = json.dumps([secrets.token_urlsafe(9), errors.to_facts(error)])
+            told = json.dumps([secrets.token_urlsafe(9), to_facts(error)])
             self._store.note(self._failure, told, TELL_FOR)
         self._store.note(self._tried, error.code, STALE_RETRY)
 
@@ -98,6 +99,6 @@ class Turn:
 
 def _error_in(told: str) -> errors.UpstreamError:
     try:
-        return errors.from_facts(json.loads(told)[1])
+        return from_facts(json.loads(told)[1])
     except (KeyError, IndexError, TypeError, ValueError):
         return errors.AnamUnavailable()

@@ -14,10 +14,12 @@ from cachelib.base import BaseCache
 from marshmallow import Schema, ValidationError
 
 from flask_anam.core.backends import Backend
+from flask_anam.core.books import Books
 from flask_anam.core.client import AnamClient
 from flask_anam.core.clock import Clock, Deadline
 from flask_anam.core.lease import NoLease
 from flask_anam.core.manager import IssuedToken, SessionTokenManager
+from flask_anam.core.memory_sessions import MemorySessions
 from flask_anam.core.personas import Declarations, Persona
 from flask_anam.core.registry import MintBody, PersonaRegistry
 from flask_anam.core.reuse import TokenRequest
@@ -204,6 +206,8 @@ class World:
     def manager(self, api_key: Callable[[], str] = lambda: KEY, **config: Any) -> None:
         self._api_key = api_key
         settings = Settings.from_mapping({"ANAM_API_KEY": "k", **config})
+        keys = KeyMaker(SECRET)
+        self.books = Books(MemorySessions(), settings=settings, keys=keys, clock=self.clock)
         self._manager = SessionTokenManager(
             client=self._make_client(),
             store=store_on(self.cache, self.clock),
@@ -211,6 +215,7 @@ class World:
             settings=settings,
             clock=self.clock,
             observer=self.listener,
+            books=self.books,
         )
 
     def ask(self, user_id: str | None = "1", body: MintBody = STATIC, **more: Any) -> IssuedToken:

@@ -11,10 +11,13 @@ from collections.abc import Iterator
 import pytest
 
 from flask_anam import errors
+from flask_anam.core.error_facts import from_facts, to_facts
 from flask_anam.errors import AnamError, RateLimited, UpstreamError
 
 #: Design, section 4: class, status, code, retryable, seconds to wait by default.
 TABLE: dict[str, tuple[int, str, bool, int | None]] = {
+    "MinutesExhausted": (429, "minutes_exhausted", True, None),
+    "TooManySessions": (429, "too_many_sessions", True, 10),
     "ConfigError": (500, "config_error", False, None),
     "PersonaInvalid": (500, "persona_invalid", False, None),
     "MalformedJson": (400, "malformed_json", False, None),
@@ -193,7 +196,7 @@ def test_an_upstream_error_can_be_told_to_another_process(
 ) -> None:
     """As facts that JSON carries: kind, text and times come back equal."""
     error = kind("What happened.", hinted_wait=wait)
-    told = errors.from_facts(json.loads(json.dumps(errors.to_facts(error))))
+    told = from_facts(json.loads(json.dumps(to_facts(error))))
     assert (type(told), told.text) == (kind, "What happened.")
     assert (told.hinted_wait, told.retry_after) == (error.hinted_wait, error.retry_after)
     assert told.retryable is error.retryable
@@ -204,7 +207,7 @@ def test_a_missing_persona_is_told_to_another_process(missing: bool) -> None:
     """So that the fallback works there as well."""
     error = errors.AnamRejected()
     error.persona_missing = missing
-    told = errors.from_facts(errors.to_facts(error))
+    told = from_facts(to_facts(error))
     assert isinstance(told, errors.AnamRejected)
     assert told.persona_missing is missing
 
@@ -215,12 +218,12 @@ def test_a_missing_persona_is_told_to_another_process(missing: bool) -> None:
 def test_facts_of_no_upstream_error_are_refused(facts: dict[str, object]) -> None:
     """What another process says cannot make a browser's error of it."""
     with pytest.raises(KeyError):
-        errors.from_facts(facts)
+        from_facts(facts)
 
 
 @pytest.mark.parametrize("wait", ["5", None, [5]], ids=repr)
 def test_odd_facts_fall_back_to_the_defaults(wait: object) -> None:
     """Text and wait of the class, where none or nonsense is told."""
-    told = errors.from_facts({"code": "anam_timeout", "wait": wait, "missing": 1})
+    told = from_facts({"code": "anam_timeout", "wait": wait, "missing": 1})
     assert (told.text, told.hinted_wait) == (errors.AnamTimeout.default_text, None)
     assert told.retry_after == 2

@@ -10,6 +10,7 @@ from cachelib.base import BaseCache
 
 from flask_anam import errors
 from flask_anam.core import setbacks as setbacks_module
+from flask_anam.core.error_facts import to_facts
 from flask_anam.core.setbacks import Setbacks
 from flask_anam.core.store import KeyMaker
 
@@ -229,7 +230,7 @@ def test_notes_hold_facts_and_no_secret(
     error = errors.AnamAuthError("Key.")
     setbacks.note(error, ACCOUNT, BODY, fallback=False)
     noted = store_on(cache, clock).noted(ACCOUNT)
-    assert json.loads(noted or "") == [clock.time() + 30, errors.to_facts(error), 30.0]
+    assert json.loads(noted or "") == [clock.time() + 30, to_facts(error), 30.0]
 
 
 def test_only_so_many_are_remembered(

@@ -39,6 +39,11 @@ DEFAULTS: dict[str, object] = {
     "ANAM_LIMITER_ON_ERROR": "local",
     "ANAM_SYSTEM_PROMPT_MAX_LENGTH": 2000,
     "ANAM_UNKNOWN_VALUES": "error",
+    "ANAM_USAGE_URL": None,
+    "ANAM_USAGE_USER_IDS": "plain",
+    "ANAM_MINUTES_LIMIT": None,
+    "ANAM_CONCURRENT_SESSIONS": None,
+    "ANAM_STOP_ORPHANS": False,
 }
 
 
@@ -110,6 +115,12 @@ ACCEPTED: list[tuple[str, object, object]] = [
     ("ANAM_RATE_LIMIT_STORAGE_URI", "redis://localhost", "redis://localhost"),
     ("ANAM_LIMITER_ON_ERROR", "closed", "closed"),
     ("ANAM_UNKNOWN_VALUES", "warn", "warn"),
+    ("ANAM_USAGE_URL", "memory://", "memory://"),
+    ("ANAM_USAGE_URL", "sqlite:////var/lib/u.db", "sqlite:////var/lib/u.db"),
+    ("ANAM_USAGE_URL", "postgresql+psycopg://h/d", "postgresql+psycopg://h/d"),
+    ("ANAM_MINUTES_LIMIT", "60 per day; 300 per month", "60 per day; 300 per month"),
+    ("ANAM_CONCURRENT_SESSIONS", 2, 2),
+    ("ANAM_STOP_ORPHANS", True, True),
 ]
 
 
@@ -165,6 +176,12 @@ REFUSED: list[tuple[str, list[object], str]] = [
     ("ANAM_LIMITER_ON_ERROR", [None, False, "fail"], '"local", "open", "closed"'),
     ("ANAM_SYSTEM_PROMPT_MAX_LENGTH", [None, "9", 0, 1e3, 1_000_001], "a whole number from 1 to"),
     ("ANAM_UNKNOWN_VALUES", [None, True, "", "ignore"], '"error", "warn"'),
+    ("ANAM_USAGE_URL", [5, "", "usage.db", "redis://x"], "memory://, sqlite://"),
+    ("ANAM_USAGE_URL", ["sqlite://", "sqlite:///", "sqlite:///:memory:"], "Or use memory://"),
+    ("ANAM_USAGE_USER_IDS", [None, True, "hash"], '"plain", "hashed"'),
+    ("ANAM_MINUTES_LIMIT", [60, "", "sixty per day", "0 per day"], "Flask-Limiter"),
+    ("ANAM_CONCURRENT_SESSIONS", ["2", 0, 1.5, True], "a whole number from 1 to 1000"),
+    ("ANAM_STOP_ORPHANS", [None, 1], "True or False"),
 ]
 CASES = [(key, value, cure) for key, values, cure in REFUSED for value in values]
 

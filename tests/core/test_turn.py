@@ -12,6 +12,7 @@ from cachelib import SimpleCache
 from flask_anam import errors
 from flask_anam.core.backends import Backend
 from flask_anam.core.clock import Deadline
+from flask_anam.core.error_facts import to_facts
 from flask_anam.core.lease import AddLease, Lease, NoLease
 from flask_anam.core.reuse import Place
 from flask_anam.core.store import KeyMaker, TokenStore
@@ -206,7 +207,7 @@ def test_notes_tell_no_secret(turn: TurnMaker, cache: SimpleCache) -> None:
     first.tell(error)
     kept = cache.get(f"{KEY}:failure")
     noted = json.loads(kept[: kept.rindex(".")])["n"]
-    assert json.loads(noted)[1] == errors.to_facts(error)
+    assert json.loads(noted)[1] == to_facts(error)
 
 
 def test_of_many_threads_one_has_the_turn(turn: TurnMaker, cache: SimpleCache) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from hosts import ADA, PERSONA, TOKEN_PATH, client_of, make_app
+from hosts import ADA, PERSONA, TOKEN_PATH, client_of, make_app, mint_body
 
 from flask_anam import ConfigError
 from flask_anam.sandbox import Sandbox
@@ -39,7 +39,7 @@ def test_a_toml_file_holds_several_personas(sandbox: Sandbox, tmp_path: Path) ->
     ]
     client_of(app, ADA).post(TOKEN_PATH, json={"personaType": "coach"})
     sent = {"personaConfig": SENT, "sessionOptions": {"videoQuality": "auto"}}
-    assert json.dumps(sandbox.ledger.requests[0].body) == json.dumps(sent)
+    assert json.dumps(mint_body(sandbox, 0)) == json.dumps(sent)
 
 
 def test_a_json_file_holds_several_personas(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_a_json_file_holds_several_personas(sandbox: Sandbox, tmp_path: Path) ->
     content = {"$schema": "./personas.schema.json", "support": PERSONA}
     file.write_text(json.dumps(content), encoding="utf-8-sig")
     client_of(from_file(sandbox, file), ADA).post(TOKEN_PATH, json={})
-    assert sandbox.ledger.requests[0].body == {"personaConfig": PERSONA}
+    assert mint_body(sandbox, 0) == {"personaConfig": PERSONA}
 
 
 def test_a_folder_holds_one_persona_for_each_file(sandbox: Sandbox, tmp_path: Path) -> None:

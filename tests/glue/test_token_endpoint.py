@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from hosts import ADA, EVE, PERSONA, TOKEN_PATH, client_of, make_app
+from hosts import ADA, EVE, PERSONA, TOKEN_PATH, client_of, make_app, mint_body
 
 from flask_anam import FlaskAnam
 from flask_anam.sandbox import Sandbox
@@ -38,7 +38,7 @@ def test_anam_receives_the_persona_config_as_declared(ada: FlaskClient, sandbox:
     """Anam gets the declared persona config under personaConfig, and our Bearer key."""
     ada.post(TOKEN_PATH, json={})
     sent = sandbox.ledger.requests[0]
-    assert sent.body == {"personaConfig": PERSONA}
+    assert mint_body(sandbox, 0) == {"personaConfig": PERSONA}
     assert sent.headers["authorization"] == f"Bearer {sandbox.api_key}"
 
 

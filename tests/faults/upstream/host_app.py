@@ -15,6 +15,7 @@ app.config.update(
     ANAM_API_KEY=os.environ["HOST_API_KEY"],
     ANAM_BASE_URL=os.environ["HOST_UPSTREAM"],
     ANAM_MAX_IN_FLIGHT=4,
+    ANAM_USAGE_URL="memory://",
     ANAM_PERSONAS={"support": PERSONA},
 )
 anam = FlaskAnam()

@@ -1,0 +1,81 @@
+"""Counts on their way to a store: gathered in this process, written in batches."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import weakref
+from collections import Counter
+from collections.abc import Callable
+
+from flask_anam.core.clock import Clock
+from flask_anam.core.fork import renew_in_children
+from flask_anam.core.session_records import COUNT_BUCKET, CountKey
+
+#: Seconds after which gathered counts are written, and how many kinds are held at most.
+WRITE_AFTER, MOST = 10.0, 10_000
+
+
+class CountBuffer:
+    """Gathers counts and hands them to `write` a little later, in a thread of its own.
+
+    Thread-safe. What `write` does not take is kept and tried again with what comes next; at exit
+    it is handed over once more. A forked child begins with none: the parent's are the parent's.
+
+    Args:
+        write: stores counts; returns False when they must be kept.
+        clock: time, of the counts; not of the thread.
+        at_once: whether to hand over each count at once, since `write` costs nothing.
+
+    """
+
+    def __init__(
+        self, write: Callable[[Counter[CountKey]], bool], clock: Clock, *, at_once: bool
+    ) -> None:
+        self._write = write
+        self._clock = clock
+        self._at_once = at_once
+        self.renew()
+        renew_in_children(self)
+        if not at_once:
+            atexit.register(_flush_at_exit, weakref.ref(self))
+
+    def renew(self) -> None:
+        """Begin anew, without thread and counts."""
+        self._lock = threading.Lock()
+        self._counts: Counter[CountKey] = Counter()
+        self._waiting = False
+
+    def add(self, persona_type: str, outcome: str) -> None:
+        """Count once."""
+        start = int(self._clock.time() // COUNT_BUCKET * COUNT_BUCKET)
+        with self._lock:
+            if len(self._counts) < MOST:
+                self._counts[start, persona_type, outcome] += 1
+            begin = not self._waiting and not self._at_once
+            self._waiting = self._waiting or begin
+        if self._at_once:
+            self.flush()
+        elif begin:
+            timer = threading.Timer(WRITE_AFTER, self._flush_later)
+            timer.daemon = True
+            timer.start()
+
+    def flush(self) -> None:
+        """Hand over what is gathered."""
+        with self._lock:
+            counts, self._counts = self._counts, Counter()
+        if counts and not self._write(counts):
+            with self._lock:
+                self._counts.update(counts)
+
+    def _flush_later(self) -> None:
+        with self._lock:
+            self._waiting = False
+        self.flush()
+
+
+def _flush_at_exit(buffer: weakref.ref[CountBuffer]) -> None:
+    kept = buffer()
+    if kept is not None:
+        kept.flush()

@@ -1,0 +1,43 @@
+"""Upstream errors as plain facts, which one process tells another through the shared cache."""
+
+from __future__ import annotations
+
+from flask_anam.errors import AnamError, AnamRejected, UpstreamError
+
+
+def is_missing_persona(error: AnamError) -> bool:
+    """Whether Anam said that it does not know the persona."""
+    return isinstance(error, AnamRejected) and error.persona_missing
+
+
+def to_facts(error: UpstreamError) -> dict[str, object]:
+    """Return an upstream error as JSON-ready facts, for other processes; none is secret."""
+    missing = isinstance(error, AnamRejected) and error.persona_missing
+    return {
+        "code": error.code,
+        "text": error.text,
+        "wait": error.hinted_wait,
+        "retryable": error.retryable,
+        "missing": missing,
+    }
+
+
+def from_facts(facts: object) -> UpstreamError:
+    """Return the upstream error that `to_facts` told.
+
+    Raises:
+        KeyError: the code is of no upstream error.
+
+    """
+    kinds = {kind.code: kind for kind in UpstreamError.__subclasses__()}
+    if not isinstance(facts, dict):
+        raise KeyError("code")
+    wait = facts.get("wait")
+    error = kinds[str(facts["code"])](
+        str(facts.get("text", "")) or None,
+        hinted_wait=float(wait) if isinstance(wait, int | float) else None,
+        retryable=facts.get("retryable") is True,
+    )
+    if isinstance(error, AnamRejected):
+        error.persona_missing = facts.get("missing") is True
+    return error

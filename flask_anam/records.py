@@ -1,0 +1,191 @@
+"""Session records of one app: opening their store, hearing what is counted, stopping sessions."""
+
+from __future__ import annotations
+
+import logging
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flask_anam import signals
+from flask_anam.core.books import Books
+from flask_anam.core.database import Database
+from flask_anam.core.memory_sessions import MemorySessions
+from flask_anam.core.sessions import SessionStore
+from flask_anam.counters import several_workers_are_likely
+from flask_anam.errors import (
+    AnamAuthError,
+    AnamError,
+    ConfigError,
+    MinutesExhausted,
+    NotFound,
+    TooManySessions,
+)
+from flask_anam.identity import find_user
+from flask_anam.state import AnamState, get_state
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from flask_anam.core.clock import Clock
+    from flask_anam.core.reconcile import KeyFinder
+    from flask_anam.core.session_records import SessionRecord
+    from flask_anam.core.settings import Settings
+    from flask_anam.core.store import KeyMaker
+    from flask_anam.core.usage import UsageCounters
+
+log = logging.getLogger("flask_anam")
+
+#: The database in the instance folder, where none is named.
+FILE = "anam-usage.sqlite"
+#: Error codes of the limits that are kept with the records, and the names of those limits.
+_LIMITS = {MinutesExhausted.code: "minutes", TooManySessions.code: "sessions"}
+
+
+def open_books(
+    app: Flask, settings: Settings, keys: KeyMaker, clock: Clock, usage: UsageCounters
+) -> Books:
+    """Return the books of an app; its database is opened at the first use.
+
+    Raises:
+        ConfigError: the database cannot be used as it is named, or hashed user ids would not be
+            the same tomorrow.
+
+    """
+    store = _open_store(app, settings)
+    if settings.usage_user_ids == "hashed" and store.shared and not app.secret_key:
+        raise ConfigError(
+            'ANAM_USAGE_USER_IDS = "hashed" needs SECRET_KEY, since the hashes are made with it. '
+            "Set app.secret_key before init_app()."
+        )
+    books = Books(store, settings=settings, keys=keys, clock=clock, on_lost=usage.records_lost)
+    if books.rules.any and not store.shared and several_workers_are_likely():
+        log.warning(
+            "ANAM_USAGE_URL is memory://, so every worker keeps ANAM_MINUTES_LIMIT and "
+            "ANAM_CONCURRENT_SESSIONS for itself. Use a database."
+        )
+    return books
+
+
+def _open_store(app: Flask, settings: Settings) -> SessionStore:
+    url = settings.usage_url
+    if url is None:
+        has_extra = find_spec("sqlalchemy") is not None and find_spec("alembic") is not None
+        url = f"sqlite:///{Path(app.instance_path) / FILE}" if has_extra else "memory://"
+    if url.startswith("memory:"):
+        return MemorySessions()
+    database = Database(url)  # says what is missing before SQLAlchemy would
+    from flask_anam.core.sql_sessions import SqlSessions
+
+    return SqlSessions(database)
+
+
+def upgrade(state: AnamState) -> tuple[str | None, str]:
+    """Bring the tables of an app up to date; return their revision before and after.
+
+    Raises:
+        ConfigError: its records are in no database.
+
+    """
+    if not state.books.store.shared:
+        raise ConfigError("ANAM_USAGE_URL names no database; there is nothing to upgrade.")
+    return state.books.store.upgrade()
+
+
+def key_finder(state: AnamState, user: Any = None) -> KeyFinder:
+    """Return what finds the API key of a record.
+
+    A key that depends on the user is asked for with `user`, or the one that the app finds by its
+    id. Where the key of then is not among those of now, the persona's own of now is used.
+    """
+
+    def key_for(record: SessionRecord) -> str | None:
+        persona = state.registry.find(record.persona_type)
+        plain = state.settings.usage_user_ids == "plain"
+        owner = user or (find_user(record.user_id) if plain and record.user_id else None)
+        found: list[str] = []
+        for whose in ([persona, owner], [persona, None], [None, None]):
+            try:
+                found.append(state.api_key(*whose))
+            except AnamError as error:
+                log.warning("The API key of a session could not be had: %s", error.code)
+        same = [key for key in found if state.books.account_of(key) == record.account]
+        return next(iter(same or found), None)
+
+    return key_for
+
+
+def stop_own(state: AnamState, user: Any, user_id: str, session_id: str) -> None:
+    """Stop a session of this user at Anam; one that is over already is left as it is.
+
+    Raises:
+        NotFound: the user has no such session.
+        UpstreamError: Anam could not be asked.
+
+    """
+    mine = state.books.of_session(session_id, user_id)
+    stopped = [_stop(state, record, user) for record in mine]
+    if not any(stopped):
+        raise NotFound
+
+
+def stop_any(state: AnamState, session_id: str) -> bool:
+    """Stop a session of any user; False when it is not one of this app's."""
+    stopped = [_stop(state, record) for record in state.books.of_session(session_id)]
+    return any(stopped)
+
+
+def stop_all_of(state: AnamState, user_id: str) -> int:
+    """Stop everything that a user has running, reported or not; return how many it was."""
+    user = state.books.stored_user(user_id)
+    state.reconciler.run(key_finder(state), user_id=user)
+    return sum(_stop(state, record) for record in state.books.running(user_id))
+
+
+def _stop(state: AnamState, record: SessionRecord, user: Any = None) -> bool:
+    if record.source == "anam" and record.ended_at is not None:
+        return True
+    key = key_finder(state, user)(record)
+    if key is None:
+        raise AnamAuthError
+    if not state.reconciler.stop(record, key, state.deadline()):
+        return False
+    tell_end(state, state.books.stopped(record), record.user_id)
+    return True
+
+
+def tell_start(state: AnamState, record: SessionRecord | None, user_id: str) -> None:
+    """Count and announce the start of a session, if there was one."""
+    if record is not None:
+        state.usage.session_started()
+        facts = {"session_id": record.session_id, "token_id": record.token_id}
+        signals.send(signals.session_started, state.app, user_id=user_id, **facts)
+
+
+def tell_end(state: AnamState, record: SessionRecord | None, user_id: str | None) -> None:
+    """Count and announce the end of a session, if there was one."""
+    if record is not None and record.seconds is not None:
+        state.usage.session_ended(record.seconds)
+        facts = {"session_id": record.session_id, "duration": record.seconds}
+        signals.send(signals.session_ended, state.app, user_id=user_id, **facts)
+
+
+@signals.token_minted.connect
+def _count_minted(app: Flask, persona_type: str, **_: object) -> None:
+    get_state(app).books.count(persona_type, "minted")
+
+
+@signals.token_reused.connect
+def _count_reused(app: Flask, persona_type: str, how: str = "reused", **_: object) -> None:
+    get_state(app).books.count(persona_type, how)
+
+
+@signals.token_failed.connect
+def _count_failed(
+    app: Flask, persona_type: str, error: AnamError, user_id: str | None = None, **_: object
+) -> None:
+    get_state(app).books.count(persona_type, error.code)
+    limit = _LIMITS.get(error.code)
+    if limit:
+        facts = {"limit": limit, "retry_after": error.retry_after}
+        signals.send(signals.limit_reached, app, user_id=user_id, **facts)
