@@ -56,6 +56,7 @@ class Place:
         key: of the token in the store.
         seconds: how long it may be handed out again; 0 when it is not kept.
         outlives: whether an older one may be handed out while no new one can be had.
+        replays: whether it is only kept for calls that are repeated.
         marks: keys whose renewal makes it a miss.
 
     """
@@ -63,6 +64,7 @@ class Place:
     key: str
     seconds: float
     outlives: bool
+    replays: bool
     marks: tuple[str, ...]
 
     def is_fresh(self, token: SessionToken, now: float) -> bool:
@@ -112,6 +114,7 @@ class ReuseRules:
             key=self._keys("token", self._settings.token_reuse, who, self.account(request), start),
             seconds=seconds,
             outlives=lasts,
+            replays=start[:1] in (["replay"], ["key"]),
             marks=self.marks(request.persona_type, request.user_id),
         )
 

@@ -189,6 +189,13 @@ class Settings:
         help="What happens when that storage is down: count in this process (local), "
         "do not limit (open), answer 503 (closed).",
     )
+    concurrency_precheck: bool = setting(
+        checks.boolean,
+        default=False,
+        type="bool",
+        help="True refuses a new token early, with anam_at_capacity, while Anam says that all "
+        "sessions of the account are taken.",
+    )
     system_prompt_max_length: int = setting(
         checks.number(1, 1_000_000, whole=True),
         default=2000,

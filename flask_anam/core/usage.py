@@ -1,16 +1,48 @@
-"""Counting in this process: tokens minted, reused, used, failed, and how long sessions lasted."""
+"""What was used: tokens handed out, refused and failed, calls to Anam, and sessions."""
 
 from __future__ import annotations
 
 import threading
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from dataclasses import dataclass
 
 from flask_anam.core.clock import Clock
 from flask_anam.core.fork import renew_in_children
+from flask_anam.core.tally import Metric, Mirror, Reading, Spread, Tally
 
 #: Sessions whose end is awaited at most; the oldest is forgotten first.
 MAX_OPEN_SESSIONS = 10_000
+#: Persona types that are counted by name at most, and the word for all others.
+MAX_PERSONA_LABELS, OTHER = 100, "other"
+
+_QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+_LONG = (10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0)
+
+TOKENS = Metric("tokens", "Session tokens handed out.", ("outcome", "persona_type"))
+FAILURES = Metric(
+    "token_failures", "Token requests that ended in an error.", ("code", "persona_type")
+)
+REFUSALS = Metric("tokens_refused", "Token requests that were refused.", ("reason",))
+HAND_OUT = Metric(
+    "token_seconds", "Time to hand out a session token, or to fail.", ("outcome",), _QUICK
+)
+ATTEMPTS = Metric(
+    "upstream_attempt_seconds", "Time of each attempt to call Anam.", ("call", "outcome"), _QUICK
+)
+RETRIES = Metric("upstream_retries", "Attempts of a mint after its first.")
+STARTED = Metric("sessions_started", "Conversations reported as started.")
+ENDED = Metric("sessions_ended", "Conversations reported as over.")
+ACTIVE = Metric(
+    "sessions_active", "Conversations started and not yet reported as over.", falls=True
+)
+DURATION = Metric("session_seconds", "How long conversations lasted.", buckets=_LONG)
+LOST = Metric("usage_records_lost", "Usage records that could not be stored.")
+
+#: Everything that is measured.
+METRICS = (
+    *(TOKENS, FAILURES, REFUSALS, HAND_OUT, ATTEMPTS, RETRIES),
+    *(STARTED, ENDED, ACTIVE, DURATION, LOST),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,43 +55,68 @@ class OpenSession:
 
 
 class UsageCounters:
-    """Counters of one app in this process. Thread-safe; lost when the process ends."""
+    """Counters of one app. Thread-safe; no lock is held while something else is waited for.
 
-    def __init__(self, clock: Clock) -> None:
+    They are those of this process and lost when it ends, unless there is a mirror.
+
+    Args:
+        clock: time.
+        mirror: keeps the counts of all workers together.
+
+    """
+
+    def __init__(self, clock: Clock, mirror: Mirror | None = None) -> None:
         self._clock = clock
+        self._tally = Tally(mirror)
+        self._names: set[str] = set()
         self.renew()
         renew_in_children(self)
-        self._counts: Counter[str] = Counter()
-        self._failures: Counter[str] = Counter()
-        self._open: OrderedDict[str, OpenSession] = OrderedDict()
-        self._ended = 0
-        self._seconds = 0.0
 
     def renew(self) -> None:
-        """Replace the lock."""
+        """Replace the lock, and leave the sessions of a parent process to the parent."""
         self._lock = threading.Lock()
+        self._open: OrderedDict[str, OpenSession] = OrderedDict()
 
-    def count(self, what: str) -> None:
-        """Add one to ``tokens_created``, ``tokens_reused`` or ``tokens_reused_stale``."""
-        with self._lock:
-            self._counts[what] += 1
+    def handed_out(self, how: str, persona_type: str, seconds: float) -> None:
+        """Count a token: ``minted``, ``reused``, ``replayed`` or ``stale``, within that time."""
+        self._tally.add(TOKENS, how, self._label(persona_type))
+        self._tally.observe(HAND_OUT, seconds, how)
 
-    def count_failure(self, code: str) -> None:
-        """Add one failure of that error code."""
-        with self._lock:
-            self._failures[code] += 1
+    def failed(self, code: str, persona_type: str, seconds: float) -> None:
+        """Count a token request that ended in an error of that code, after that time."""
+        self._tally.add(FAILURES, code, self._label(persona_type))
+        self._tally.observe(HAND_OUT, seconds, "failed")
+
+    def refused(self, reason: str) -> None:
+        """Count a refusal: the name of a limit, or the code of an error."""
+        self._tally.add(REFUSALS, reason)
+
+    def attempted(self, call: str, outcome: str, seconds: float) -> None:
+        """Count an attempt to call Anam; the outcome is ``ok`` or the code of an error."""
+        self._tally.observe(ATTEMPTS, seconds, call, outcome)
+
+    def retried(self) -> None:
+        """Count an attempt of a mint after its first."""
+        self._tally.add(RETRIES)
+
+    def records_lost(self, how_many: int = 1) -> None:
+        """Count usage records that could not be stored."""
+        self._tally.add(LOST, amount=how_many)
 
     def session_started(self, session_id: str, *, user_id: str, token_id: str) -> bool:
         """Note a start; False when that session is already known."""
         session = OpenSession(user_id=user_id, token_id=token_id, started_at=self._clock.time())
+        forgotten = 0
         with self._lock:
             if session_id in self._open:
                 return False
             self._open[session_id] = session
-            self._counts["tokens_used"] += 1
             while len(self._open) > MAX_OPEN_SESSIONS:
                 self._open.popitem(last=False)
-            return True
+                forgotten += 1
+        self._tally.add(STARTED)
+        self._tally.add(ACTIVE, amount=1 - forgotten)
+        return True
 
     def session_ended(self, session_id: str, user_id: str) -> float | None:
         """Note the end of this user's session; return its seconds, None when there is no such."""
@@ -68,22 +125,83 @@ class UsageCounters:
             if session is None or session.user_id != user_id:
                 return None
             del self._open[session_id]
-            seconds = max(0.0, self._clock.time() - session.started_at)
-            self._ended += 1
-            self._seconds += seconds
-            return seconds
+        seconds = max(0.0, self._clock.time() - session.started_at)
+        self._tally.add(ENDED)
+        self._tally.add(ACTIVE, amount=-1)
+        self._tally.observe(DURATION, seconds)
+        return seconds
+
+    def read(self) -> Reading:
+        """Return all counts, as of one moment as nearly as can be."""
+        return self._tally.read()
 
     def metrics(self) -> dict[str, object]:
-        """Return all counters; times in seconds, the average 0.0 before the first end."""
-        with self._lock:
-            return {
-                "tokens_created": self._counts["tokens_created"],
-                "tokens_reused": self._counts["tokens_reused"],
-                "tokens_reused_stale": self._counts["tokens_reused_stale"],
-                "tokens_used": self._counts["tokens_used"],
-                "tokens_failed": sum(self._failures.values()),
-                "tokens_failed_by_code": dict(sorted(self._failures.items())),
-                "sessions_active": len(self._open),
-                "sessions_ended": self._ended,
-                "average_session_duration": self._seconds / self._ended if self._ended else 0.0,
-            }
+        """Return all counts by name; times in seconds, the average 0.0 before the first end."""
+        return summary(self.read())
+
+    def _label(self, persona_type: str) -> str:
+        """Return a persona type as a label: whatever an app declares, there are not too many."""
+        if persona_type not in self._names:
+            if len(self._names) >= MAX_PERSONA_LABELS:
+                return OTHER
+            self._names.add(persona_type)
+        return persona_type
+
+
+def summary(found: Reading) -> dict[str, object]:
+    """Return a reading by the names of ``get_metrics()``."""
+    duration = found.spread(DURATION)
+    stale, replayed = found.sum(TOKENS, "stale"), found.sum(TOKENS, "replayed")
+    return {
+        "tokens_created": found.sum(TOKENS, "minted"),
+        "tokens_reused": found.sum(TOKENS, "reused") + replayed + stale,
+        "tokens_reused_stale": stale,
+        "tokens_replayed": replayed,
+        "tokens_used": found.sum(STARTED),
+        "tokens_failed": found.sum(FAILURES),
+        "tokens_failed_by_code": _by_first(found, FAILURES),
+        "tokens_refused": found.sum(REFUSALS),
+        "tokens_refused_by_reason": _by_first(found, REFUSALS),
+        "tokens_by_persona": _by_persona(found),
+        "token_seconds": _histograms(found, HAND_OUT),
+        "upstream_attempts": found.spread(ATTEMPTS).count,
+        "upstream_retries": found.sum(RETRIES),
+        "upstream_attempt_seconds": _histograms(found, ATTEMPTS),
+        "sessions_started": found.sum(STARTED),
+        "sessions_active": found.sum(ACTIVE),
+        "sessions_ended": found.sum(ENDED),
+        "average_session_duration": duration.total / duration.count if duration.count else 0.0,
+        "session_seconds": _histogram(DURATION, duration),
+        "usage_records_lost": found.sum(LOST),
+    }
+
+
+def _by_first(found: Reading, metric: Metric) -> dict[str, int]:
+    firsts = sorted({labels[0] for labels in found.by_labels(metric)})
+    return {first: found.sum(metric, first) for first in firsts}
+
+
+def _by_persona(found: Reading) -> dict[str, dict[str, int]]:
+    """Return what each persona type was handed out for, and how often that failed."""
+    outcomes = ("minted", "reused", "replayed", "stale", "failed")
+    counts: dict[str, dict[str, int]] = {}
+    for metric in (TOKENS, FAILURES):
+        for (outcome, persona_type), number in found.by_labels(metric).items():
+            own = counts.setdefault(persona_type, dict.fromkeys(outcomes, 0))
+            own[outcome if metric is TOKENS else "failed"] += int(number)
+    return dict(sorted(counts.items()))
+
+
+def _histograms(found: Reading, metric: Metric) -> dict[str, dict[str, object]]:
+    """Return the histograms of a metric by its labels, which are joined by a space."""
+    series = found.spreads.get(metric.name, {})
+    return {" ".join(labels): _histogram(metric, series[labels]) for labels in sorted(series)}
+
+
+def _histogram(metric: Metric, spread: Spread) -> dict[str, object]:
+    """Return a histogram as Prometheus counts it: each bucket holds all values up to its bound."""
+    buckets, so_far = {}, 0
+    for bound, count in zip((*metric.buckets, "+Inf"), spread.counts, strict=True):
+        so_far += count
+        buckets[str(bound)] = so_far
+    return {"count": so_far, "sum": spread.total, "buckets": buckets}
