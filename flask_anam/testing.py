@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask, request
 
 from flask_anam.core.backends import open_backend
+from flask_anam.core.capacity import Capacity
 from flask_anam.core.client import AnamClient
 from flask_anam.core.clock import Clock
 from flask_anam.core.keys import KeyRing
@@ -159,10 +160,12 @@ def _under_test(state: AnamState, sandbox: Sandbox) -> AnamState:
         clock=clock,
         max_attempts=settings.max_attempts,
         max_in_flight=settings.max_in_flight,
+        witness=usage,
     )
     ring = KeyRing(sandbox.api_key, "ANAM_API_KEY")
     # An app without extensions: a Limiter of the host would remember other tests.
     counters = Counters(Flask(state.app.name), settings, clock)
+    capacity = Capacity(client, keys, clock)
     return _StateUnderTest(
         app=state.app,
         settings=settings,
@@ -177,7 +180,9 @@ def _under_test(state: AnamState, sandbox: Sandbox) -> AnamState:
             settings=settings,
             clock=clock,
             observer=announcer,
+            precheck=capacity.refuse_if_full if settings.concurrency_precheck else None,
         ),
+        capacity=capacity,
         usage=usage,
         limits=UserLimits(settings, counters, keys, clock, announcer.limit_reached),
         clock=clock,

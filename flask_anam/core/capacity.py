@@ -6,7 +6,7 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from flask_anam import errors
@@ -15,10 +15,12 @@ from flask_anam.core.flight import SingleFlight
 from flask_anam.core.fork import renew_in_children
 from flask_anam.core.store import KeyMaker
 
-#: Seconds for which an answer, or a failure, is told again; and an old answer for want of a new one.
-FRESH_FOR, STALE_FOR = 5.0, 60.0
-#: Seconds that a mint waits at most to learn whether there is room.
-PRECHECK_WAIT = 1.0
+#: Seconds for which an answer, or a failure, is told again.
+FRESH_FOR = 5.0
+#: Seconds for which an old answer is told for want of a new one.
+STALE_FOR = 60.0
+#: Seconds that asking may take: a mint may be waiting for it.
+ASK_FOR = 2.0
 #: Seconds to wait that a refusal tells at most.
 LONGEST_WAIT = 300.0
 #: Accounts that are remembered.
@@ -105,11 +107,10 @@ class Capacity:
     def refuse_if_full(self, api_key: str, deadline: Deadline) -> None:
         """Raise AnamAtCapacity while Anam says that nobody can start.
 
-        When it cannot be asked within a second, nothing is raised: the mint will show.
+        When it cannot be asked within two seconds, nothing is raised: the mint will show.
         """
-        soon = self._clock.monotonic() + PRECHECK_WAIT
         try:
-            now = self.occupancy(api_key, Deadline(self._clock, min(soon, deadline.at)))
+            now = self.occupancy(api_key, deadline)
         except errors.UpstreamError:
             return
         if now.can_start is False and not now.stale:
@@ -118,11 +119,12 @@ class Capacity:
     def _ask(self, api_key: str, deadline: Deadline) -> _Known:
         account = self._keys("concurrency", api_key)
         known = self._fresh(account)
-        if known is None:
-            known, _ = self._flights.run(
-                account, lambda: self._fresh(account) or self._fetch(account, api_key, deadline),
-                deadline,
-            )
+        if known is not None:
+            return known
+        soon = Deadline(self._clock, min(deadline.at, self._clock.monotonic() + ASK_FOR))
+        known, _ = self._flights.run(
+            account, lambda: self._fresh(account) or self._fetch(account, api_key, soon), deadline
+        )
         return known
 
     def _fresh(self, account: str) -> _Known | None:
@@ -168,14 +170,7 @@ def _whole(value: object) -> int | None:
 def _aged(said: Occupancy, age: float, *, stale: bool) -> Occupancy:
     """Return what was said some time ago as it looks now."""
     wait = None if said.wait is None else max(0, math.ceil(said.wait - age))
-    return Occupancy(
-        limit=said.limit,
-        active=said.active,
-        can_start=said.can_start,
-        wait=wait,
-        age=age,
-        stale=stale,
-    )
+    return replace(said, wait=wait, age=age, stale=stale)
 
 
 def _bounded(wait: int | None) -> float | None:

@@ -56,9 +56,7 @@ class Observer(Protocol):
     def token_reused(self, request: TokenRequest, got: HandOut) -> None:
         """Hear that a stored or shared token is handed out."""
 
-    def token_failed(
-        self, request: TokenRequest, error: errors.AnamError, seconds: float
-    ) -> None:
+    def token_failed(self, request: TokenRequest, error: errors.AnamError, seconds: float) -> None:
         """Hear that no token could be handed out, after that time."""
 
 

@@ -56,16 +56,16 @@ class Place:
         key: of the token in the store.
         seconds: how long it may be handed out again; 0 when it is not kept.
         outlives: whether an older one may be handed out while no new one can be had.
-        replays: whether it is only kept for calls that are repeated.
         marks: keys whose renewal makes it a miss.
+        replays: whether it is only kept for calls that are repeated.
 
     """
 
     key: str
     seconds: float
     outlives: bool
-    replays: bool
     marks: tuple[str, ...]
+    replays: bool = False
 
     def is_fresh(self, token: SessionToken, now: float) -> bool:
         """Whether a kept token may be handed out."""

@@ -98,6 +98,11 @@ class Tally:
         self.renew()
         renew_in_children(self)
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether there is a mirror."""
+        return self._mirror is not None
+
     def renew(self) -> None:
         """Start at zero: what a parent counted is the parent's."""
         self._lock = threading.Lock()

@@ -77,6 +77,11 @@ class UsageCounters:
         self._lock = threading.Lock()
         self._open: OrderedDict[str, OpenSession] = OrderedDict()
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether the counts are those of all workers."""
+        return self._tally.is_shared
+
     def handed_out(self, how: str, persona_type: str, seconds: float) -> None:
         """Count a token: ``minted``, ``reused``, ``replayed`` or ``stale``, within that time."""
         self._tally.add(TOKENS, how, self._label(persona_type))
