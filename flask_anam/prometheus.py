@@ -25,8 +25,8 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from flask_anam.core.measures import METRICS
 from flask_anam.core.tally import Labels, Metric, Reading, Spread
-from flask_anam.core.usage import METRICS
 
 log = logging.getLogger("flask_anam")
 

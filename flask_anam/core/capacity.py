@@ -138,7 +138,8 @@ class Capacity:
         except errors.UpstreamError as error:
             old = self._known.get(account)
             now = self._clock.monotonic()
-            known = _Known(now, error.again(), old and old.said, old.said_at if old else 0.0)
+            said_before = (old.said, old.said_at) if old else (None, 0.0)
+            known = _Known(now, error.again(), *said_before)
         else:
             now = self._clock.monotonic()
             known = _Known(now, None, said, now)

@@ -60,28 +60,26 @@ def test_an_answer_is_told_for_five_seconds(
     assert sandbox.ledger.count(PATH) == 2
 
 
-def test_a_crowd_asks_once(
-    make_client: ClientMaker, sandbox: Sandbox, clock: FrozenClock, deadline: Deadline
-) -> None:
+def test_a_crowd_asks_once(make_client: ClientMaker, sandbox: Sandbox, clock: FrozenClock) -> None:
     """Thirty threads wait for one call, and get its error when it fails."""
     capacity = Capacity(make_client(), KeyMaker(SECRET), clock)
+    together = threading.Barrier(30)
+
+    def ask(_number: int) -> str:
+        together.wait(10)
+        try:
+            found = capacity.occupancy(KEY, Deadline.after(clock, 8))
+        except UpstreamError as error:
+            return error.code
+        return "stale" if found.stale else "ok"
+
     for status, outcome in ((200, "ok"), (503, "anam_unavailable")):
         sandbox.fail_next(status, path=PATH, delay=0.5)
-        together = threading.Barrier(30)
-
-        def ask(_number: int, together: threading.Barrier = together) -> str:
-            together.wait(10)
-            try:
-                return "stale" if capacity.occupancy(KEY, deadline).stale else "ok"
-            except UpstreamError as error:
-                return error.code
-
         before = sandbox.ledger.count(PATH)
         with ThreadPoolExecutor(30) as pool:
             assert set(pool.map(ask, range(30))) == {outcome}
         assert sandbox.ledger.count(PATH) == before + 1
         clock.move(100)
-        deadline = Deadline.after(clock, 8)
 
 
 def test_accounts_are_told_apart(clock: FrozenClock, deadline: Deadline) -> None:
