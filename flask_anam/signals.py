@@ -88,15 +88,18 @@ class Announcer:
         self._app = app
         self._usage = usage
 
-    def token_minted(self, request: TokenRequest, got: HandOut) -> None:
+    def token_minted(self, request: TokenRequest, got: HandOut, seconds: float) -> None:
         """Count and announce a new token."""
-        self._handed_out(
-            token_minted, request, got, seconds=got.mint_seconds, attempts=got.attempts
-        )
+        self._usage.handed_out(got.how, request.persona_type, seconds)
+        facts = {"user_id": request.user_id, "persona_type": request.persona_type}
+        took = {"seconds": got.mint_seconds, "attempts": got.attempts}
+        send(token_minted, self._app, **facts, token_id=got.token.id, **took)
 
-    def token_reused(self, request: TokenRequest, got: HandOut) -> None:
+    def token_reused(self, request: TokenRequest, got: HandOut, seconds: float) -> None:
         """Count and announce a token handed out again."""
-        self._handed_out(token_reused, request, got, how=got.how)
+        self._usage.handed_out(got.how, request.persona_type, seconds)
+        facts = {"user_id": request.user_id, "persona_type": request.persona_type}
+        send(token_reused, self._app, **facts, token_id=got.token.id, how=got.how)
 
     def token_failed(self, request: TokenRequest, error: AnamError, seconds: float) -> None:
         """Count and announce a failure."""
@@ -108,10 +111,3 @@ class Announcer:
         """Count and announce that a user hit a limit."""
         self._usage.refused(f"{limit}_limit")
         send(limit_reached, self._app, user_id=user_id, limit=limit, retry_after=retry_after)
-
-    def _handed_out(
-        self, signal: NamedSignal, request: TokenRequest, got: HandOut, **more: object
-    ) -> None:
-        self._usage.handed_out(got.how, request.persona_type, got.seconds)
-        facts = {"user_id": request.user_id, "persona_type": request.persona_type}
-        send(signal, self._app, **facts, token_id=got.token.id, **more)

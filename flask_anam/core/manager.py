@@ -8,7 +8,7 @@ fails.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from flask_anam import errors
@@ -48,16 +48,16 @@ class IssuedToken:
 
 
 class Observer(Protocol):
-    """Hears what happens to tokens; must not raise."""
+    """Hears what happens to tokens, and after which time; must not raise."""
 
-    def token_minted(self, request: TokenRequest, got: HandOut) -> None:
+    def token_minted(self, request: TokenRequest, got: HandOut, seconds: float) -> None:
         """Hear of a new token."""
 
-    def token_reused(self, request: TokenRequest, got: HandOut) -> None:
+    def token_reused(self, request: TokenRequest, got: HandOut, seconds: float) -> None:
         """Hear that a stored or shared token is handed out."""
 
     def token_failed(self, request: TokenRequest, error: errors.AnamError, seconds: float) -> None:
-        """Hear that no token could be handed out, after that time."""
+        """Hear that no token could be handed out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,6 @@ class HandOut:
             stored and past its time, for want of a new one (``stale``).
         mint_seconds: how long the mint took; 0.0 unless ``minted``.
         attempts: calls that the mint took; 0 unless ``minted``.
-        seconds: how long it took in all, waits for others included.
 
     """
 
@@ -78,7 +77,6 @@ class HandOut:
     how: Literal["minted", "reused", "replayed", "stale"]
     mint_seconds: float = 0.0
     attempts: int = 0
-    seconds: float = 0.0
 
 
 class SessionTokenManager:
@@ -137,9 +135,9 @@ class SessionTokenManager:
             if not (request.has_fallback and errors.is_missing_persona(error)):
                 self._observer.token_failed(request, error, self._clock.monotonic() - began)
             raise
-        got = replace(got, seconds=self._clock.monotonic() - began)
         minted = got.how == "minted"
-        (self._observer.token_minted if minted else self._observer.token_reused)(request, got)
+        hear = self._observer.token_minted if minted else self._observer.token_reused
+        hear(request, got, self._clock.monotonic() - began)
         left = max(0.0, got.token.expires_at - self._clock.time())
         return IssuedToken(
             session_token=got.token.value,

@@ -162,10 +162,10 @@ class Listener:
     def __init__(self) -> None:
         self.heard: list[tuple[str, Any]] = []
 
-    def token_minted(self, request: TokenRequest, got: HandOut) -> None:
+    def token_minted(self, request: TokenRequest, got: HandOut, seconds: float) -> None:
         self.heard.append((got.how, got.token.id))
 
-    def token_reused(self, request: TokenRequest, got: HandOut) -> None:
+    def token_reused(self, request: TokenRequest, got: HandOut, seconds: float) -> None:
         self.heard.append((got.how, got.token.id))
 
     def token_failed(self, request: TokenRequest, error: AnamError, seconds: float) -> None:
