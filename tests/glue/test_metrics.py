@@ -158,7 +158,7 @@ def test_every_event_is_a_line_with_its_facts(
             json.dumps({name: vars(record)[name] for name in facts})
             seen[event] = {*seen.get(event, ()), record.levelname}
     assert seen == {
-        **dict.fromkeys(EVENTS, {"INFO"}),
+        **{event: {"INFO"} for event in EVENTS},
         "token_reused": {"DEBUG"},
         "persona_missing": {"WARNING"},
         "error": {"WARNING"},

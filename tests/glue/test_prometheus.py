@@ -371,14 +371,14 @@ class Server:
         """Ask for a token of a new user; return the process id of the worker."""
         headers = {"X-User": f"user {number}"}
         url = self.url + TOKEN_PATH
-        answer = requests.post(url, json={"slot": "tab"}, headers=headers, timeout=30)
+        answer = requests.post(url, json={"slot": "tab"}, headers=headers, timeout=60)
         assert answer.status_code == 200, answer.text
         return int(answer.headers["X-Worker"])
 
     def crowd(self, pool: ThreadPoolExecutor, enough: Any) -> set[int]:
         """Ask four at a time until enough workers have answered; return them."""
         workers: set[int] = set()
-        for _ in range(50):
+        for _ in range(300):  # a worker that is replaced takes a while
             numbers = range(self.asked, self.asked + 4)
             self.asked += len(numbers)
             workers |= set(pool.map(self.ask, numbers))
@@ -389,7 +389,7 @@ class Server:
     def read(self) -> Values:
         """Return the counts as a scraper reads them."""
         headers = {"X-User": "prometheus", "Accept": PROMETHEUS_2}
-        answer = requests.get(f"{self.url}/anam/metrics", headers=headers, timeout=30)
+        answer = requests.get(f"{self.url}/anam/metrics", headers=headers, timeout=60)
         return values(answer.text, answer.headers["Content-Type"])
 
 
@@ -420,7 +420,7 @@ def gunicorn(sandbox: Sandbox, folder: Path) -> Iterator[Server]:
             yield Server(f"http://127.0.0.1:{port}")
         finally:
             server.send_signal(signal.SIGTERM)
-            server.wait(30)
+            server.wait(60)
 
 
 @pytest.mark.source
@@ -445,7 +445,7 @@ def test_gunicorn_workers_are_summed_up_also_after_one_died(tmp_path: Path) -> N
         headers = {"X-User": "ada"}
         url = f"{server.url}/anam/metrics"
         assert (
-            requests.get(url, headers=headers, timeout=30).json()["tokensCreated"] == server.asked
+            requests.get(url, headers=headers, timeout=60).json()["tokensCreated"] == server.asked
         )
     assert b"Traceback" not in (tmp_path / "log").read_bytes()
 
