@@ -120,9 +120,10 @@ def metrics(as_json: bool) -> None:
     reading = usage.read()
     if as_json:
         click.echo(json.dumps(summary(reading), indent=2))
-    for rows in () if as_json else overview(reading):
+    for number, rows in enumerate(() if as_json else overview(reading)):
+        if number:
+            click.echo()
         _table(rows)
-        click.echo()
 
 
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="0 takes a free one.")

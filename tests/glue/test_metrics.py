@@ -74,8 +74,11 @@ def counted(client: FlaskClient) -> dict[str, Any]:
 
 def test_everything_that_happens_is_counted(sandbox: Sandbox, clock: ManualClock) -> None:
     """Each outcome once where it belongs, by persona, code, reason and time."""
-    app, _ = busy_day(sandbox, clock)
+    app, tokens = busy_day(sandbox, clock)
     found = counted(client_of(app, ADA))
+    text = client_of(app, ADA).get("/anam/metrics?format=prometheus").text + json.dumps(found)
+    for secret in (*tokens, KEY_SENTINEL, PROMPT_SENTINEL, "ada", "bob", "script"):
+        assert secret not in text
     assert (found["tokensCreated"], found["tokensReused"], found["tokensReplayed"]) == (3, 5, 1)
     assert found["tokensReusedStale"] == 0
     assert found["tokensFailedByCode"] == {"anam_rejected": 1, "rate_limited": 1}
@@ -183,9 +186,7 @@ def test_a_line_cannot_be_forged(
 
 
 @pytest.mark.source
-def test_the_formatter_of_the_docs_writes_json(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_formatter_of_the_docs_writes_json(sandbox: Sandbox) -> None:
     """Pasted as it is, each line is JSON with the facts."""
     blocks = re.findall(
         r"^```python\n(.*?)^```$", (DOCS / "metrics.md").read_text(), re.DOTALL | re.MULTILINE
