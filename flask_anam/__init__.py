@@ -6,6 +6,7 @@ from flask_anam.core.schemas import PersonaConfigSchema, SessionOptionsSchema
 from flask_anam.core.tokens import TokenStatus
 from flask_anam.decorators import permission_required
 from flask_anam.errors import (
+    AnamAtCapacity,
     AnamAuthError,
     AnamBadResponse,
     AnamError,
@@ -38,6 +39,7 @@ from flask_anam.signals import (
 )
 
 __all__ = [
+    "AnamAtCapacity",
     "AnamAuthError",
     "AnamBadResponse",
     "AnamError",

@@ -15,6 +15,7 @@ from flask_anam.core.tokens import check_token
 from flask_anam.handlers import finish, rate_headers
 from flask_anam.identity import METRICS, TALK, Caller
 from flask_anam.intake import admit, check_same_site, idempotency_key, load_json
+from flask_anam.metrics import prometheus_text, wants_prometheus
 from flask_anam.openapi import describe
 from flask_anam.records import stop_own, tell_end, tell_start
 from flask_anam.state import AnamState, get_state
@@ -145,9 +146,15 @@ def concurrency() -> Response:
     state = get_state()
     caller = _caller(state, TALK)
     state.limits.allowance(caller.user_id).admit()
-    found = state.client.concurrency(state.api_key(), state.deadline())
-    names = ("limit", "active", "canStartSession", "estimatedWaitSeconds")
-    return jsonify({name: found.get(name) for name in names})
+    found = state.capacity.occupancy(state.api_key(), state.deadline())
+    return jsonify(
+        limit=found.limit,
+        active=found.active,
+        canStartSession=found.can_start,
+        estimatedWaitSeconds=found.wait,
+        ageSeconds=round(found.age, 1),
+        stale=found.stale,
+    )
 
 
 def validate() -> Response:
@@ -162,9 +169,12 @@ def validate() -> Response:
 
 
 def metrics() -> Response:
-    """Answer the counters of this process."""
+    """Answer the counters, as JSON or as Prometheus wants them."""
     state = get_state()
     _caller(state, METRICS)
+    if wants_prometheus(request):
+        text, content_type = prometheus_text(state, request.headers.get("Accept", ""))
+        return Response(text, content_type=content_type)
     found = state.metrics()
     return jsonify({_camel(name): value for name, value in found.items()})
 

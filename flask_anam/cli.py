@@ -1,9 +1,11 @@
-"""``flask anam …``: check the set-up, list personas, mint a token, run the sandbox."""
+"""``flask anam …``: check the set-up, list personas, mint a token, read the counters."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
+from shutil import get_terminal_size
 
 import click
 from flask.cli import AppGroup
@@ -11,19 +13,24 @@ from flask.cli import AppGroup
 from flask_anam.cli_usage import add_usage_commands
 from flask_anam.core.account import AccountCheck, Finding
 from flask_anam.core.jsonschema import persona_json_schema
+from flask_anam.core.measures import overview, summary
 from flask_anam.errors import AnamError
 from flask_anam.identity import find_user
 from flask_anam.sandbox import Sandbox
 from flask_anam.sandbox.announcement import announcement
 from flask_anam.state import get_state
 
+_ALONE = (
+    "These are the counters of this command alone. Set PROMETHEUS_MULTIPROC_DIR here and in the "
+    "environment of the server, and install Flask-Anam[prometheus], to see those of the workers."
+)
 _COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
 
 
 def make_cli() -> AppGroup:
     """Return the command group of one app."""
     group = AppGroup("anam", help="Session tokens for Anam personas.")
-    for command in (check, personas, schema, token, clear_cache, sandbox):
+    for command in (check, personas, schema, token, clear_cache, metrics, sandbox):
         group.command()(command)
     add_usage_commands(group)
     return group
@@ -60,10 +67,7 @@ def personas() -> None:
     if len(rows) == 1:
         click.echo("No personas yet. Put one in ANAM_PERSONAS, or declare one with @anam.persona.")
         return
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
+    _table(rows)
 
 
 @click.option(
@@ -106,6 +110,25 @@ def clear_cache(persona: str | None, user_id: str | None) -> None:
     click.echo("Stored session tokens are forgotten.")
 
 
+@click.option("--json", "as_json", is_flag=True, help="Print the counters as JSON.")
+def metrics(as_json: bool) -> None:
+    """Show the counters of all workers: what was handed out, refused and failed.
+
+    The workers share them through the folder that PROMETHEUS_MULTIPROC_DIR names; without it, a
+    command cannot see what they count.
+    """
+    usage = get_state().usage
+    if not usage.is_shared:
+        click.echo(_ALONE, err=True)
+    reading = usage.read()
+    if as_json:
+        click.echo(json.dumps(summary(reading), indent=2))
+    for number, rows in enumerate(() if as_json else overview(reading)):
+        if number:
+            click.echo()
+        _table(rows)
+
+
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="0 takes a free one.")
 def sandbox(port: int) -> None:
     """Run the sandbox, a local stand-in for the Anam API, until Ctrl+C."""
@@ -115,3 +138,17 @@ def sandbox(port: int) -> None:
         raise click.ClickException(str(failure)) from None
     click.echo(announcement(stand_in), nl=False)
     stand_in.serve_forever()
+
+
+def _table(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows in columns; a long first column gives way so that a line fits the terminal."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    others = sum(widths[1:]) + 2 * len(widths[1:])
+    widths[0] = min(widths[0], max(10, get_terminal_size().columns - others))
+    for row in rows:
+        cells = (_fitted(cell, width) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
+
+
+def _fitted(cell: str, width: int) -> str:
+    return cell.ljust(width) if len(cell) <= width else f"{cell[: width - 1]}…"

@@ -26,6 +26,7 @@
         ├── AnamBadResponse    502 anam_bad_response       the answer made no sense
         ├── AnamRateLimited    503 anam_rate_limited
         ├── AnamUnavailable    503 anam_unavailable
+        ├── AnamAtCapacity     503 anam_at_capacity        all sessions of the account are taken
         ├── Busy               503 busy                    our own queue is full
         └── AnamTimeout        504 anam_timeout
 
@@ -340,6 +341,16 @@ class AnamUnavailable(UpstreamError):
     retryable = True
     default_text = "Anam is not available. Try again in a moment."
     default_retry_after = 2
+
+
+class AnamAtCapacity(UpstreamError):
+    """As many sessions run as the account may have; told before a mint, if wished."""
+
+    code = "anam_at_capacity"
+    status = 503
+    retryable = True
+    default_text = "All places are taken. Try again in a moment."
+    default_retry_after = 5
 
 
 class Busy(UpstreamError):

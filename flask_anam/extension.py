@@ -6,13 +6,14 @@ import logging
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask import Flask
 
 from flask_anam.blueprint import make_blueprint
 from flask_anam.cli import make_cli
 from flask_anam.core.backends import open_backend
+from flask_anam.core.capacity import Capacity
 from flask_anam.core.client import AnamClient
 from flask_anam.core.clock import Clock, Deadline
 from flask_anam.core.keys import KeyRing, KeySource
@@ -29,6 +30,7 @@ from flask_anam.counters import Counters, several_workers_are_likely
 from flask_anam.errors import AnamError, ConfigError
 from flask_anam.handlers import answer_error
 from flask_anam.identity import Loaders, checked_user_id, user_id_of
+from flask_anam.metrics import collector_of, open_mirror
 from flask_anam.player import add_to_templates, page_config
 from flask_anam.probe import probe_token
 from flask_anam.ratelimit import UserLimits
@@ -37,6 +39,9 @@ from flask_anam.sandbox import Sandbox
 from flask_anam.signals import Announcer
 from flask_anam.start_up import configured_personas, open_sandbox, secret_of
 from flask_anam.state import AnamState, get_state
+
+if TYPE_CHECKING:
+    from prometheus_client.registry import Collector
 
 log = logging.getLogger("flask_anam")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -246,7 +251,11 @@ class FlaskAnam:
         return probe_token(state, session_token, status) if probe and status else status
 
     def get_metrics(self) -> dict[str, object]:
-        """Return the counters of this app in this process; times in seconds."""
+        """Return the counters of this app; times in seconds.
+
+        They are those of this process, or of all workers together when the environment variable
+        ``PROMETHEUS_MULTIPROC_DIR`` names a folder and ``prometheus_client`` is installed.
+        """
         return get_state().metrics()
 
     def stop_session(self, session_id: str) -> bool:
@@ -271,6 +280,22 @@ class FlaskAnam:
         """
         return stop_all_of(get_state(), checked_user_id(user_id))
 
+    def prometheus_collector(self, *apps: Flask) -> Collector:
+        """Return what a Prometheus registry of your own may register.
+
+        Where workers share ``PROMETHEUS_MULTIPROC_DIR`` it is empty, since there our counts are in
+        that folder with those of everybody else.
+
+        Args:
+            apps: whose counters; the current app without any. Two need two names.
+
+        Raises:
+            ConfigError: ``prometheus_client`` is missing, an app is not set up, or two apps have
+                one name.
+
+        """
+        return collector_of(*(get_state(app) for app in apps or (None,)))
+
     def clear_cache(self, *, persona_type: str | None = None, user_id: str | None = None) -> None:
         """Forget this app's stored tokens: all, or those of a persona or of a user.
 
@@ -286,10 +311,11 @@ class FlaskAnam:
         self, app: Flask, settings: Settings, secret: bytes, sandbox: Sandbox | None
     ) -> AnamState:
         clock, keys = self._clock, KeyMaker(secret)
-        usage = UsageCounters(clock)
+        usage = UsageCounters(open_mirror(app.name))
         announcer = Announcer(app, usage)
         counters = Counters(app, settings, clock)
-        client = _make_client(settings, clock)
+        client = _make_client(settings, clock, usage)
+        capacity = Capacity(client, keys, clock)
         books = open_books(app, settings, keys, clock, usage)
         reconciler = Reconciler(
             client, books, clock, lambda: Deadline.after(clock, settings.deadline)
@@ -316,9 +342,11 @@ class FlaskAnam:
                 observer=announcer,
                 books=books,
                 caretaker=reconciler,
+                precheck=capacity.refuse_if_full if settings.concurrency_precheck else None,
             ),
             books=books,
             reconciler=reconciler,
+            capacity=capacity,
             usage=usage,
             limits=UserLimits(settings, counters, keys, clock, announcer.limit_reached),
             clock=clock,
@@ -326,7 +354,7 @@ class FlaskAnam:
         )
 
 
-def _make_client(settings: Settings, clock: Clock) -> AnamClient:
+def _make_client(settings: Settings, clock: Clock, usage: UsageCounters) -> AnamClient:
     transport = Transport(
         settings.base_url,
         connect_timeout=settings.connect_timeout,
@@ -338,6 +366,7 @@ def _make_client(settings: Settings, clock: Clock) -> AnamClient:
         clock=clock,
         max_attempts=settings.max_attempts,
         max_in_flight=settings.max_in_flight,
+        witness=usage,
     )
 
 

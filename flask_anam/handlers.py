@@ -20,6 +20,7 @@ from flask_anam.errors import (
     UnsupportedMediaType,
     UpstreamError,
 )
+from flask_anam.state import get_state
 
 log = logging.getLogger("flask_anam")
 
@@ -39,6 +40,8 @@ _ALLOWED_HEADERS = "Content-Type, Idempotency-Key, X-CSRFToken, X-CSRF-Token, Au
 def answer_error(error: AnamError) -> Response:
     """Return the JSON answer for an error, and log what is ours to put right."""
     _log(error)
+    if request.endpoint == "anam.issue_token" and not isinstance(error, RateLimited):
+        _count(error)  # limits are counted by name where they are
     show_all = current_app.debug and isinstance(error, PersonaInvalid)
     body: dict[str, Any] = {
         "error": error.text if show_all else error.public_text,
@@ -105,8 +108,15 @@ def _as_json(response: Response) -> Response:
     return answer
 
 
+def _count(error: AnamError) -> None:
+    """Count a token request that came to nothing before Anam was asked."""
+    if not isinstance(error, UpstreamError):
+        get_state().usage.refused(error.code)
+
+
 def _log(error: AnamError) -> None:
+    extra = {"anam_event": "error", "anam_code": error.code, "anam_status": error.status}
     if isinstance(error, ConfigError | PersonaInvalid):
-        log.error(_LINE, error.code, error.text, error.code)
+        log.error(_LINE, error.code, error.text, error.code, extra=extra)
     elif isinstance(error, UpstreamError):
-        log.warning(_LINE, error.code, error.text, error.code)
+        log.warning(_LINE, error.code, error.text, error.code, extra=extra)

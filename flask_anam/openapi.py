@@ -82,8 +82,11 @@ _CONCURRENCY = {
         "active": {"type": ["integer", "null"]},
         "canStartSession": {"type": ["boolean", "null"]},
         "estimatedWaitSeconds": {"type": ["integer", "null"]},
+        "ageSeconds": {"type": "number", "description": "Since Anam said so."},
+        "stale": {"type": "boolean", "description": "Anam was asked again since, in vain."},
     },
 }
+_FORMAT = {"name": "format", "in": "query", "schema": {"enum": ["json", "prometheus"]}}
 _SESSION_ID = {"name": "session_id", "in": "path", "required": True, "schema": {"type": "string"}}
 _KEY = {"name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "maxLength": 255}}
 
@@ -117,9 +120,15 @@ def describe(settings: Settings) -> dict[str, Any]:
             f"{prefix}/session-token/validate": {
                 "post": _operation("Judge a session token", _VALIDATE_REQUEST, _VERDICT)
             },
-            f"{prefix}/metrics": {"get": _operation("Read the counters", None, {"type": "object"})},
+            f"{prefix}/metrics": {"get": _metrics()},
         },
     }
+
+
+def _metrics() -> dict[str, Any]:
+    operation = _operation("Read the counters", None, {"type": "object"}, [_FORMAT])
+    operation["responses"]["200"]["content"]["text/plain"] = {"schema": {"type": "string"}}
+    return operation
 
 
 def _operation(

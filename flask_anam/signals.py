@@ -1,31 +1,38 @@
 """blinker signals, sent in the request that causes them; the sender is always the Flask app.
 
 A receiver that raises is logged and never breaks the answer. All ids are plain strings, all
-times seconds; no signal carries a key, a session token or a prompt.
+times seconds; no signal carries a key, a session token or a prompt. Each signal is a line of the
+log too, whose record has the same facts as attributes ``anam_...``, but for the user id.
 """
 
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from blinker import Namespace
+
+from flask_anam.errors import AnamError
 
 if TYPE_CHECKING:
     from blinker import NamedSignal
     from flask import Flask
 
+    from flask_anam.core.manager import HandOut
     from flask_anam.core.reuse import TokenRequest
-    from flask_anam.core.tokens import SessionToken
     from flask_anam.core.usage import UsageCounters
-    from flask_anam.errors import AnamError
 
 log = logging.getLogger("flask_anam")
 _signals = Namespace()
+_WORD = re.compile(r"[\w.:@-]+")
 
-#: A new token was made. Arguments: user_id, persona_type, token_id, seconds (of the mint).
+#: A new token was made. Arguments: user_id, persona_type, token_id, seconds (of the mint),
+#: attempts (calls that it took).
 token_minted = _signals.signal("anam-token-minted")
-#: A stored token was handed out again. Arguments: user_id, persona_type, token_id.
+#: A stored token was handed out again. Arguments: user_id, persona_type, token_id, how
+#: ("reused", "replayed" to an equal call, or "stale" for want of a new one).
 token_reused = _signals.signal("anam-token-reused")
 #: No token could be handed out. Arguments: user_id, persona_type, error (an AnamError).
 token_failed = _signals.signal("anam-token-failed")
@@ -41,13 +48,38 @@ session_ended = _signals.signal("anam-session-ended")
 limit_reached = _signals.signal("anam-limit-reached")
 
 
+#: How loud each event is in the log; the others are INFO.
+_LEVELS = {token_reused: logging.DEBUG, persona_missing: logging.WARNING}
+
+
 def send(signal: NamedSignal, app: Flask, **facts: object) -> None:
-    """Send a signal so that a failing receiver cannot break the caller."""
+    """Log an event and send its signal so that a failing receiver cannot break the caller."""
+    level = _LEVELS.get(signal, logging.INFO)
+    if log.isEnabledFor(level):
+        _log(level, signal.name.removeprefix("anam-").replace("-", "_"), facts)
     for receiver in signal.receivers_for(app):
         try:
             receiver(app, **facts)
         except Exception as failure:  # noqa: BLE001 - receivers are the host's code
             log.error("A receiver of %s raised %s.", signal.name, type(failure).__name__)
+
+
+def _log(level: int, event: str, facts: Mapping[str, object]) -> None:
+    """Log an event so that people can read its line and programs its record."""
+    shown: dict[str, object] = {}
+    for name, value in facts.items():
+        if isinstance(value, AnamError):
+            shown["code"] = value.code  # never its text, which may quote what was sent
+        elif name != "user_id" and value is not None:
+            shown[name] = round(value, 4) if isinstance(value, float) else value
+    line = " ".join(f"{name}={_plain(value)}" for name, value in shown.items())
+    extra = {"anam_event": event, **{f"anam_{name}": value for name, value in shown.items()}}
+    log.log(level, "%s %s", event, line, extra=extra)
+
+
+def _plain(value: object) -> object:
+    """Return a value as it is, or quoted when it could be taken for more than one."""
+    return value if not isinstance(value, str) or _WORD.fullmatch(value) else repr(value)
 
 
 class Announcer:
@@ -57,26 +89,26 @@ class Announcer:
         self._app = app
         self._usage = usage
 
-    def token_minted(self, request: TokenRequest, token: SessionToken, seconds: float) -> None:
+    def token_minted(self, request: TokenRequest, got: HandOut, seconds: float) -> None:
         """Count and announce a new token."""
-        self._usage.count("tokens_created")
+        self._usage.handed_out(got.how, request.persona_type, seconds)
         facts = {"user_id": request.user_id, "persona_type": request.persona_type}
-        send(token_minted, self._app, **facts, token_id=token.id, seconds=seconds)
+        took = {"seconds": got.mint_seconds, "attempts": got.attempts}
+        send(token_minted, self._app, **facts, token_id=got.token.id, **took)
 
-    def token_reused(self, request: TokenRequest, token: SessionToken, *, stale: bool) -> None:
+    def token_reused(self, request: TokenRequest, got: HandOut, seconds: float) -> None:
         """Count and announce a token handed out again."""
-        self._usage.count("tokens_reused")
-        if stale:
-            self._usage.count("tokens_reused_stale")
+        self._usage.handed_out(got.how, request.persona_type, seconds)
         facts = {"user_id": request.user_id, "persona_type": request.persona_type}
-        send(token_reused, self._app, **facts, token_id=token.id)
+        send(token_reused, self._app, **facts, token_id=got.token.id, how=got.how)
 
-    def token_failed(self, request: TokenRequest, error: AnamError) -> None:
+    def token_failed(self, request: TokenRequest, error: AnamError, seconds: float) -> None:
         """Count and announce a failure."""
-        self._usage.count_failure(error.code)
+        self._usage.failed(error.code, request.persona_type, seconds)
         facts = {"user_id": request.user_id, "persona_type": request.persona_type}
         send(token_failed, self._app, **facts, error=error)
 
     def limit_reached(self, limit: str, user_id: str, retry_after: int) -> None:
-        """Announce that a user hit a limit."""
+        """Count and announce that a user hit a limit."""
+        self._usage.refused(f"{limit}_limit")
         send(limit_reached, self._app, user_id=user_id, limit=limit, retry_after=retry_after)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from flask_anam.core.books import Books
+    from flask_anam.core.capacity import Capacity
     from flask_anam.core.client import AnamClient
     from flask_anam.core.keys import KeyRing
     from flask_anam.core.manager import SessionTokenManager
@@ -44,6 +45,7 @@ class AnamState:
     keys: KeyRing = field(repr=False)
     client: AnamClient = field(repr=False)
     manager: SessionTokenManager = field(repr=False)
+    capacity: Capacity = field(repr=False)
     usage: UsageCounters = field(repr=False)
     limits: UserLimits = field(repr=False)
     books: Books = field(repr=False)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask, request
 
 from flask_anam.core.backends import open_backend
+from flask_anam.core.capacity import Capacity
 from flask_anam.core.client import AnamClient
 from flask_anam.core.clock import Clock, Deadline
 from flask_anam.core.keys import KeyRing
@@ -155,7 +156,7 @@ def _under_test(state: AnamState, sandbox: Sandbox) -> AnamState:
         usage_url="memory://",
     )
     clock, secret = state.clock, secrets.token_bytes(32)
-    keys, usage = KeyMaker(secret), UsageCounters(clock)
+    keys, usage = KeyMaker(secret), UsageCounters()
     announcer = Announcer(state.app, usage)
     timeouts = {"connect_timeout": settings.connect_timeout, "read_timeout": settings.read_timeout}
     client = AnamClient(
@@ -163,12 +164,14 @@ def _under_test(state: AnamState, sandbox: Sandbox) -> AnamState:
         clock=clock,
         max_attempts=settings.max_attempts,
         max_in_flight=settings.max_in_flight,
+        witness=usage,
     )
     books = open_books(state.app, settings, keys, clock, usage)
     reconciler = Reconciler(client, books, clock, lambda: Deadline.after(clock, settings.deadline))
     ring = KeyRing(sandbox.api_key, "ANAM_API_KEY")
     # An app without extensions: a Limiter of the host would remember other tests.
     counters = Counters(Flask(state.app.name), settings, clock)
+    capacity = Capacity(client, keys, clock)
     return _StateUnderTest(
         app=state.app,
         settings=settings,
@@ -185,9 +188,11 @@ def _under_test(state: AnamState, sandbox: Sandbox) -> AnamState:
             observer=announcer,
             books=books,
             caretaker=reconciler,
+            precheck=capacity.refuse_if_full if settings.concurrency_precheck else None,
         ),
         books=books,
         reconciler=reconciler,
+        capacity=capacity,
         usage=usage,
         limits=UserLimits(settings, counters, keys, clock, announcer.limit_reached),
         clock=clock,

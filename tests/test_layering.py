@@ -19,16 +19,26 @@ LAYERS = [
     ["__init__"],
     ["extension"],
     ["blueprint", "cli"],
-    ["handlers", "decorators", "openapi", "intake", "testing", "player", "cli_usage", "probe"],
+    [
+        "handlers",
+        "decorators",
+        "openapi",
+        "intake",
+        "testing",
+        "player",
+        "cli_usage",
+        "probe",
+        "metrics",
+    ],
     ["records", "start_up"],
     ["state"],
     ["identity", "ratelimit", "signals"],
-    ["counters"],
+    ["counters", "prometheus"],
     ["sandbox"],
     ["core.manager", "core.account"],
     ["core.reconcile"],
     ["core.books", "core.anam_sessions"],
-    ["core.setbacks", "core.turn"],
+    ["core.setbacks", "core.turn", "core.capacity"],
     ["core.reuse"],
     ["core.client", "core.store", "core.usage", "core.flight", "core.registry"],
     ["core.memory_sessions", "core.sql_sessions", "core.counting"],
@@ -36,13 +46,13 @@ LAYERS = [
     ["core.sql_tables", "core.sessions", "core.migrations.env"],
     ["core.quota", "core.database"],
     ["core.session_records", "core.migrations.versions", "core.error_facts"],
-    ["core.transport", "core.guard", "core.retry", "core.backends"],
+    ["core.transport", "core.guard", "core.retry", "core.backends", "core.measures"],
     ["core.personas", "core.persona_files", "core.jsonschema", "core.lease"],
     ["core.schemas"],
     ["core.session_options"],
     ["core.parts", "core.messages", "core.settings"],
     ["core.base_schemas"],
-    ["core.fields", "core.checks", "core.tokens", "core.timed_http"],
+    ["core.fields", "core.checks", "core.tokens", "core.timed_http", "core.tally"],
     ["core.keys", "core.clock", "core.fork"],
     ["core"],
     ["errors"],
@@ -50,6 +60,8 @@ LAYERS = [
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 CORE_MAY_IMPORT = {"marshmallow", "requests", "urllib3", "cachelib", "itsdangerous", "limits"}
 OPTIONAL_IN_CORE = {"redis", "pymemcache", "sqlalchemy", "alembic"}
+#: Modules that name its types only for type checkers.
+TYPES_ONLY = {"metrics", "extension"}
 #: The modules of the sandbox that nobody imports before a browser sends an offer.
 MEDIA_MODULES = {f"sandbox.media.{name}" for name in ("peer", "tracks", "addresses")}
 
@@ -123,6 +135,7 @@ def test_only_the_bridges_import_the_libraries_they_bridge() -> None:
     for name, path in _modules():
         tops = {imported.split(".")[0] for imported in _imports(path)}
         assert "flask_login" not in tops or name == "identity", name
+        assert "prometheus_client" not in tops or name in {"prometheus", *TYPES_ONLY}, name
         assert "limits" not in tops or name in {
             "ratelimit",
             "counters",

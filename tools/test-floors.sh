@@ -13,7 +13,8 @@ import configparser
 
 setup = configparser.ConfigParser()
 setup.read("setup.cfg")
-wanted = setup["options"]["install_requires"] + " " + setup["options.extras_require"]["redis"]
+extras = setup["options.extras_require"]
+wanted = " ".join([setup["options"]["install_requires"], extras["redis"], extras["prometheus"]])
 print("\n".join(line.replace(">=", "==") for line in wanted.split() if ">=" in line))
 EOF
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from flask_anam import errors
 from flask_anam.core.clock import Clock, Deadline
@@ -57,6 +57,35 @@ class Minted:
     attempts: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A kind of call.
+
+    Attributes:
+        name: in metrics.
+        method, path: of the request.
+        is_good: whether the JSON of a success (None when it is none) is what is needed.
+        is_advice: whether it may fail without saying anything about Anam's health.
+
+    """
+
+    name: str
+    method: str
+    path: str
+    is_good: Callable[[Any], bool] = lambda _: True
+    is_advice: bool = False
+
+
+class Witness(Protocol):
+    """Hears of every attempt to call Anam; must not raise."""
+
+    def attempted(self, call: str, outcome: str, seconds: float) -> None:
+        """Hear of an attempt; the outcome is ``ok`` or the code of an error."""
+
+    def retried(self) -> None:
+        """Hear that a mint is tried again."""
+
+
 class AnamClient:
     """The Anam API. Thread-safe; every call says which API key it uses.
 
@@ -65,6 +94,7 @@ class AnamClient:
         clock: time.
         max_attempts: tries of one mint in all, 1 or more.
         max_in_flight: calls under way at a time in this process.
+        witness: hears of every attempt.
 
     """
 
@@ -75,10 +105,12 @@ class AnamClient:
         clock: Clock,
         max_attempts: int = 3,
         max_in_flight: int = 32,
+        witness: Witness | None = None,
     ) -> None:
         self._transport = transport
         self._clock = clock
         self._max_attempts = max_attempts
+        self._witness = witness
         self._bulkhead = Bulkhead(max_in_flight)
         self._breaker = Breaker(clock)
         self._budget = RetryBudget()
@@ -102,28 +134,23 @@ class AnamClient:
                 self._budget.earn(retried=attempt > 0)
                 return Minted(token, attempt + 1)
             self._clock.sleep(wait)
+            if self._witness:
+                self._witness.retried()
         raise AssertionError("the last attempt returns or raises")  # pragma: no cover
 
     @_without_traces
     def start_session(self, session_token: str, deadline: Deadline) -> str:
         """Start a session with a session token, which that may use up; return the session id."""
-        answer = self._call(
-            "POST",
-            "/v1/engine/session",
-            session_token,
-            deadline,
-            body={"clientMetadata": {"client": "flask-anam"}},
-        )
-        started = answer.json()
-        session_id = started.get("sessionId") if isinstance(started, dict) else None
-        if not isinstance(session_id, str) or not session_id:
-            raise errors.AnamBadResponse
-        return session_id
+        call = _Call("start", "POST", "/v1/engine/session", is_good=_has_session_id)
+        body = {"clientMetadata": {"client": "flask-anam"}}
+        started, _ = self._call(call, session_token, deadline, body=body)
+        return str(started["sessionId"])
 
     @_without_traces
     def stop_session(self, session_id: str, api_key: str, deadline: Deadline) -> None:
         """Stop a session."""
-        self._call("POST", f"/v1/sessions/{session_id}/stop", api_key, deadline, body={})
+        call = _Call("stop", "POST", f"/v1/sessions/{session_id}/stop")
+        self._call(call, api_key, deadline, body={})
 
     @_without_traces
     def get(
@@ -136,18 +163,20 @@ class AnamClient:
         most: int = MAX_BODY,
     ) -> Any:
         """Return the JSON of a GET, of `most` bytes; raises UpstreamError unless it succeeds."""
-        found = self._call("GET", path, api_key, deadline, query=query, most=most).json()
-        if found is None:
-            raise errors.AnamBadResponse
+        call = _Call("read", "GET", path, is_good=_is_json)
+        found, _ = self._call(call, api_key, deadline, query=query, most=most)
         return found
 
     @_without_traces
     def concurrency(self, api_key: str, deadline: Deadline) -> dict[str, Any]:
-        """Return Anam's advisory view of how many sessions run and may run."""
-        found = self.get("/v1/sessions/concurrency", api_key, deadline)
-        if not isinstance(found, dict):
-            raise errors.AnamBadResponse
-        return found
+        """Return Anam's advisory view of how many sessions run and may run.
+
+        That this fails says nothing about mints, and never makes the breaker open.
+        """
+        path = "/v1/sessions/concurrency"
+        call = _Call("concurrency", "GET", path, is_good=_is_object, is_advice=True)
+        found, _ = self._call(call, api_key, deadline)
+        return dict(found)
 
     def close(self) -> None:
         """Close the connections of this process."""
@@ -155,11 +184,9 @@ class AnamClient:
 
     def _mint_once(self, body: Mapping[str, Any], api_key: str, deadline: Deadline) -> SessionToken:
         asked_at = self._clock.time()
-        answer = self._call("POST", "/v1/auth/session-token", api_key, deadline, body=dict(body))
-        found = answer.json()
-        value = found.get("sessionToken") if isinstance(found, dict) else None
-        if not isinstance(value, str) or not value or len(value) > MAX_TOKEN or not value.isascii():
-            raise errors.AnamBadResponse
+        call = _Call("mint", "POST", "/v1/auth/session-token", is_good=_has_token)
+        found, answer = self._call(call, api_key, deadline, body=dict(body))
+        value = found["sessionToken"]
         claims = read_claims(value)
         if claims is None:
             log.warning("Anam's session token is not a JWT; it is taken to last one hour.")
@@ -171,34 +198,46 @@ class AnamClient:
 
     def _call(
         self,
-        method: str,
-        path: str,
+        call: _Call,
         credential: str,
         deadline: Deadline,
         *,
         body: object = None,
         query: Mapping[str, str] | None = None,
         most: int = MAX_BODY,
-    ) -> Answer:
+    ) -> tuple[Any, Answer]:
+        """Make one attempt; return the JSON of the answer, and the answer."""
         self._breaker.refuse_if_open()
-        with self._bulkhead.place(deadline):
-            answer = self._guarded(
-                lambda: self._transport.exchange(
-                    method,
-                    path,
-                    credential=credential,
-                    deadline=deadline,
-                    body=body,
-                    query=query,
-                    most=most,
-                )
-            )
-        if 200 <= answer.status < 300:
-            return answer
-        raise error_for(answer)
 
-    def _guarded(self, exchange: Callable[[], Answer]) -> Answer:
-        probe = self._breaker.enter()
+        def exchange() -> Answer:
+            return self._transport.exchange(
+                call.method,
+                call.path,
+                credential=credential,
+                deadline=deadline,
+                body=body,
+                query=query,
+                most=most,
+            )
+
+        with self._bulkhead.place(deadline):
+            probe = False if call.is_advice else self._breaker.enter()
+            began = self._clock.monotonic()
+            outcome = "given_up"  # unless it ends in another way
+            try:
+                answer = exchange() if call.is_advice else self._guarded(exchange, probe=probe)
+                found = _json_of(call, answer)
+                outcome = "ok"
+            except errors.UpstreamError as error:
+                outcome = error.code
+                raise
+            finally:
+                if self._witness:
+                    took = self._clock.monotonic() - began
+                    self._witness.attempted(call.name, outcome, took)
+        return found, answer
+
+    def _guarded(self, exchange: Callable[[], Answer], *, probe: bool) -> Answer:
         try:
             answer = exchange()
         except (errors.AnamUnavailable, errors.AnamTimeout):
@@ -224,6 +263,33 @@ class AnamClient:
         wait = backoff(attempt) if error.hinted_wait is None else error.hinted_wait
         fits = wait <= min(CAP, deadline.left() - MIN_ATTEMPT)
         return wait if fits and self._budget.spend() else None
+
+
+def _json_of(call: _Call, answer: Answer) -> Any:
+    if not 200 <= answer.status < 300:
+        raise error_for(answer)
+    found = answer.json()
+    if not call.is_good(found):
+        raise errors.AnamBadResponse
+    return found
+
+
+def _is_json(found: Any) -> bool:
+    return found is not None
+
+
+def _is_object(found: Any) -> bool:
+    return isinstance(found, dict)
+
+
+def _has_session_id(found: Any) -> bool:
+    session_id = found.get("sessionId") if isinstance(found, dict) else None
+    return isinstance(session_id, str) and bool(session_id)
+
+
+def _has_token(found: Any) -> bool:
+    value = found.get("sessionToken") if isinstance(found, dict) else None
+    return isinstance(value, str) and 0 < len(value) <= MAX_TOKEN and value.isascii()
 
 
 def error_for(answer: Answer) -> errors.UpstreamError:

@@ -7,8 +7,9 @@ fails.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from flask_anam import errors
 from flask_anam.core.books import Books, Entry
@@ -49,15 +50,15 @@ class IssuedToken:
 
 
 class Observer(Protocol):
-    """Hears what happens to tokens; must not raise."""
+    """Hears what happens to tokens, and after which time; must not raise."""
 
-    def token_minted(self, request: TokenRequest, token: SessionToken, seconds: float) -> None:
-        """Hear of a new token; `seconds` is how long its mint took."""
+    def token_minted(self, request: TokenRequest, got: HandOut, seconds: float) -> None:
+        """Hear of a new token."""
 
-    def token_reused(self, request: TokenRequest, token: SessionToken, *, stale: bool) -> None:
-        """Hear that a stored or shared token is handed out; `stale` for want of a new one."""
+    def token_reused(self, request: TokenRequest, got: HandOut, seconds: float) -> None:
+        """Hear that a stored or shared token is handed out."""
 
-    def token_failed(self, request: TokenRequest, error: errors.AnamError) -> None:
+    def token_failed(self, request: TokenRequest, error: errors.AnamError, seconds: float) -> None:
         """Hear that no token could be handed out."""
 
 
@@ -72,12 +73,22 @@ class Caretaker(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Outcome:
-    """A token to hand out; `minted_in` is None for a stored one."""
+class HandOut:
+    """A token that is handed out, and how it was come by.
+
+    Attributes:
+        token: the token.
+        how: new (``minted``), stored (``reused``), the answer to an equal call (``replayed``), or
+            stored and past its time, for want of a new one (``stale``).
+        mint_seconds: how long the mint took; 0.0 unless ``minted``.
+        attempts: calls that the mint took; 0 unless ``minted``.
+
+    """
 
     token: SessionToken
-    minted_in: float | None = None
-    stale: bool = False
+    how: Literal["minted", "reused", "replayed", "stale"]
+    mint_seconds: float = 0.0
+    attempts: int = 0
 
 
 class SessionTokenManager:
@@ -92,6 +103,8 @@ class SessionTokenManager:
         observer: hears what happens.
         books: where each mint is written down, and the users' limits are kept.
         caretaker: looks after a user's sessions before another one is begun.
+        precheck: called with API key and deadline before a mint is charged and begun; raises
+            AnamAtCapacity to prevent it.
 
     """
 
@@ -106,6 +119,7 @@ class SessionTokenManager:
         observer: Observer,
         books: Books,
         caretaker: Caretaker | None = None,
+        precheck: Callable[[str, Deadline], None] | None = None,
     ) -> None:
         self._client = client
         self._caretaker = caretaker
@@ -115,9 +129,10 @@ class SessionTokenManager:
         self._settings = settings
         self._clock = clock
         self._observer = observer
+        self._precheck = precheck
         self._rules = ReuseRules(settings, keys)
         self._setbacks = Setbacks(store, clock)
-        self._flights: SingleFlight[_Outcome] = SingleFlight()
+        self._flights: SingleFlight[HandOut] = SingleFlight()
 
     def create_token(self, request: TokenRequest) -> IssuedToken:
         """Hand out a stored token where the reuse rules allow it, else mint one.
@@ -132,16 +147,16 @@ class SessionTokenManager:
 
         """
         deadline = Deadline.after(self._clock, self._settings.deadline)
+        began = self._clock.monotonic()
         try:
             got = self._get(request, deadline)
         except errors.AnamError as error:
             if not (request.has_fallback and is_missing_persona(error)):
-                self._observer.token_failed(request, error)
+                self._observer.token_failed(request, error, self._clock.monotonic() - began)
             raise
-        if got.minted_in is None:
-            self._observer.token_reused(request, got.token, stale=got.stale)
-        else:
-            self._observer.token_minted(request, got.token, got.minted_in)
+        minted = got.how == "minted"
+        hear = self._observer.token_minted if minted else self._observer.token_reused
+        hear(request, got, self._clock.monotonic() - began)
         left = max(0.0, got.token.expires_at - self._clock.time())
         return IssuedToken(
             session_token=got.token.value,
@@ -149,8 +164,8 @@ class SessionTokenManager:
             persona_type=request.persona_type,
             expires_at=int(got.token.expires_at),
             expires_in=int(left),
-            reused=got.minted_in is None,
-            mint_seconds=got.minted_in or 0.0,
+            reused=not minted,
+            mint_seconds=got.mint_seconds,
         )
 
     def report_started(self, user_id: str, token_id: str) -> bool:
@@ -177,7 +192,7 @@ class SessionTokenManager:
         for mark in narrower or [everything]:
             self._store.invalidate(mark)
 
-    def _get(self, request: TokenRequest, deadline: Deadline) -> _Outcome:
+    def _get(self, request: TokenRequest, deadline: Deadline) -> HandOut:
         place = self._rules.place_of(request)
         if place is None:
             return self._mint(request, deadline)
@@ -186,16 +201,16 @@ class SessionTokenManager:
             self._books.refused(str(request.user_id), request.refused)
         kept = self._look(place)
         if kept.token and place.is_fresh(kept.token, self._clock.time()):
-            return _Outcome(kept.token)
-        outcome, led = self._flights.run(
+            return _kept(place, kept.token)
+        got, led = self._flights.run(
             place.key, lambda: self._lead(request, place, deadline), deadline
         )
-        return outcome if led else _Outcome(outcome.token, None, outcome.stale)
+        return got if led else HandOut(got.token, "stale" if got.how == "stale" else "replayed")
 
     def _look(self, place: Place) -> Lookup:
         return self._store.lookup(place.key, place.marks) if place.seconds else Lookup(None, None)
 
-    def _lead(self, request: TokenRequest, place: Place, deadline: Deadline) -> _Outcome:
+    def _lead(self, request: TokenRequest, place: Place, deadline: Deadline) -> HandOut:
         """Get the token that all callers of this process wait for."""
         turn = Turn(self._store, place, self._clock, deadline)
         try:
@@ -204,29 +219,31 @@ class SessionTokenManager:
                 kept = self._look(place)  # after take(): it may have been stored just before
                 now = self._clock.time()
                 if kept.token and place.is_fresh(kept.token, now):
-                    return _Outcome(kept.token)
+                    return _kept(place, kept.token)
                 stale = kept.token if kept.token and place.is_stale(kept.token, now) else None
                 if stale and (not mine or turn.was_tried_lately()):
-                    return _Outcome(stale, stale=True)
+                    return HandOut(stale, "stale")
                 if mine:
                     break
                 turn.wait()
             try:
-                outcome = self._mint(request, deadline)
+                got = self._mint(request, deadline)
             except errors.UpstreamError as error:
                 turn.tell(error)
                 if stale is None or not error.retryable:
                     raise
-                return _Outcome(stale, stale=True)
-            self._keep(request, place, outcome.token, kept.generation)
-            return outcome
+                return HandOut(stale, "stale")
+            self._keep(request, place, got.token, kept.generation)
+            return got
         finally:
             turn.give_back()
 
-    def _mint(self, request: TokenRequest, deadline: Deadline) -> _Outcome:
+    def _mint(self, request: TokenRequest, deadline: Deadline) -> HandOut:
         account = self._rules.account(request)
         body = self._keys("body", account, request.body.digest)
         self._setbacks.check(account, body)
+        if self._precheck:
+            self._precheck(request.api_key, deadline)
         with request.limit():
             entry = self._open(request, deadline)
             began = self._clock.monotonic()
@@ -239,7 +256,8 @@ class SessionTokenManager:
                 raise
         self._books.close(entry, minted.token)
         self._setbacks.forget(account)
-        return _Outcome(minted.token, self._clock.monotonic() - began)
+        took = self._clock.monotonic() - began
+        return HandOut(minted.token, "minted", mint_seconds=took, attempts=minted.attempts)
 
     def _open(self, request: TokenRequest, deadline: Deadline) -> Entry:
         """Begin an entry in the books; before a user is refused, what is known is looked up."""
@@ -259,3 +277,7 @@ class SessionTokenManager:
             self._store.put(place.key, token, place.keep_for(token), generation)
         # Who got it, for the report of its start; that may come when it is no longer kept.
         self._store.note(self._keys("id", request.user_id, token.id), place.key, token.lifetime)
+
+
+def _kept(place: Place, token: SessionToken) -> HandOut:
+    return HandOut(token, "replayed" if place.replays else "reused")

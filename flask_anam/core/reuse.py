@@ -57,6 +57,7 @@ class Place:
         seconds: how long it may be handed out again; 0 when it is not kept.
         outlives: whether an older one may be handed out while no new one can be had.
         marks: keys whose renewal makes it a miss.
+        replays: whether it is only kept for calls that are repeated.
 
     """
 
@@ -64,6 +65,7 @@ class Place:
     seconds: float
     outlives: bool
     marks: tuple[str, ...]
+    replays: bool = False
 
     def is_fresh(self, token: SessionToken, now: float) -> bool:
         """Whether a kept token may be handed out."""
@@ -112,6 +114,7 @@ class ReuseRules:
             key=self._keys("token", self._settings.token_reuse, who, self.account(request), start),
             seconds=seconds,
             outlives=lasts,
+            replays=start[:1] in (["replay"], ["key"]),
             marks=self.marks(request.persona_type, request.user_id),
         )
 

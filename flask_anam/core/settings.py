@@ -223,6 +223,13 @@ class Settings:
         help="True stops what a tab has left running (its page crashed or was reloaded) when the "
         "same tab asks for a new token of the same persona.",
     )
+    concurrency_precheck: bool = setting(
+        checks.boolean,
+        default=False,
+        type="bool",
+        help="True refuses a new token early, with anam_at_capacity, while Anam says that all "
+        "sessions of the account are taken.",
+    )
     system_prompt_max_length: int = setting(
         checks.number(1, 1_000_000, whole=True),
         default=2000,

@@ -1,68 +1,95 @@
-"""Counting in this process: tokens minted, reused, used, failed, and how long sessions lasted."""
+"""What was used: tokens handed out, refused and failed, calls to Anam, and sessions."""
 
 from __future__ import annotations
 
-import threading
-from collections import Counter
+from flask_anam.core.measures import (
+    ACTIVE,
+    ATTEMPTS,
+    DURATION,
+    ENDED,
+    FAILURES,
+    HAND_OUT,
+    LOST,
+    REFUSALS,
+    RETRIES,
+    STARTED,
+    TOKENS,
+    summary,
+)
+from flask_anam.core.tally import Mirror, Reading, Tally
 
-from flask_anam.core.clock import Clock
-from flask_anam.core.fork import renew_in_children
+#: Persona types that are counted by name at most, and the word for all others.
+MAX_PERSONA_LABELS, OTHER = 100, "other"
 
 
 class UsageCounters:
-    """Counters of one app in this process. Thread-safe; lost when the process ends."""
+    """Counters of one app. Thread-safe; no lock is held while something else is waited for.
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self.renew()
-        renew_in_children(self)
-        self._counts: Counter[str] = Counter()
-        self._failures: Counter[str] = Counter()
-        self._ended = 0
-        self._seconds = 0.0
+    They are those of this process and lost when it ends, unless there is a mirror.
 
-    def renew(self) -> None:
-        """Replace the lock."""
-        self._lock = threading.Lock()
+    Args:
+        mirror: keeps the counts of all workers together.
 
-    def count(self, what: str) -> None:
-        """Add one to ``tokens_created``, ``tokens_reused`` or ``tokens_reused_stale``."""
-        with self._lock:
-            self._counts[what] += 1
+    """
 
-    def count_failure(self, code: str) -> None:
-        """Add one failure of that error code."""
-        with self._lock:
-            self._failures[code] += 1
+    def __init__(self, mirror: Mirror | None = None) -> None:
+        self._tally = Tally(mirror)
+        self._names: set[str] = set()
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the counts are those of all workers."""
+        return self._tally.is_shared
+
+    def handed_out(self, how: str, persona_type: str, seconds: float) -> None:
+        """Count a token: ``minted``, ``reused``, ``replayed`` or ``stale``, within that time."""
+        self._tally.add(TOKENS, how, self._label(persona_type))
+        self._tally.observe(HAND_OUT, seconds, how)
+
+    def failed(self, code: str, persona_type: str, seconds: float) -> None:
+        """Count a token request that ended in an error of that code, after that time."""
+        self._tally.add(FAILURES, code, self._label(persona_type))
+        self._tally.observe(HAND_OUT, seconds, "failed")
+
+    def refused(self, reason: str) -> None:
+        """Count a refusal: the name of a limit, or the code of an error."""
+        self._tally.add(REFUSALS, reason)
+
+    def attempted(self, call: str, outcome: str, seconds: float) -> None:
+        """Count an attempt to call Anam; the outcome is ``ok`` or the code of an error."""
+        self._tally.observe(ATTEMPTS, seconds, call, outcome)
+
+    def retried(self) -> None:
+        """Count an attempt of a mint after its first."""
+        self._tally.add(RETRIES)
 
     def records_lost(self, how_many: int = 1) -> None:
         """Count usage records that could not be stored."""
-        with self._lock:
-            self._counts["records_lost"] += how_many
+        self._tally.add(LOST, amount=how_many)
 
     def session_started(self) -> None:
         """Count a conversation that has started."""
-        with self._lock:
-            self._counts["tokens_used"] += 1
+        self._tally.add(STARTED)
+        self._tally.add(ACTIVE)
 
     def session_ended(self, seconds: float) -> None:
         """Count a conversation that is over, after that time."""
-        with self._lock:
-            self._ended += 1
-            self._seconds += seconds
+        self._tally.add(ENDED)
+        self._tally.add(ACTIVE, amount=-1)
+        self._tally.observe(DURATION, seconds)
+
+    def read(self) -> Reading:
+        """Return all counts, as of one moment as nearly as can be."""
+        return self._tally.read()
 
     def metrics(self) -> dict[str, object]:
-        """Return all counters; times in seconds, the average 0.0 before the first end."""
-        with self._lock:
-            return {
-                "tokens_created": self._counts["tokens_created"],
-                "tokens_reused": self._counts["tokens_reused"],
-                "tokens_reused_stale": self._counts["tokens_reused_stale"],
-                "tokens_used": self._counts["tokens_used"],
-                "tokens_failed": sum(self._failures.values()),
-                "tokens_failed_by_code": dict(sorted(self._failures.items())),
-                "sessions_active": max(0, self._counts["tokens_used"] - self._ended),
-                "sessions_ended": self._ended,
-                "average_session_duration": self._seconds / self._ended if self._ended else 0.0,
-                "records_lost": self._counts["records_lost"],
-            }
+        """Return all counts by name; times in seconds, the average 0.0 before the first end."""
+        return summary(self.read())
+
+    def _label(self, persona_type: str) -> str:
+        """Return a persona type as a label: whatever an app declares, there are not too many."""
+        if persona_type not in self._names:
+            if len(self._names) >= MAX_PERSONA_LABELS:
+                return OTHER
+            self._names.add(persona_type)
+        return persona_type

@@ -22,6 +22,7 @@ export const SENTENCES = {
   anam_bad_response: "Anam gave an answer that made no sense.",
   anam_rate_limited: "Many people are starting conversations right now.",
   anam_unavailable: "Anam cannot be reached right now.",
+  anam_at_capacity: "All places are taken right now.",
   busy: "Many people are starting conversations right now.",
   anam_timeout: "Anam is taking too long to answer.",
   // The browser helper

@@ -18,7 +18,7 @@ from flask_anam.core.books import Books
 from flask_anam.core.client import AnamClient
 from flask_anam.core.clock import Clock, Deadline
 from flask_anam.core.lease import NoLease
-from flask_anam.core.manager import IssuedToken, SessionTokenManager
+from flask_anam.core.manager import HandOut, IssuedToken, SessionTokenManager
 from flask_anam.core.memory_sessions import MemorySessions
 from flask_anam.core.personas import Declarations, Persona
 from flask_anam.core.registry import MintBody, PersonaRegistry
@@ -26,7 +26,6 @@ from flask_anam.core.reuse import TokenRequest
 from flask_anam.core.schemas import PersonaConfigSchema
 from flask_anam.core.settings import Settings
 from flask_anam.core.store import KeyMaker, TokenStore
-from flask_anam.core.tokens import SessionToken
 from flask_anam.core.transport import Transport
 from flask_anam.errors import AnamError
 from flask_anam.sandbox import Sandbox
@@ -165,13 +164,13 @@ class Listener:
     def __init__(self) -> None:
         self.heard: list[tuple[str, Any]] = []
 
-    def token_minted(self, request: TokenRequest, token: SessionToken, seconds: float) -> None:
-        self.heard.append(("minted", token.id))
+    def token_minted(self, request: TokenRequest, got: HandOut, seconds: float) -> None:
+        self.heard.append((got.how, got.token.id))
 
-    def token_reused(self, request: TokenRequest, token: SessionToken, *, stale: bool) -> None:
-        self.heard.append(("stale" if stale else "reused", token.id))
+    def token_reused(self, request: TokenRequest, got: HandOut, seconds: float) -> None:
+        self.heard.append((got.how, got.token.id))
 
-    def token_failed(self, request: TokenRequest, error: AnamError) -> None:
+    def token_failed(self, request: TokenRequest, error: AnamError, seconds: float) -> None:
         self.heard.append(("failed", error.code))
 
 

@@ -11,6 +11,7 @@ import pytest
 from flask_anam import errors
 from flask_anam.core.client import LEGACY_CURE
 from flask_anam.core.clock import Deadline
+from flask_anam.core.usage import UsageCounters
 from flask_anam.sandbox import Sandbox
 
 from .conftest import BODY, KEY, MINT, PERSONA, ClientMaker, FrozenClock, jwt
@@ -312,3 +313,34 @@ def test_a_call_without_a_place_is_busy(
         assert all(call.result(10).attempts == 1 for call in calls)
     assert sandbox.ledger.count(MINT) == 2
     assert clock.slept == []
+
+
+def test_every_attempt_is_witnessed(
+    make_client: ClientMaker, sandbox: Sandbox, clock: FrozenClock, deadline: Deadline
+) -> None:
+    """By call and outcome, tries that failed included; what never left is no attempt."""
+    usage = UsageCounters()
+    client = make_client(witness=usage, max_in_flight=1)
+    sandbox.fail_next(503)
+    client.mint(BODY, KEY, deadline)
+    sandbox.fail_next(200, body="nonsense", times=2)
+    with pytest.raises(errors.AnamBadResponse):
+        client.mint(BODY, KEY, deadline)
+    client.concurrency(KEY, deadline)
+    client.get("/v1/avatars", KEY, deadline)
+    with pytest.raises(errors.AnamAuthError):
+        client.get("/v1/avatars", "wrong", deadline)
+    with client._bulkhead.place(deadline), pytest.raises(errors.Busy):
+        client.mint(BODY, KEY, Deadline.after(clock, 0.01))
+    found = usage.metrics()
+    seconds = found["upstream_attempt_seconds"]
+    assert isinstance(seconds, dict)
+    assert {name: histogram["count"] for name, histogram in seconds.items()} == {
+        "mint anam_unavailable": 1,
+        "mint ok": 1,
+        "mint anam_bad_response": 2,
+        "concurrency ok": 1,
+        "read ok": 1,
+        "read anam_auth": 1,
+    }
+    assert (found["upstream_attempts"], found["upstream_retries"]) == (7, 2)

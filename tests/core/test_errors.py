@@ -37,6 +37,7 @@ TABLE: dict[str, tuple[int, str, bool, int | None]] = {
     "AnamBadResponse": (502, "anam_bad_response", True, None),
     "AnamRateLimited": (503, "anam_rate_limited", True, 2),
     "AnamUnavailable": (503, "anam_unavailable", True, 2),
+    "AnamAtCapacity": (503, "anam_at_capacity", True, 5),
     "Busy": (503, "busy", True, 1),
     "AnamTimeout": (504, "anam_timeout", True, 2),
 }

@@ -17,6 +17,7 @@ SECRET = "SENTINEL-secret"
 DEFAULTS: dict[str, object] = {
     "ANAM_BASE_URL": "https://api.anam.ai",
     "ANAM_SANDBOX": False,
+    "ANAM_CONCURRENCY_PRECHECK": False,
     "ANAM_PERSONAS": {},
     "ANAM_PERSONAS_FILE": None,
     "ANAM_DEFAULT_PERSONA": None,
@@ -147,6 +148,7 @@ REFUSED: list[tuple[str, list[object], str]] = [
     ("ANAM_BASE_URL", ["https://x/?a=1", "https://x/#a"], "without user, query or fragment"),
     ("ANAM_BASE_URL", ["http://api.anam.ai", "http://127.0.0.1.example.com"], "Use https://"),
     ("ANAM_SANDBOX", [None, 1, "True", "false"], "True or False"),
+    ("ANAM_CONCURRENCY_PRECHECK", [None, 1, "True", "false"], "True or False"),
     ("ANAM_PERSONAS", [None, [], "x", {1: {}}], "a mapping from persona type"),
     ("ANAM_PERSONAS_FILE", ["", 5, b"x.toml", ["x.toml"]], "the path of a file or folder"),
     ("ANAM_DEFAULT_PERSONA", ["", 5, ["a"]], "the name of a persona, or None"),

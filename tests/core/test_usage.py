@@ -6,45 +6,103 @@ import threading
 
 import pytest
 
-from flask_anam.core.usage import UsageCounters
+from flask_anam.core.usage import MAX_PERSONA_LABELS, UsageCounters
 
 from .conftest import FrozenClock
+from .test_flight import child_says
 
 
 @pytest.fixture
 def usage(clock: FrozenClock) -> UsageCounters:
     """Return fresh counters."""
-    return UsageCounters(clock)
+    return UsageCounters()
 
 
 def test_fresh_counters_are_zero(usage: UsageCounters) -> None:
     """Every counter is there from the beginning, the average too."""
-    assert usage.metrics() == {
-        "tokens_created": 0,
-        "tokens_reused": 0,
-        "tokens_reused_stale": 0,
-        "tokens_used": 0,
-        "tokens_failed": 0,
-        "tokens_failed_by_code": {},
-        "sessions_active": 0,
-        "sessions_ended": 0,
-        "average_session_duration": 0.0,
-        "records_lost": 0,
+    metrics = usage.metrics()
+    histogram = metrics.pop("session_seconds")
+    assert isinstance(histogram, dict)
+    assert (histogram["count"], histogram["sum"], set(histogram["buckets"].values())) == (0, 0, {0})
+    empty = ("by_code", "by_reason", "by_persona", "token_seconds", "attempt_seconds")
+    assert {name for name, value in metrics.items() if value == {}} == {
+        name for name in metrics if name.endswith(empty)
     }
+    assert {value for value in metrics.values() if value != {}} == {0}
+    assert len(metrics) == 19
 
 
 def test_tokens_and_failures_are_counted(usage: UsageCounters) -> None:
     """Failures are told apart by code, in the order of the alphabet, and summed up."""
-    for what in ("tokens_created", "tokens_created", "tokens_reused"):
-        usage.count(what)
+    for how in ("minted", "minted", "reused", "replayed", "stale"):
+        usage.handed_out(how, "support", 0.0)
     for code in ("busy", "anam_timeout", "busy"):
-        usage.count_failure(code)
+        usage.failed(code, "coach", 0.0)
+    for reason in ("token_limit", "unauthenticated"):
+        usage.refused(reason)
     metrics = usage.metrics()
-    assert (metrics["tokens_created"], metrics["tokens_reused"]) == (2, 1)
+    assert (metrics["tokens_created"], metrics["tokens_reused"]) == (2, 3)
+    assert (metrics["tokens_replayed"], metrics["tokens_reused_stale"]) == (1, 1)
     assert metrics["tokens_failed"] == 3
     by_code = metrics["tokens_failed_by_code"]
     assert isinstance(by_code, dict)
     assert list(by_code.items()) == [("anam_timeout", 1), ("busy", 2)]
+    assert metrics["tokens_refused"] == 2
+    assert metrics["tokens_refused_by_reason"] == {"token_limit": 1, "unauthenticated": 1}
+    outcomes = ("minted", "reused", "replayed", "stale", "failed")
+    assert metrics["tokens_by_persona"] == {
+        "coach": dict(zip(outcomes, (0, 0, 0, 0, 3), strict=True)),
+        "support": dict(zip(outcomes, (2, 1, 1, 1, 0), strict=True)),
+    }
+
+
+def test_times_are_spread_over_buckets(usage: UsageCounters) -> None:
+    """As Prometheus counts: a bucket holds all that took no longer than its bound."""
+    for seconds in (0.001, 0.3, 0.5, 60.0):
+        usage.attempted("mint", "ok", seconds)
+    usage.attempted("mint", "anam_timeout", 4.0)
+    usage.retried()
+    metrics = usage.metrics()
+    assert (metrics["upstream_attempts"], metrics["upstream_retries"]) == (5, 1)
+    found = metrics["upstream_attempt_seconds"]
+    assert isinstance(found, dict)
+    assert set(found) == {"mint ok", "mint anam_timeout"}
+    worked = found["mint ok"]
+    assert (worked["count"], worked["sum"]) == (4, pytest.approx(60.801))
+    buckets = worked["buckets"]
+    assert [buckets[bound] for bound in ("0.001", "0.25", "0.5", "8.0", "+Inf")] == [1, 1, 3, 3, 4]
+
+
+def test_lost_records_are_counted(usage: UsageCounters) -> None:
+    """By the number that the store tells."""
+    usage.records_lost(3)
+    usage.records_lost()
+    assert usage.metrics()["usage_records_lost"] == 4
+
+
+def test_an_app_with_many_personas_has_few_labels(usage: UsageCounters) -> None:
+    """The first hundred are counted by name, and all others together."""
+    for number in range(MAX_PERSONA_LABELS + 20):
+        usage.handed_out("minted", f"persona {number}", 0.0)
+    usage.failed("busy", "persona 7", 0.0)
+    found = usage.metrics()["tokens_by_persona"]
+    assert isinstance(found, dict)
+    assert len(found) == MAX_PERSONA_LABELS + 1 == 101
+    assert (found["other"]["minted"], found["persona 7"]["failed"]) == (20, 1)
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_child_counts_what_it_does(usage: UsageCounters) -> None:
+    """What a parent counted stays with the parent, so that the sum over processes is right."""
+    usage.handed_out("minted", "support", 0.0)
+    usage.session_started()
+
+    def child() -> bool:
+        metrics = usage.metrics()
+        return metrics["tokens_created"] == metrics["sessions_active"] == 0
+
+    assert child_says(child)
+    assert usage.metrics()["tokens_created"] == 1
 
 
 def test_the_average_duration_is_the_true_mean(usage: UsageCounters) -> None:
@@ -58,19 +116,12 @@ def test_the_average_duration_is_the_true_mean(usage: UsageCounters) -> None:
     assert (metrics["tokens_used"], metrics["sessions_active"]) == (4, 1)
 
 
-def test_lost_records_are_counted(usage: UsageCounters) -> None:
-    """As many as could not be stored."""
-    usage.records_lost()
-    usage.records_lost(3)
-    assert usage.metrics()["records_lost"] == 4
-
-
 def test_no_count_is_lost_between_threads(usage: UsageCounters) -> None:
     """Eight threads count a thousand each."""
 
     def work() -> None:
         for _ in range(1000):
-            usage.count("tokens_created")
+            usage.handed_out("minted", "support", 0.0)
 
     threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:

@@ -95,8 +95,14 @@ def test_a_beacon_may_end_a_session(ada: FlaskClient) -> None:
 def test_concurrency_is_what_anam_says(ada: FlaskClient) -> None:
     """The advisory status of the account, and nothing else of the answer."""
     found = ada.get("/anam/concurrency").get_json()
-    assert set(found) == {"limit", "active", "canStartSession", "estimatedWaitSeconds"}
-    assert found["canStartSession"] is True
+    assert found == {
+        "limit": 10_000,
+        "active": 0,
+        "canStartSession": True,
+        "estimatedWaitSeconds": 0,
+        "ageSeconds": 0.0,
+        "stale": False,
+    }
 
 
 def test_validate_judges_without_opening_a_session(ada: FlaskClient, sandbox: Sandbox) -> None:
@@ -198,8 +204,11 @@ def test_signals_tell_what_happens(sandbox: Sandbox) -> None:
     client.post(TOKEN_PATH, json={"slot": "b"})
     told = dict(heard)
     assert [name for name, _ in heard] == [*names[:2], *names[3:5], "limit_reached", "token_failed"]
-    assert set(told["token_minted"]) == {"user_id", "persona_type", "token_id", "seconds"}
-    assert set(told["token_reused"]) == {"user_id", "persona_type", "token_id"}
+    common = {"user_id", "persona_type", "token_id"}
+    assert set(told["token_minted"]) == {*common, "seconds", "attempts"}
+    assert told["token_minted"]["attempts"] == 1
+    assert set(told["token_reused"]) == {*common, "how"}
+    assert told["token_reused"]["how"] == "reused"
     assert told["session_started"]["session_id"] == "s-1"
     assert told["session_ended"]["duration"] >= 0
     assert told["limit_reached"]["limit"] == "token"
