@@ -144,16 +144,16 @@ _ODD_OPTIONS: list[tuple[str, Any]] = [
 
 
 @st.composite
-def broken_once(draw: Draw) -> Break:
-    """Return a path, and a right body that was broken at that path and nowhere else."""
+def broken_once(draw: Draw) -> list[Break]:
+    """Return two ways to break one right body: a path, and it broken there and nowhere else."""
     body = draw(right())
     found: dict[str, list[Callable[[], Node]]] = {}
     for path, make in breaks(body):
         found.setdefault(path, []).append(make)
     # Evenly spread, while a choice of hypothesis would favour what comes first.
     which = zlib.crc32(repr(body).encode("utf-8", "surrogatepass"))
-    path = sorted(found)[which % len(found)]
-    return path, found[path][which // 1000 % len(found[path])]()
+    paths = [sorted(found)[place % len(found)] for place in (which, which + len(found) // 2)]
+    return [(path, found[path][which // 1000 % len(found[path])]()) for path in paths]
 
 
 def breaks(body: Node) -> Iterator[tuple[str, Callable[[], Node]]]:
