@@ -152,7 +152,7 @@ class World:
     @property
     def sandbox_sessions(self) -> Any:
         """The sessions of the sandbox's account."""
-        return self.sandbox._engine.account.sessions
+        return self.sandbox._account.sessions
 
 
 @pytest.fixture
