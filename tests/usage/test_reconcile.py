@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from hosts import ADA, BOB, PERSONA
@@ -169,7 +170,7 @@ def test_answers_that_make_no_sense_change_nothing(world: World) -> None:
     session_id = world.talk(ADA, "tab")
     before = one(world, session_id)
     for body in ({}, {"data": [{}]}, {"data": [5]}, {"data": [{"id": "x", "startTime": "soon"}]}):
-        world.sandbox.fail_next(200, body=body, path="/v1/sessions")
+        world.sandbox.fail_next(200, body=json.dumps(body), path="/v1/sessions")
         assert run(world).failed == 1
     assert one(world, session_id) == before
 

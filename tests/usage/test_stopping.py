@@ -125,7 +125,7 @@ def test_code_stops_sessions(world: World, usage_url: str) -> None:
         assert world.anam.stop_session(others[0]) is True
         assert world.anam.stop_user_sessions("ada") == 2
         assert world.anam.stop_user_sessions("ada") == 0
-        world.sandbox.fail_next(503)
+        world.sandbox.fail_next(503, path=f"/v1/sessions/{others[1]}")
         with pytest.raises(AnamUnavailable):
             world.anam.stop_session(others[1])
     ended = [exit_of(world, one) is not None for one in (reported, silent, *others)]
