@@ -150,7 +150,7 @@ def _checked(url: str) -> URL:
 
     try:
         found = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise ConfigError("ANAM_USAGE_URL is not a database URL.") from None
     backend = "postgresql" if found.drivername == "postgres" else found.drivername
     for driver in _DRIVERS.get(backend, ()):

@@ -1,0 +1,98 @@
+"""A store that is down stops no token, and says so once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hosts import ADA, make_app
+from usage.conftest import World
+from usage.servers import Postgres
+
+from flask_anam.core.session_records import Wanted
+from flask_anam.errors import ConfigError
+from flask_anam.sandbox import Sandbox
+
+
+@pytest.fixture
+def own_postgres(postgres: Postgres) -> Any:
+    """Yield a PostgreSQL that runs again when the test is over."""
+    yield postgres
+    postgres.stop()
+    postgres.start()
+
+
+def test_tokens_come_while_the_database_is_down(
+    world: World, own_postgres: Postgres, logged: pytest.LogCaptureFixture
+) -> None:
+    """What is lost is counted, one line is logged, and all is well when it is back."""
+    world.make(own_postgres.database(), ANAM_CONCURRENT_SESSIONS=1)
+    world.token(ADA, "before")
+    own_postgres.stop()
+    for number in range(3):
+        token = world.token(ADA, str(number))
+        world.report(ADA, token, f"s{number}")
+        world.end(ADA, f"s{number}")
+        world.clock.move(6)
+    assert world.state.metrics()["records_lost"] == 9
+    assert logged.text.count("Usage cannot be recorded") == 1
+    own_postgres.start()
+    world.clock.move(6)
+    assert world.ask(ADA, "after").get_json()["code"] == "too_many_sessions"
+    session_id = world.talk(ADA, "before")
+    assert len(world.books.store.find(session_id=session_id)) == 1
+    own_postgres.stop()
+    world.clock.move(6)
+    world.token(ADA, "again")
+    assert logged.text.count("Usage cannot be recorded") == 2
+
+
+def test_a_failing_store_is_left_alone_for_five_seconds(world: World, tmp_path: Any) -> None:
+    """It is not even asked, so that no request pays twice."""
+    folder = tmp_path / "usage"
+    folder.write_text("not a folder")
+    world.make(f"sqlite:///{folder}/usage.sqlite")
+    world.token(ADA, "a")
+    folder.unlink()
+    world.token(ADA, "b")
+    assert not folder.exists()
+    world.clock.move(5)
+    world.token(ADA, "c")
+    assert [one.slot is not None for one in world.books.store.sessions(Wanted())] == [True]
+    assert world.state.metrics()["records_lost"] == 2
+
+
+def test_counts_wait_for_the_database(world: World, tmp_path: Any) -> None:
+    """They are kept while it is down, and written when it is back."""
+    folder = tmp_path / "usage"
+    folder.write_text("not a folder")
+    world.make(f"sqlite:///{folder}/usage.sqlite")
+    world.token(ADA, "a")
+    world.books.flush()
+    folder.unlink()
+    world.clock.move(6)
+    world.token(ADA, "b")
+    world.books.flush()
+    assert sum(one.number for one in world.books.store.counts(Wanted(), 300)) == 2
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("postgresql+nonsense://h/d", "Install its driver"),
+        ("mysql://h:port/d", "not a database URL"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_said_at_once(
+    sandbox: Sandbox, url: str, words: str
+) -> None:
+    """At start-up where it can be known, without the URL, which may hold a password."""
+    with pytest.raises(ConfigError, match=words):
+        make_app(sandbox, ANAM_USAGE_URL=url)
+
+
+def test_hashed_ids_need_a_secret(sandbox: Sandbox, tmp_path: Any) -> None:
+    """Else tomorrow's hashes would be others."""
+    url = f"sqlite:///{tmp_path}/usage.sqlite"
+    with pytest.raises(ConfigError, match="needs SECRET_KEY"):
+        make_app(sandbox, ANAM_USAGE_URL=url, ANAM_USAGE_USER_IDS="hashed", SECRET_KEY=None)

@@ -1,0 +1,189 @@
+"""Asking Anam: what it says replaces what browsers said."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hosts import ADA, BOB, PERSONA
+from usage.conftest import World
+
+from flask_anam.core import reconcile
+from flask_anam.core.reconcile import Reconciled
+from flask_anam.core.session_records import SessionRecord, Wanted
+from flask_anam.records import key_finder
+from flask_anam.sandbox import Sandbox
+
+
+def run(world: World, **how: Any) -> Reconciled:
+    """Reconcile as the command does."""
+    with world.app.app_context():
+        return world.state.reconciler.run(key_finder(world.state), **how)
+
+
+def one(world: World, session_id: str) -> SessionRecord:
+    """Return the record of a session."""
+    (record,) = world.books.store.find(session_id=session_id)
+    return record
+
+
+def test_anams_numbers_replace_reports(world: World, usage_url: str) -> None:
+    """Start, end, length and exit status; and the record says who said so."""
+    world.make(usage_url)
+    session_id = world.talk(ADA, "tab")
+    world.clock.move(60)
+    world.hang_up(session_id)
+    world.clock.move(500)
+    world.end(ADA, session_id)
+    assert (one(world, session_id).seconds, one(world, session_id).source) == (560.0, "report")
+    found = run(world)
+    assert (found.asked, found.settled, found.failed) == (1, 1, 0)
+    record = one(world, session_id)
+    assert (record.seconds, record.source, record.exit_status) == (60.0, "anam", "NORMAL_EXIT")
+    assert run(world) == Reconciled()
+
+
+def test_unreported_sessions_are_found_by_their_label(world: World, usage_url: str) -> None:
+    """Neither start nor end was told."""
+    world.make(usage_url)
+    session_id = world.open(world.token(ADA, "tab"))
+    world.clock.move(33)
+    assert run(world).running == 1
+    assert one(world, session_id).is_running(world.clock.now)
+    world.hang_up(session_id)
+    assert run(world).settled == 1
+    record = one(world, session_id)
+    assert (record.user_id, record.seconds, record.source) == ("ada", 33.0, "anam")
+
+
+def test_a_session_said_to_be_over_may_still_run(world: World) -> None:
+    """An end that Anam does not confirm within two minutes is not believed."""
+    world.make("memory://")
+    session_id = world.talk(ADA, "tab")
+    world.end(ADA, session_id)
+    run(world)
+    assert one(world, session_id).ended_at is not None
+    world.clock.move(121)
+    run(world)
+    assert one(world, session_id).is_running(world.clock.now)
+
+
+def test_a_forged_session_id_is_put_right(world: World, usage_url: str) -> None:
+    """The label leads to the true session, whatever id was reported."""
+    world.make(usage_url, ADA, BOB)
+    theirs = world.talk(ADA, "tab")
+    mine = world.token(BOB, "tab")
+    true_id = world.open(mine)
+    world.report(BOB, mine, theirs)
+    for session_id in (theirs, true_id):
+        world.hang_up(session_id)
+    run(world)
+    assert {(r.user_id, r.session_id) for r in world.books.store.sessions(Wanted())} == {
+        ("ada", theirs),
+        ("bob", true_id),
+    }
+
+
+def test_tokens_that_were_never_used_are_closed(world: World, usage_url: str) -> None:
+    """Ten minutes after they can start nothing any more; so is a start that never was."""
+    world.make(usage_url)
+    world.token(ADA, "a")
+    world.report(ADA, world.token(ADA, "b"), "never-was")
+    assert run(world).waiting == 2
+    world.clock.move(3600 + 601)
+    assert run(world).unused == 2
+    assert one(world, "never-was").exit_status == "NOT_FOUND"
+    assert one(world, "never-was").seconds == 0.0
+    assert run(world).asked == 0
+
+
+def test_many_records_are_read_from_pages(world: World, usage_url: str) -> None:
+    """In a few calls, whoever else talks in the account; the sums are those of the ledger."""
+    world.make(usage_url)
+    for number in range(reconcile.ONE_BY_ONE + 130):
+        user = ADA if number % 3 else BOB
+        token = world.token(user, str(number))
+        if number % 4:
+            session_id = world.open(token)
+            world.clock.move(number % 7)
+            if number % 5:
+                world.report(user, token, session_id)
+            world.hang_up(session_id)
+    asked = world.sandbox.ledger.count("/v1/sessions")
+    seen: list[tuple[int, int]] = []
+    found = run(world, on_progress=lambda done, of: seen.append((done, of)))
+    assert world.sandbox.ledger.count("/v1/sessions") - asked == 2
+    ended = {
+        s.session_id: s.ended_at - s.started_at for s in world.sandbox.ledger.sessions if s.ended_at
+    }
+    records = world.books.store.sessions(Wanted(started=True), limit=1000)
+    assert {record.session_id: record.seconds for record in records} == ended
+    assert (found.settled, found.waiting) == (len(ended), 150 - len(ended))
+    assert seen[-1] == (150, 150)
+    totals = world.books.store.per_user(Wanted())
+    assert sum(total.seconds for total in totals) == sum(ended.values())
+
+
+def test_a_run_is_bounded(world: World) -> None:
+    """Oldest first, as many as are wanted."""
+    world.make("memory://")
+    ids = [world.talk(ADA, str(number)) for number in range(4)]
+    for session_id in ids:
+        world.hang_up(session_id)
+    assert run(world, limit=3).settled == 3
+    assert [one(world, session_id).source for session_id in ids] == ["anam"] * 3 + ["report"]
+
+
+def test_each_account_is_asked_with_its_own_key(world: World) -> None:
+    """A persona with a key of its own lives in another account."""
+    with Sandbox(api_key="sandbox-another-key", clock=world.clock.time) as other:
+        shop = {**PERSONA, "apiKey": other.api_key}
+        world.make("memory://", ANAM_PERSONAS={"support": PERSONA, "shop": shop})
+        world.token(ADA, "a", personaType="support")
+        assert world.ask(ADA, "b", personaType="shop").status_code == 502
+        keys = {r.headers["authorization"] for r in world.sandbox.ledger.requests}
+        assert keys == {f"Bearer {world.sandbox.api_key}", f"Bearer {other.api_key}"}
+    run(world)
+    last = world.sandbox.ledger.requests[-1]
+    assert (last.path, last.query["search"][:11]) == ("/v1/sessions", "flask-anam.")
+
+
+def test_a_run_gives_up_when_anam_is_down(world: World) -> None:
+    """After three failures in a row; the next run goes on."""
+    world.make("memory://", ANAM_MAX_ATTEMPTS=1)
+    for number in range(6):
+        world.hang_up(world.talk(ADA, str(number)))
+    asked = len(world.sandbox.ledger.requests)
+    for _ in range(6):
+        world.sandbox.fail_next(503, path="/v1/sessions")
+    found = run(world)
+    assert (found.failed, found.settled) == (6, 0)
+    assert len(world.sandbox.ledger.requests) - asked == 3
+    world.sandbox.clear_failures()
+    world.clock.move(60)
+    assert run(world).settled == 6
+
+
+def test_answers_that_make_no_sense_change_nothing(world: World) -> None:
+    """Neither odd entries nor odd pages."""
+    world.make("memory://")
+    session_id = world.talk(ADA, "tab")
+    before = one(world, session_id)
+    for body in ({}, {"data": [{}]}, {"data": [5]}, {"data": [{"id": "x", "startTime": "soon"}]}):
+        world.sandbox.fail_next(200, body=json.dumps(body), path="/v1/sessions")
+        assert run(world).failed == 1
+    assert one(world, session_id) == before
+
+
+def test_hashed_users_and_several_sessions_of_a_token(world: World, usage_url: str) -> None:
+    """What was reported is matched one by one, with tokens that may be used again."""
+    world.make(usage_url, ANAM_USAGE_USER_IDS="hashed", ANAM_TOKEN_REUSE="until_expiry")
+    token = world.token(ADA)
+    session_id = world.open(token)
+    world.report(ADA, token, session_id)
+    world.report(ADA, token, "made-up")
+    world.clock.move(5)
+    world.hang_up(session_id)
+    world.clock.move(3600 + 601)
+    run(world)
+    assert one(world, session_id).seconds == 5.0

@@ -1,0 +1,118 @@
+"""Four worker processes on one database: nothing is lost, nothing doubled, limits are exact."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from usage.conftest import open_store
+from usage.workers import Worker, run_all
+
+from flask_anam.core.session_records import SessionRecord, Wanted
+from flask_anam.sandbox import Sandbox
+
+WORKERS = 4
+
+
+def jobs(sandbox: Sandbox, url: str, how: dict[str, Any], **config: Any) -> list[dict[str, Any]]:
+    """Return one job per worker."""
+    base = {
+        "ANAM_API_KEY": sandbox.api_key,
+        "ANAM_BASE_URL": sandbox.url,
+        "ANAM_USAGE_URL": url,
+        "ANAM_TOKEN_RATE_LIMIT": "99999 per hour",
+        "ANAM_REQUEST_RATE_LIMIT": "99999 per hour",
+        "ANAM_DEADLINE": 60,
+        "ANAM_READ_TIMEOUT": 60,
+        "ANAM_CONNECT_TIMEOUT": 30,
+    }
+    job = {"users": ["ada", "bob", "eve"], "threads": 4, **how}
+    return [{**job, "name": str(n), "config": {**base, **config}} for n in range(WORKERS)]
+
+
+def stored(url: str) -> list[SessionRecord]:
+    """Return all records of a database."""
+    store = open_store(url)
+    try:
+        return store.sessions(Wanted(), limit=100_000)
+    finally:
+        store.close()
+
+
+def told(lines: list[list[Any]], what: str) -> list[str]:
+    """Return what the workers said of one kind."""
+    return [line[what] for worker in lines for line in worker if what in line]
+
+
+def test_two_thousand_starts_and_ends(sandbox: Sandbox, database_url: str) -> None:
+    """Of as many starts and ends, each reported twice, all are there, once."""
+    how = {"turns": 125, "reports": 2}
+    lines = run_all(jobs(sandbox, database_url, how))
+    assert len(told(lines, "ended")) == 2000
+    records = stored(database_url)
+    ledger = {entry.session_id: entry.token_id for entry in sandbox.ledger.sessions}
+    assert len(ledger) == len(records) == 2000
+    assert {record.session_id: record.token_id for record in records} == ledger
+    assert {record.label for record in records} == {m.client_label for m in sandbox.ledger.mints}
+    assert all(record.seconds is not None for record in records)
+    store = open_store(database_url)
+    (count,) = {one.outcome for one in store.counts(Wanted(), 300)}
+    assert (count, sum(one.number for one in store.counts(Wanted(), 300))) == ("minted", 2000)
+    store.close()
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_sessions_at_once_are_exact(sandbox: Sandbox, database_url: str, limit: int) -> None:
+    """However many tabs ask at the same time, no more than the limit get a token."""
+    how = {"turns": 3, "users": ["ada"], "starts": False}
+    lines = run_all(jobs(sandbox, database_url, how, ANAM_CONCURRENT_SESSIONS=limit))
+    assert len(told(lines, "minted")) == limit == len(sandbox.ledger.mints)
+    assert set(told(lines, "refused")) == {"too_many_sessions"}
+
+
+def test_minutes_are_exact(sandbox: Sandbox, database_url: str) -> None:
+    """The seconds that all sessions may last make the limit, and not one more."""
+    how = {"turns": 3, "users": ["ada"], "starts": False}
+    how["persona"] = {"maxSessionLengthSeconds": 37}
+    lines = run_all(jobs(sandbox, database_url, how, ANAM_MINUTES_LIMIT="5 per year"))
+    longest = [m.persona_config["maxSessionLengthSeconds"] for m in sandbox.ledger.mints]
+    assert sorted(longest) == [300 - 8 * 37] + [37] * 8
+    assert len(told(lines, "minted")) == 9
+    assert set(told(lines, "refused")) == {"minutes_exhausted"}
+
+
+def test_places_that_are_free_again_are_used(sandbox: Sandbox, database_url: str) -> None:
+    """With conversations that end, everybody gets a turn, and nobody two places."""
+    how = {"turns": 5, "users": ["ada"], "threads": 2}
+    lines = run_all(jobs(sandbox, database_url, how, ANAM_CONCURRENT_SESSIONS=2))
+    events = sorted([(entry.started_at, 1) for entry in sandbox.ledger.sessions])
+    assert len(events) == len(told(lines, "ended")) >= 2
+    assert len(told(lines, "minted")) + len(told(lines, "refused")) == 40
+
+
+def test_a_killed_worker_loses_nothing_it_has_acknowledged(
+    sandbox: Sandbox, database_url: str
+) -> None:
+    """Every token, start and end that was answered is there after SIGKILL."""
+    (job,) = jobs(sandbox, database_url, {"turns": 1000})[:1]
+    worker = Worker(job)
+    assert worker.line() == "ready"
+    worker.go()
+    lines = [worker.line() for _ in range(60)]
+    lines += worker.kill()
+    records = stored(database_url)
+    tokens = {record.token_id for record in records}
+    begun = {record.session_id for record in records if record.started_at is not None}
+    over = {record.session_id for record in records if record.ended_at is not None}
+    assert set(told([lines], "minted")) <= tokens
+    assert set(told([lines], "started")) <= begun
+    assert set(told([lines], "ended")) <= over
+    assert len(tokens) >= 10
+
+
+def test_workers_that_start_at_once_make_the_tables_once(
+    sandbox: Sandbox, database_url: str
+) -> None:
+    """All of them find an empty database, and all of them write."""
+    lines = run_all(jobs(sandbox, database_url, {"turns": 1, "threads": 1}))
+    assert len(told(lines, "ended")) == WORKERS == len(stored(database_url))
