@@ -16,7 +16,7 @@ from flask_anam.core.session_records import Totals
 GROUP_TEXTS = {
     "minted": ("Minted", "new tokens from Anam"),
     "reused": ("Reused", "stored tokens handed out again"),
-    "refused": ("Refused", "by a limit or a rule of yours"),
+    "refused": ("Refused", "by a limit of yours"),
     "failed": ("Failed", "no token could be had"),
 }
 RANGES = {"hour": "Hour", "day": "24 hours", "week": "7 days", "month": "30 days"}

@@ -16,7 +16,7 @@ import pytest
 from busy_day import DAY, NOW, PERSONAS, Made, busy_days, fill
 from flask import Flask
 from flask.testing import FlaskClient
-from hosts import ADA, BOB, PERSONA, client_of, make_app
+from hosts import ADA, BOB, EVE, PERSONA, client_of, make_app
 from sqlalchemy import event
 
 from flask_anam.core.database import Database
@@ -461,3 +461,42 @@ def test_a_busy_day_costs_a_handful_of_queries(sandbox: Sandbox, day: Made, tmp_
         counts.append(sum("FROM anam_" in statement for statement in asked))
         store.close()
     assert counts == [9, 9]
+
+
+@pytest.mark.parametrize("kind", ["memory", "sql"])
+def test_from_the_first_token_to_the_page(sandbox: Sandbox, tmp_path: Path, kind: str) -> None:
+    """What really happens on the routes is on the page at once, in the worker that saw it."""
+    url = "memory://" if kind == "memory" else f"sqlite:///{tmp_path}/usage.db"
+    clock = ManualClock(NOW)
+    config = {"ANAM_DASHBOARD": True, "ANAM_USAGE_URL": url, "ANAM_TOKEN_RATE_LIMIT": "2 per hour"}
+    app = make_app(
+        sandbox, ADA, BOB, EVE, clock=clock, ANAM_REQUEST_RATE_LIMIT="4 per hour", **config
+    )
+    ada, bob = client_of(app, ADA), client_of(app, BOB)
+
+    def ask(client: FlaskClient, slot: str) -> Any:
+        return client.post("/api/session-token", json={"slot": slot}).get_json()
+
+    token = ask(ada, "a")
+    assert ask(ada, "a")["tokenId"] == token["tokenId"]
+    report = {"tokenId": token["tokenId"], "sessionId": "session-1"}
+    assert ada.post("/anam/sessions", json=report).status_code == 204
+    assert tile(shown(ada), "Active now") == "1"
+    clock.move(90)
+    assert ada.post("/anam/sessions/session-1/end").status_code == 204
+    ask(ada, "b")
+    assert ask(ada, "c")["code"] == "rate_limited"
+    # Turned down before a token comes into question: not counted.
+    assert ask(ada, "d")["code"] == "rate_limited"
+    assert ask(client_of(app, EVE), "e")["code"] == "permission_denied"
+    sandbox.fail_next(status=402)
+    assert ask(bob, "d")["code"] == "anam_quota"
+    page = shown(ada)
+    found = {name: tile(page, name) for name in ("Minted", "Reused", "Refused", "Failed")}
+    assert found == {"Minted": "2", "Reused": "1", "Refused": "1", "Failed": "1"}
+    assert tile(page, "Conversations") == "1"
+    assert tile(page, "Active now") == "0"
+    assert tile(page, "Talked in all") == "2 min"
+    assert bars(page, "c-talkers") == {"ada": "2 min"}
+    assert bars(page, "c-refusals") == {"anam_quota": "1", "rate_limited": "1"}
+    app.extensions["anam"].books.store.close()
