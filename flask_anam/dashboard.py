@@ -176,7 +176,7 @@ def _page(template: str, **context: Any) -> Response:
 def _frame(state: AnamState, question: Question) -> dict[str, Any]:
     """Return what stands around the figures: where one can go from here."""
     period, persona, outcome = question.period, question.persona_type, question.outcome
-    filters = {"persona": persona, "outcome": outcome}
+    filters: dict[str, Any] = {"persona": persona, "outcome": outcome}
     here = {**_time_of(period), **filters}
     names = sorted({one.name for one in state.registry} | ({persona} if persona else set()))
     return {

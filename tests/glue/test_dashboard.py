@@ -8,6 +8,7 @@ import re
 import statistics
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from hosts import ADA, BOB, EVE, PERSONA, client_of, make_app
 from sqlalchemy import event
+from usage.servers import Postgres, programs
 
 from flask_anam.core.database import Database
 from flask_anam.core.figures import group_of
@@ -40,16 +42,24 @@ def day() -> Made:
     return busy_days()
 
 
-@pytest.fixture(scope="module", params=["memory", "sql"])
+@pytest.fixture(scope="module", params=["memory", "sql", "postgresql"])
 def busy(
     request: pytest.FixtureRequest, day: Made, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[SessionStore]:
     """Give that day in a store; tests only read it."""
-    folder = tmp_path_factory.mktemp("usage")
-    store = open_store(request.param, folder)
-    fill(store, day)
-    yield store
-    store.close()
+    with ExitStack() as open_ones:
+        if request.param != "postgresql":
+            store = open_store(request.param, tmp_path_factory.mktemp("usage"))
+        elif programs() is None:
+            pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
+        else:
+            # How long a database may take is tested elsewhere, not on this machine's busy days.
+            patience = "?connect_timeout=60&options=-c%20statement_timeout%3D0"
+            server = open_ones.enter_context(Postgres())
+            store = SqlSessions(Database(server.database() + patience))
+        open_ones.callback(store.close)
+        fill(store, day)
+        yield store
 
 
 @pytest.fixture(params=["memory", "sql"])
@@ -468,9 +478,14 @@ def test_from_the_first_token_to_the_page(sandbox: Sandbox, tmp_path: Path, kind
     """What really happens on the routes is on the page at once, in the worker that saw it."""
     url = "memory://" if kind == "memory" else f"sqlite:///{tmp_path}/usage.db"
     clock = ManualClock(NOW)
-    config = {"ANAM_DASHBOARD": True, "ANAM_USAGE_URL": url, "ANAM_TOKEN_RATE_LIMIT": "2 per hour"}
     app = make_app(
-        sandbox, ADA, BOB, EVE, clock=clock, ANAM_REQUEST_RATE_LIMIT="4 per hour", **config
+        sandbox,
+        *(ADA, BOB, EVE),
+        clock=clock,
+        ANAM_DASHBOARD=True,
+        ANAM_USAGE_URL=url,
+        ANAM_TOKEN_RATE_LIMIT="2 per hour",
+        ANAM_REQUEST_RATE_LIMIT="4 per hour",
     )
     ada, bob = client_of(app, ADA), client_of(app, BOB)
 
