@@ -27,6 +27,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         ANAM_API_KEY=os.environ.get("ANAM_API_KEY"),
         ANAM_SANDBOX=not os.environ.get("ANAM_API_KEY"),
         ANAM_PERSONAS={"support": SUPPORT},
+        ANAM_DASHBOARD=True,
         SECRET_KEY=os.environ.get("SECRET_KEY"),
         SESSION_COOKIE_SAMESITE="Lax",
     )

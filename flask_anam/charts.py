@@ -19,7 +19,8 @@ _HIGH, _ABOVE, _BELOW = 190, 18, 24
 _LINES = 4
 #: Seconds from one label of an axis of time to the next.
 _TICKS = (300, 900, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600)
-_DAYS = (1, 2, 3, 7, 14, 28, 56, 91)
+_DAYS = (1, 2, 7, 14, 28, 56, 112)
+_WEEK = 7 * 86400
 _ALL_TICKS = (*_TICKS, *(86400 * days for days in _DAYS))
 #: Labels at most below a wide chart, and below one on a phone.
 _WIDE, _NARROW = 8, 4
@@ -153,10 +154,12 @@ def time_ticks(starts: Sequence[int], step: int) -> list[Tick]:
     narrow = next((o for o in fitting if span / o <= _NARROW and not o % wide), fitting[-1])
     # Below a bar of a day or more its label stands in the middle; else it tells when it begins.
     shift = step / 2 if step >= 86400 else 0
+    # Labels some days apart name Mondays; steps of a week begin on the day that Unix time did.
+    monday = 4 * 86400 if step < _WEEK else 0
     return [
-        Tick((at - first + shift) / span, human.tick(at, step), minor=bool(_day_based(at) % narrow))
+        Tick((at - first + shift) / span, human.tick(at, step), minor=bool((at - monday) % narrow))
         for at in starts
-        if not _day_based(at) % wide
+        if not (at - monday) % wide
     ]
 
 
@@ -168,11 +171,6 @@ def length_ticks(width: int, bars: int) -> list[Tick]:
         Tick(n / max(1, bars), human.length(n * width) if n else "0", minor=bool(n // every % 2))
         for n in marks
     ]
-
-
-def _day_based(at: int) -> int:
-    """Return seconds since a Monday, so that steps of weeks begin on one."""
-    return at - 4 * 86400
 
 
 def _bar(bar: Bar, x: float, wide: float, top: int, share: float) -> Markup:

@@ -515,3 +515,19 @@ def test_from_the_first_token_to_the_page(sandbox: Sandbox, tmp_path: Path, kind
     assert bars(page, "c-talkers") == {"ada": "2 min"}
     assert bars(page, "c-refusals") == {"anam_quota": "1", "rate_limited": "1"}
     app.extensions["anam"].books.store.close()
+
+
+def test_the_page_of_another_worker_shows_it_too(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Workers share a database, and so the figures."""
+    config: dict[str, Any] = {
+        "ANAM_DASHBOARD": True,
+        "ANAM_USAGE_URL": f"sqlite:///{tmp_path}/usage.db",
+    }
+    one, other = (make_app(sandbox, clock=ManualClock(NOW), **config) for _ in range(2))
+    client_of(one, BOB).post("/api/session-token", json={})
+    one.extensions["anam"].books.flush()
+    page = shown(client_of(other, ADA))
+    assert tile(page, "Minted") == "1"
+    assert "This worker only" not in page
+    for app in (one, other):
+        app.extensions["anam"].books.store.close()

@@ -140,7 +140,7 @@ def test_text_keeps_its_size_on_a_phone(page: Page, busy: str) -> None:
       [...field.querySelectorAll("text")].map((text) => text.getBoundingClientRect())
         .filter((box) => box.width).map((box) => box.toJSON()))"""
     visit(page, busy)
-    for query in ("", "?range=hour", "?range=week", "?range=month", "?since=2026-07-01"):
+    for query in ("", "?range=hour", "?range=week", "?range=month", "?since=2026-07-01", "?since=2025-07-20"):
         page.goto(busy + query)
         for width in (1280, 700, 390, 320):
             page.set_viewport_size({"width": width, "height": 900})
