@@ -28,6 +28,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         ANAM_SANDBOX=not os.environ.get("ANAM_API_KEY"),
         ANAM_PERSONAS={"support": SUPPORT},
         ANAM_TOKEN_RATE_LIMIT="60 per hour",  # more than the default: people try things out
+        ANAM_DASHBOARD=True,
         SECRET_KEY=os.environ.get("SECRET_KEY"),
         SESSION_COOKIE_SAMESITE="Lax",
     )

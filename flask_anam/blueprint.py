@@ -12,6 +12,7 @@ from flask_anam.core.messages import (
     ValidateRequestSchema,
 )
 from flask_anam.core.tokens import check_token
+from flask_anam.dashboard import dashboard, dashboard_csv
 from flask_anam.handlers import finish, rate_headers
 from flask_anam.identity import METRICS, TALK, Caller
 from flask_anam.intake import admit, check_same_site, idempotency_key, load_json
@@ -51,6 +52,9 @@ def make_blueprint(settings: Settings) -> Blueprint:
         ("/openapi.json", openapi, "GET"),
     ):
         bp.add_url_rule(prefix + rule, view_func=view, methods=[method])
+    if settings.dashboard:
+        bp.add_url_rule(f"{prefix}/dashboard", view_func=dashboard, methods=["GET"])
+        bp.add_url_rule(f"{prefix}/dashboard.csv", view_func=dashboard_csv, methods=["GET"])
 
     @bp.after_app_request
     def finish_ours(response: Response) -> Response:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Flask, current_app
+from flask import Flask, Response, current_app, request
 from flask_login import current_user
 
 from flask_anam.errors import ConfigError, PermissionDenied, Unauthenticated
@@ -82,6 +82,20 @@ def find_user(user_id: str) -> Any:
     manager = getattr(current_app, "login_manager", None)
     loader = getattr(manager, "_user_callback", None)
     return loader(user_id) if loader else None
+
+
+def host_login_page() -> Response | None:
+    """Return what the host's Flask-Login answers to strangers; None where it has no page for them.
+
+    For pages only: our API never redirects.
+    """
+    manager = getattr(current_app, "login_manager", None)
+    if manager is None:
+        return None
+    views = (manager.login_view, (manager.blueprint_login_views or {}).get(request.blueprint))
+    if not any(views) and manager.unauthorized_callback is None:
+        return None
+    return current_app.make_response(manager.unauthorized())
 
 
 def _login_user() -> Any:

@@ -89,6 +89,17 @@ _CONCURRENCY = {
 _FORMAT = {"name": "format", "in": "query", "schema": {"enum": ["json", "prometheus"]}}
 _SESSION_ID = {"name": "session_id", "in": "path", "required": True, "schema": {"type": "string"}}
 _KEY = {"name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "maxLength": 255}}
+_PERIOD = [
+    {"name": name, "in": "query", "schema": schema}
+    for name, schema in (
+        ("range", {"enum": ["hour", "day", "week", "month", "custom"], "default": "day"}),
+        ("since", {"type": "string", "description": "A date, or a date and time (UTC)."}),
+        ("until", {"type": "string", "description": "The same; now if left out."}),
+        ("persona", {"type": "string", "maxLength": 100}),
+        ("outcome", {"type": "string", "description": "A group of outcomes, or an error code."}),
+    )
+]
+_TABLE = {"name": "table", "in": "query", "schema": {"enum": ["sessions", "tokens"]}}
 
 
 def describe(settings: Settings) -> dict[str, Any]:
@@ -121,6 +132,7 @@ def describe(settings: Settings) -> dict[str, Any]:
                 "post": _operation("Judge a session token", _VALIDATE_REQUEST, _VERDICT)
             },
             f"{prefix}/metrics": {"get": _metrics()},
+            **(_dashboard(prefix) if settings.dashboard else {}),
         },
     }
 
@@ -129,6 +141,18 @@ def _metrics() -> dict[str, Any]:
     operation = _operation("Read the counters", None, {"type": "object"}, [_FORMAT])
     operation["responses"]["200"]["content"]["text/plain"] = {"schema": {"type": "string"}}
     return operation
+
+
+def _dashboard(prefix: str) -> dict[str, Any]:
+    paths = {}
+    for rule, summary, kind, more in (
+        ("/dashboard", "See what was used, as a page", "text/html", []),
+        ("/dashboard.csv", "Download what was used", "text/csv", [_TABLE]),
+    ):
+        operation = _operation(summary, None, {"type": "string"}, [*_PERIOD, *more])
+        operation["responses"]["200"]["content"] = {kind: {"schema": {"type": "string"}}}
+        paths[prefix + rule] = {"get": operation}
+    return paths
 
 
 def _operation(

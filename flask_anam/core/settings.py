@@ -246,6 +246,13 @@ class Settings:
         "sent on with a warning (warn).",
     )
 
+    dashboard: bool = setting(
+        checks.boolean,
+        default=False,
+        type="bool",
+        help="True adds the dashboard, a page for people with the permission anam:metrics.",
+    )
+
     @classmethod
     def from_mapping(cls, config: Mapping[str, Any]) -> Settings:
         """Read and check all ``ANAM_`` keys of a mapping such as ``app.config``.
