@@ -17,6 +17,9 @@ from page.sites import Site, keep_screenshot, serving, watched_context
 from playwright.sync_api import BrowserContext, Page
 
 from flask_anam import FlaskAnam
+from flask_anam.core.clock import Clock
+from flask_anam.sandbox import Sandbox
+from flask_anam.testing import sandbox_config
 
 HERE = Path(__file__).parent
 MODULES = HERE / "node_modules"
@@ -75,12 +78,12 @@ def node() -> str:
     return found
 
 
-def make_page_app(users: list[User], **config: Any) -> Flask:
+def make_page_app(users: list[User], *, clock: Clock | None = None, **config: Any) -> Flask:
     """Return an app with the player on its front page and the files that tests load."""
     settings = {"ANAM_SANDBOX": True, "ANAM_PERSONAS": {"support": {**PERSONA, "label": "Alex"}}}
     app = make_host(*users, **{**settings, **config})
     known = {user.get_id(): user for user in users}
-    FlaskAnam(app)
+    FlaskAnam(clock=clock).init_app(app)
 
     @app.get("/")
     def front() -> str:
@@ -117,9 +120,11 @@ def make_site() -> Iterator[Callable[..., Site]]:
     """Serve apps with the given settings, each on a free port of this machine."""
     with ExitStack() as running:
 
-        def make(**config: Any) -> Site:
+        def make(sandbox: Sandbox | None = None, **config: Any) -> Site:
             users = [User("ada"), User("bob", may_talk=False)]
-            return running.enter_context(serving(make_page_app(users, **config)))
+            given = sandbox_config(sandbox) if sandbox else {}
+            app = make_page_app(users, **{**given, **config})
+            return running.enter_context(serving(app, sandbox))
 
         yield make
 
