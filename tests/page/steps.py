@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from typing import Any
 
 from page.sites import Site
 from playwright.sync_api import Page, expect
@@ -61,3 +62,20 @@ def wait_for_reports(site: Site, page: Page, *, running: int, ended: int) -> Non
         return (metrics["sessions_active"], metrics["sessions_ended"]) == (running, ended)
 
     wait_until(page, heard)
+
+
+def expect_status(page: Page) -> Any:
+    """Return an expectation of what the player says."""
+    return expect(page.get_by_role("status"))
+
+
+def tokens(site: Site) -> tuple[list[str], list[str | None]]:
+    """Return the tokens that have been made, and those that sessions were started with."""
+    ledger = site.sandbox.ledger
+    return [m.token_id for m in ledger.mints], [s.token_id for s in ledger.sessions]
+
+
+def wait_for_end(site: Site, page: Page, index: int = 0) -> str | None:
+    """Wait until the sandbox has ended a session; return how."""
+    wait_until(page, lambda: site.sandbox.ledger.sessions[index].exit_status)
+    return site.sandbox.ledger.sessions[index].exit_status

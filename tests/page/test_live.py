@@ -5,32 +5,30 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
 
 import pytest
 import requests
-from hosts import PERSONA
-from page.conftest import needed
 from page.sites import Site, keep_screenshot
-from page.steps import expect_live, expect_state, start, stop, wait_for_reports, wait_until
+from page.steps import (
+    expect_live,
+    expect_state,
+    expect_status,
+    start,
+    stop,
+    tokens,
+    wait_for_end,
+    wait_for_reports,
+)
 from playwright.sync_api import BrowserContext, Page, expect
 
 from flask_anam.sandbox import Sandbox
-from flask_anam.sandbox.call import Manners
 from flask_anam.testing import ManualClock
-
-if TYPE_CHECKING:
-    from playwright.sync_api import CDPSession
 
 pytestmark = pytest.mark.browser
 
 Visit = Callable[..., None]
-#: Milliseconds that a browser may take for anything.
-PATIENCE = 45_000
-SDK = "@anam-ai/js-sdk/dist/umd/anam.js"
 TOKEN = "**/api/session-token"
-QUICK = {**PERSONA, "label": "Alex", "systemPrompt": "Be kind.", "initialMessage": "Hello there."}
 #: Keeps a list of what appears in the transcript, and of what changes in it afterwards.
 LISTEN = """() => {
   globalThis.heard = [];
@@ -43,45 +41,6 @@ LISTEN = """() => {
     childList: true, subtree: true, characterData: true, attributes: true,
   });
 }"""
-
-
-@pytest.fixture(autouse=True)
-def patience(context: BrowserContext) -> Iterator[None]:
-    """Wait longer than elsewhere: video takes what it takes on a busy machine."""
-    context.set_default_timeout(PATIENCE)
-    expect.set_options(timeout=PATIENCE)
-    yield
-    expect.set_options(timeout=5_000)
-
-
-@pytest.fixture
-def live(make_site: Callable[..., Site]) -> Callable[..., Site]:
-    """Serve an app whose player takes the official SDK."""
-    needed(SDK)
-
-    def make(sandbox: Sandbox | None = None, persona: Any = None, **config: Any) -> Site:
-        player = {"sdk": f"/test/npm/{SDK}", "microphone": False, **config.pop("player", {})}
-        personas = {"support": {**QUICK, **(persona or {})}}
-        return make_site(sandbox, ANAM_PERSONAS=personas, PLAYER=player, **config)
-
-    return make
-
-
-def status(page: Page) -> Any:
-    """Return an expectation of what the player says."""
-    return expect(page.get_by_role("status"))
-
-
-def tokens(site: Site) -> tuple[list[str], list[str | None]]:
-    """Return the tokens that have been made, and those that sessions were started with."""
-    ledger = site.sandbox.ledger
-    return [m.token_id for m in ledger.mints], [s.token_id for s in ledger.sessions]
-
-
-def wait_for_end(site: Site, page: Page, index: int = 0) -> str | None:
-    """Wait until the sandbox has ended a session; return how."""
-    wait_until(page, lambda: site.sandbox.ledger.sessions[index].exit_status)
-    return site.sandbox.ledger.sessions[index].exit_status
 
 
 def test_conversation_and_another_one(live: Callable[..., Site], page: Page, visit: Visit) -> None:
@@ -107,7 +66,7 @@ def test_conversation_and_another_one(live: Callable[..., Site], page: Page, vis
     assert page.evaluate("heard") == said
     stop(page)
     expect_state(page, "ended")
-    status(page).to_have_text("The conversation is over")
+    expect_status(page).to_have_text("The conversation is over")
     wait_for_reports(site, page, running=0, ended=1)
     assert wait_for_end(site, page) == "NORMAL_EXIT"
 
@@ -205,79 +164,6 @@ def test_expired_token_is_replaced(
     assert tries == (2 if told_by == "the sandbox" else 1)
 
 
-class Cable:
-    """The network between the page and everything else, which can be pulled out."""
-
-    def __init__(self, context: BrowserContext, page: Page) -> None:
-        self._line: CDPSession = context.new_cdp_session(page)
-        self.plug()
-
-    def plug(self) -> None:
-        """Let everything through; with a limit, or Chromium lets WebRTC be for ever."""
-        self._emulate(offline=False, packetLoss=0)
-
-    def pull(self) -> None:
-        """Let nothing through, WebRTC neither."""
-        self._emulate(offline=True, packetLoss=100)
-
-    def _emulate(self, **conditions: object) -> None:
-        fast = {"latency": 1, "downloadThroughput": 1e8, "uploadThroughput": 1e8}
-        self._line.send("Network.enable")
-        self._line.send(
-            "Network.emulateNetworkConditions", {**fast, "packetQueueLength": 10_000, **conditions}
-        )
-
-
-def hang_up(site: Site) -> None:
-    """Close the sandbox's end of all WebSockets, as a proxy does that has lost the client."""
-    for call in site.sandbox._engine._calls.values():
-        assert call._socket is not None
-        call._socket.cut()
-
-
-def test_cut_network_that_returns(
-    live: Callable[..., Site], page: Page, visit: Visit, context: BrowserContext
-) -> None:
-    """The player says so, and begins another session by itself; the lost one ends."""
-    site = live()
-    site.sandbox._engine._manners = Manners(gone_after=0.5)
-    visit(site)
-    cable = Cable(context, page)
-    start(page)
-    expect_live(page)
-    cable.pull()
-    hang_up(site)
-    expect_state(page, "waiting")
-    status(page).to_contain_text("There is no connection to our server. Are you online?")
-    keep_screenshot(page, "page-live-offline")
-    cable.plug()
-    expect_live(page)
-    assert len(set(tokens(site)[1])) == 2
-    assert wait_for_end(site, page) == "NORMAL_EXIT"
-    wait_for_reports(site, page, running=1, ended=1)
-
-
-def test_cut_network_that_stays_away(
-    live: Callable[..., Site], page: Page, visit: Visit, context: BrowserContext
-) -> None:
-    """A picture that stands still is told long before the SDK gives up; then comes a clear end."""
-    site = live(player={"max_wait": 1})
-    visit(site)
-    cable = Cable(context, page)
-    start(page)
-    expect_live(page)
-    cable.pull()
-    expect_state(page, "connecting")
-    status(page).to_have_text("Connecting to Alex The connection was lost.")
-    expect_state(page, "failed", within=90)
-    status(page).to_contain_text("There is no connection to our server. Are you online?")
-    expect(page.get_by_role("button", name="Try again")).to_be_enabled()
-    assert len(site.sandbox.ledger.sessions) == 1
-    cable.plug()
-    start(page)
-    expect_live(page)
-
-
 def test_longest_session_is_an_end(live: Callable[..., Site], page: Page, visit: Visit) -> None:
     """It is no error, and nothing is opened again."""
     clock = ManualClock(time.time())
@@ -288,7 +174,7 @@ def test_longest_session_is_an_end(live: Callable[..., Site], page: Page, visit:
     clock.move(600)
     expect_state(page, "ended")
     limit = "The session has reached its limit of 600 seconds."
-    status(page).to_have_text(f"The conversation is over {limit}")
+    expect_status(page).to_have_text(f"The conversation is over {limit}")
     wait_for_reports(site, page, running=0, ended=1)
     assert [len(ids) for ids in tokens(site)] == [1, 1]
 
@@ -312,7 +198,7 @@ def test_full_account_is_waited_for(
     start(other)
     expect_state(other, "waiting")
     told = "All places are taken right now. A place should be free in about 3 seconds."
-    status(other).to_contain_text(told)
+    expect_status(other).to_contain_text(told)
     expect(other.locator(".anam-count")).to_have_text(re.compile(r"^0:0[0-3]$"))
     keep_screenshot(other, "page-live-capacity")
     stop(page)
@@ -325,7 +211,7 @@ def test_full_account_is_waited_for(
 
 def test_limits_and_permissions(live: Callable[..., Site], page: Page, visit: Visit) -> None:
     """A countdown, and a start that works after it; who may not talk is told so."""
-    clock = ManualClock(time.time())
+    clock = ManualClock()  # begins with a minute
     limits = {"ANAM_TOKEN_RATE_LIMIT": "1 per minute", "player": {"max_wait": 1}}
     site = live(Sandbox(clock=clock.time), clock=clock, **limits)
     visit(site)
@@ -335,7 +221,7 @@ def test_limits_and_permissions(live: Callable[..., Site], page: Page, visit: Vi
     start(page)
     expect_state(page, "failed")
     said = r"many conversations in a short time\. Try again in \d+ seconds?\."
-    status(page).to_contain_text(re.compile(said))
+    expect_status(page).to_contain_text(re.compile(said))
     expect(page.locator(".anam-count")).to_have_text(re.compile(r"^[01]:\d\d$"))
     keep_screenshot(page, "page-live-rate-limit")
     clock.move(60)
@@ -345,7 +231,7 @@ def test_limits_and_permissions(live: Callable[..., Site], page: Page, visit: Vi
     visit(site, user="bob")
     start(page)
     expect_state(page, "failed")
-    status(page).to_have_text("That did not work Your account may not talk to this persona.")
+    expect_status(page).to_have_text("That did not work Your account may not talk to this persona.")
     assert "/v1/auth/session-token" not in {r.path for r in site.sandbox.ledger.requests[asked:]}
 
 
@@ -379,7 +265,7 @@ def test_microphone(live: Callable[..., Site], page: Page, visit: Visit) -> None
     page.evaluate("denied = true")
     start(page)
     expect_live(page)
-    status(page).to_have_text(
+    expect_status(page).to_have_text(
         "You are talking to Alex The microphone is off limits for this page. You can write instead."
     )
     expect(mute).to_be_disabled()
@@ -395,7 +281,7 @@ def test_no_webrtc(live: Callable[..., Site], page: Page, visit: Visit) -> None:
     visit(site)
     start(page)
     expect_state(page, "failed")
-    status(page).to_contain_text("This browser cannot show live video.")
+    expect_status(page).to_contain_text("This browser cannot show live video.")
     assert site.sandbox.ledger.mints == ()
 
 
@@ -408,7 +294,7 @@ def test_missing_libraries_are_named(
     visit(site)
     start(page)
     expect_state(page, "ended")
-    status(page).to_contain_text(
+    expect_status(page).to_contain_text(
         'This sandbox cannot stream video here: run pip install "Flask-Anam[sandbox]".'
     )
     assert len(site.sandbox.ledger.sessions) == 1
