@@ -95,9 +95,12 @@ class Persona extends EventTarget {
   }
 
   async prefetch() {
-    loadSdk(this.#options).catch(() => {}); // told when somebody wants to talk
-    const useful = !this.#run && globalThis.RTCPeerConnection;
-    return useful ? hold(this.#options).then(Boolean, () => false) : false;
+    try {
+      await loadSdk(this.#options); // first, since a token without it would be wasted
+      return !this.#run && Boolean(await hold(this.#options));
+    } catch {
+      return false; // told when somebody wants to talk
+    }
   }
 
   async #converse(run) {
