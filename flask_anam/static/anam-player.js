@@ -20,6 +20,7 @@ class Player {
   #config;
   #texts;
   #countdown = null;
+  #deaf = false;
   #lines = new Map();
 
   constructor(root) {
@@ -93,13 +94,16 @@ class Player {
     root.dataset.code = code ?? "";
     if (!busy) {
       delete root.dataset.picture;
+    }
+    if (state !== "live") {
       this.#caption("");
     }
     if (state === "connecting" && !code) {
       this.#forget();
     }
     this.#part("title").textContent = this.#text(state);
-    const lines = code ? [this.#sentence(code, message)] : [];
+    const said = code ?? (state === "live" && this.#deaf ? "microphone_denied" : null);
+    const lines = said ? [this.#sentence(said, message)] : [];
     if (estimate) {
       lines.push(this.#text("estimate", this.#time(estimate)));
     } else if (retryAfter) {
@@ -122,7 +126,7 @@ class Player {
     for (const name of ["mute", "captions", "text", "send"]) {
       const part = this.#part(name);
       if (part) {
-        part.disabled = state !== "live";
+        part.disabled = state !== "live" || (name === "mute" && this.#deaf);
       }
     }
     start.hidden = busy;
@@ -162,13 +166,18 @@ class Player {
     show();
   }
 
+  /** The microphone is refused before or after the conversation has begun. */
   #warn({ code, fatal }) {
     if (code === "microphone_denied" && !fatal) {
-      this.#part("detail").textContent = sentenceFor(code, this.#texts);
+      this.#deaf = true;
+      if (this.persona.state === "live") {
+        this.#show({ state: "live" });
+      }
     }
   }
 
   #forget() {
+    this.#deaf = false;
     this.#lines.clear();
     this.#part("lines")?.replaceChildren();
     this.#caption("");

@@ -1,4 +1,14 @@
-/** Types of flask-anam.js, the browser helper of Flask-Anam. */
+/**
+ * flask-anam.js, the browser helper of Flask-Anam: an ES module without dependencies or build step.
+ *
+ *   import { createPersona } from "/anam/static/flask-anam.js";
+ *
+ *   const persona = createPersona(document.querySelector("video"), { personaType: "support" });
+ *   persona.addEventListener("state", (event) => console.log(event.detail.state));
+ *   button.addEventListener("click", () => persona.start());
+ *
+ * A CSRF token is sent as X-CSRFToken when the page has <meta name="csrf-token" content="...">.
+ */
 
 /** The official SDK that is loaded when the page brings none. */
 export const SDK_URL: string;
@@ -28,7 +38,7 @@ export interface TokenOptions {
   overrides?: Record<string, unknown>;
   /** Token id of a token that failed to start. */
   refused?: string;
-  /** Ends the wait; the error is then the signal's own. */
+  /** Ends the wait, by default after 15 seconds; an abort's reason is then the error. */
   signal?: AbortSignal;
 }
 
@@ -47,17 +57,26 @@ export class AnamTokenError extends Error {
 /** The slot of this browser tab; lives over reloads, and a duplicated tab gets another one. */
 export function tabSlot(): string;
 
-/** @throws {AnamTokenError} */
+/**
+ * Ask for a session token.
+ * @throws {AnamTokenError} there is none to be had
+ */
 export function fetchToken(options?: TokenOptions): Promise<SessionToken>;
 
-/** Tell the server that a conversation has started; resolves with whether it heard. */
+/**
+ * Tell the server that a conversation has started, which uses its token up. Never rejects; resolves
+ * with whether the server heard.
+ */
 export function reportStarted(report: {
   tokenId: string;
   sessionId: string;
   urlPrefix?: string;
 }): Promise<boolean>;
 
-/** Tell the server that a conversation is over; works while the page goes away. */
+/**
+ * Tell the server that a conversation is over. Works while the page goes away, waits until the browser
+ * is online, and never rejects; resolves with whether the report went out.
+ */
 export function reportEnded(report: { sessionId: string; urlPrefix?: string }): Promise<boolean>;
 
 /** The part of the official SDK that is used. */
@@ -92,6 +111,7 @@ export interface PersonaOptions extends Omit<TokenOptions, "refused" | "signal">
   startTimeout?: number;
 }
 
+/** "connecting" is also where a conversation is whose picture has stood still for five seconds. */
 export type PersonaState = "idle" | "connecting" | "live" | "waiting" | "ended" | "failed";
 
 /** What went wrong; all null or empty in a state that is nobody's fault. */
@@ -134,7 +154,10 @@ export interface Persona extends EventTarget {
   readonly code: string | null;
   readonly muted: boolean;
   readonly sessionId: string | null;
-  /** Begin, or do nothing when begun. Never rejects; resolves with the state it came to. */
+  /**
+   * Begin, or do nothing when begun. Never rejects; resolves with the state it came to: "live",
+   * "failed", "ended", or "idle" when it was stopped before it began.
+   */
   start(): Promise<PersonaState>;
   /** End the conversation, or the attempt to begin one. */
   stop(): void;
@@ -142,9 +165,9 @@ export interface Persona extends EventTarget {
   mute(muted?: boolean): void;
   /** Say something in writing; false when there is no conversation, or no text. */
   sendMessage(text: string): boolean;
-  /** Get SDK and token in advance; resolves with whether there is a token now. */
+  /** Get SDK and token in advance; resolves with whether there is a token now, never rejects. */
   prefetch(): Promise<boolean>;
-  /** Stop for good. */
+  /** Stop for good: no more events. */
   destroy(): void;
   addEventListener<K extends keyof PersonaEventMap>(
     type: K,
@@ -158,7 +181,7 @@ export interface Persona extends EventTarget {
   ): void;
 }
 
-/** Put a persona into a video element, given itself or by its id. */
+/** Put a persona into a video element, given itself or by its id; nothing happens before `start`. */
 export function createPersona(
   video: HTMLVideoElement | string,
   options?: PersonaOptions,

@@ -1,35 +1,14 @@
-/**
- * Browser helper of Flask-Anam: an ES module without dependencies or build step.
- *
- *   import { createPersona } from "/anam/static/flask-anam.js";
- *
- *   const persona = createPersona(document.querySelector("video"), { personaType: "support" });
- *   persona.addEventListener("state", (event) => console.log(event.detail.state));
- *   button.addEventListener("click", () => persona.start());
- *
- * flask-anam.d.ts describes every name. A CSRF token is sent as X-CSRFToken when the page has
- * <meta name="csrf-token" content="...">.
- */
+/** Puts personas on a page; flask-anam.d.ts describes it. */
 
-import { fetchToken, reportEnded, reportStarted, tabSlot } from "./anam-token.js";
+import { ask, fetchToken, reportEnded, reportStarted, tabSlot } from "./anam-token.js";
 
-/** The official SDK that is loaded when the page brings none, and the hash of that file. */
+export { AnamTokenError, fetchToken, reportEnded, reportStarted, tabSlot } from "./anam-token.js";
+
 export const SDK_URL = "https://cdn.jsdelivr.net/npm/@anam-ai/js-sdk@4.27.0/dist/umd/anam.js";
 export const SDK_INTEGRITY =
   "sha384-YlLVEzjnPjezw7TzjG3RWqeUtTruSn3+WnfBBg9CyHOCpf0VqVorwHodrE7ZieF0";
 
-export { AnamTokenError, fetchToken, reportEnded, reportStarted, tabSlot } from "./anam-token.js";
-
-const OPTIONS = {
-  tokenPath: "/api/session-token",
-  urlPrefix: "/anam",
-  microphone: true,
-  maxWait: 120,
-  maxReconnects: 3,
-  startTimeout: 20,
-};
-
-/** What the codes of the SDK mean here; any other end of a connection is "connection_lost". */
+/** The SDK's codes in our words; any other is "connection_lost". */
 const SDK_CODES = {
   AUTHENTICATION_ERROR: "token_refused",
   MAX_CONCURRENT_SESSIONS_REACHED: "capacity",
@@ -43,13 +22,10 @@ const SDK_CODES = {
   MICROPHONE_PERMISSION_DENIED: "microphone_denied",
   SERVER_CLOSED_CONNECTION: "closed_by_server",
 };
-/** After these the session may be gone, so another one is begun with another token. */
+/** After these another session is begun, with another token. */
 const LOST = new Set(["connection_lost", "start_timeout", "anam_unavailable"]);
 
-/** Put a persona into a video element. Nothing happens before `start` or `prefetch`. */
-export function createPersona(video, options = {}) {
-  return new Persona(video, options);
-}
+export const createPersona = (video, options = {}) => new Persona(video, options);
 
 class Persona extends EventTarget {
   state = "idle";
@@ -60,17 +36,19 @@ class Persona extends EventTarget {
   #options;
   #client = null;
   #run = null;
-  #typed = null;
+  #typed = new Set();
   #left = new AbortController();
 
-  constructor(video, options) {
+  constructor(
+    video,
+    { prefetch, slot = tabSlot(), maxWait = 120, maxReconnects = 3, startTimeout = 20, ...rest },
+  ) {
     super();
-    const given = Object.entries(options).filter(([, value]) => value !== undefined);
-    this.#options = { ...OPTIONS, slot: tabSlot(), ...Object.fromEntries(given) };
+    const key = JSON.stringify([rest.tokenPath, rest.personaType, slot, rest.overrides]);
+    this.#options = { key, slot, maxWait, maxReconnects, startTimeout, ...rest };
     this.#video = typeof video === "string" ? document.getElementById(video) : video;
     const { signal } = this.#left;
     addEventListener("pagehide", () => this.stop(), { signal });
-    const { prefetch } = this.#options;
     if (prefetch === "idle") {
       (globalThis.requestIdleCallback ?? setTimeout)(() => signal.aborted || this.prefetch());
     } else if (prefetch) {
@@ -80,21 +58,20 @@ class Persona extends EventTarget {
     }
   }
 
-  /** Begin, or do nothing when begun. Resolves with "live", "failed", "ended" or "idle". */
   start() {
     if (!this.#run && !this.#left.signal.aborted) {
-      const run = (this.#run = new AbortController());
+      const run = Object.assign(new AbortController(), { lost: 0, asked: 0, waited: 0 });
       run.done = new Promise((resolve) => (run.settle = resolve));
+      this.#run = run;
       this.#converse(run);
     }
     return this.#run?.done ?? Promise.resolve(this.state);
   }
 
   stop() {
-    this.#end(this.#run, this.#run?.begun ? "ended" : this.state);
+    this.#end(this.#run, "ended");
   }
 
-  /** Stop for good: the object hears of nothing any more. */
   destroy() {
     this.#left.abort();
     this.stop();
@@ -105,36 +82,33 @@ class Persona extends EventTarget {
     this.#client?.[muted ? "muteInputAudio" : "unmuteInputAudio"]();
   }
 
-  /** Say something in writing; false when nobody is there to read it. */
   sendMessage(text) {
     const said = text.trim();
     if (this.state !== "live" || !said) {
       return false;
     }
     this.#client.sendUserMessage(said);
-    this.#typed = said;
-    const id = `typed-${Date.now()}`;
+    this.#typed.add(said);
+    const id = `typed-${Math.random()}`;
     this.#tell("message", { id, role: "user", text: said, final: true, interrupted: false });
     return true;
   }
 
-  /** Get SDK and token before they are needed; whether there is a token now. */
   async prefetch() {
     try {
       await loadSdk(this.#options); // first, since a token without it would be wasted
-      return !this.#run && Boolean(await hold(this.#options)[1]);
+      return !this.#run && Boolean(await hold(this.#options));
     } catch {
       return false; // told when somebody wants to talk
     }
   }
 
   async #converse(run) {
-    const memory = { lost: 0, asked: 0, waited: 0 };
     try {
       await null; // a start that is stopped in the same tick costs nothing
       while (!run.signal.aborted) {
         run.begun = true;
-        await this.#attempt(run, memory).catch((error) => this.#recover(run, memory, error));
+        await this.#attempt(run).catch((error) => this.#recover(run, error));
       }
     } catch (error) {
       this.#end(run, error.code === "closed_by_server" ? "ended" : "failed", error);
@@ -142,45 +116,43 @@ class Persona extends EventTarget {
   }
 
   /** One token, one session; always rejects, at the latest when the session is over. */
-  async #attempt(run, memory) {
-    const options = this.#options;
-    this.#set("connecting", memory.lost ? problem("connection_lost") : {});
-    if (!globalThis.RTCPeerConnection) {
-      throw problem("no_webrtc");
-    }
-    const sdk = await loadSdk(options);
-    const token = memory.spare ?? (await takeToken(options, memory.refused, run.signal));
-    run.signal.throwIfAborted();
-    memory.spare = null;
-    memory.token = token;
+  async #attempt(run) {
+    run.token = null;
+    run.since = Infinity;
+    this.#set("connecting", run.lost ? problem("connection_lost") : {});
+    const sdk = await loadSdk(this.#options);
+    run.token = await takeToken(this.#options, run);
     let timer;
     try {
       await new Promise((_, reject) => {
         const late = () => reject(problem("start_timeout"));
-        timer = setTimeout(late, options.startTimeout * 1000);
+        timer = setTimeout(late, this.#options.startTimeout * 1000);
         run.signal.addEventListener("abort", () => reject(run.signal.reason));
-        const client = this.#open(sdk, token, reject, () => {
+        const client = this.#open(sdk, run.token, reject, () => {
           clearTimeout(timer);
-          Object.assign(memory, { since: Date.now(), asked: 0, waited: 0, renewed: false });
+          timer = setInterval(this.#watch(), 1000);
+          Object.assign(run, { since: Date.now(), asked: 0, waited: 0, renewed: false });
           run.settle("live");
         });
-        client.streamToVideoElement(this.#video.id).then(() => {
-          if (client !== this.#client) {
-            return client.stopStreaming(); // given up while the session was being opened
-          }
-        }, reject);
+        client
+          .streamToVideoElement(this.#video.id)
+          // It may have been given up while the session was being opened.
+          .then(() => client === this.#client || client.stopStreaming())
+          .catch(reject);
       });
     } catch (error) {
       throw explained(error);
     } finally {
-      clearTimeout(timer);
+      clearTimeout(timer); // or the interval
     }
   }
 
   #open(sdk, { sessionToken, tokenId }, close, ready) {
-    const { apiBaseUrl, clientOptions, microphone, urlPrefix } = this.#options;
+    const { apiBaseUrl, clientOptions, microphone = true } = this.#options;
     const client = sdk.createClient(sessionToken, {
       disableInputAudio: !microphone,
+      // With a pool and a microphone, Chromium at times finds no candidates.
+      rtcConfiguration: { iceCandidatePoolSize: 0 },
       ...clientOptions,
       api: { ...(apiBaseUrl && { baseUrl: apiBaseUrl }), ...clientOptions?.api },
     });
@@ -188,71 +160,85 @@ class Persona extends EventTarget {
     this.#client = client;
     const on = (name, hear) =>
       client.addListener(sdk.AnamEvent[name], (...facts) => client === this.#client && hear(...facts));
-    on("CONNECTION_CLOSED", (code, details) => close({ code, message: details }));
+    on("CONNECTION_CLOSED", (code, message) => close({ code, message }));
     on("MIC_PERMISSION_DENIED", () => this.#tell("error", facts(problem("microphone_denied"))));
     on("SESSION_READY", (id) => {
       if (this.sessionId) {
         return; // said again after a reconnection
       }
       this.sessionId = id ?? client.getActiveSessionId();
-      reportStarted({ tokenId, sessionId: this.sessionId, urlPrefix });
+      reportStarted({ ...this.#options, tokenId, sessionId: this.sessionId });
       ready();
-      this.mute(this.muted);
+      if (this.muted) {
+        this.mute();
+      }
       this.#set("live");
     });
-    const texts = new Map();
+    const texts = {};
     on("MESSAGE_STREAM_EVENT_RECEIVED", ({ id, role, content, endOfSpeech, interrupted }) => {
-      if (role === "user" && content.trim() === this.#typed) {
-        this.#typed = null; // it has been told when it was sent
-        return;
+      if (role === "user" && this.#typed.delete(content.trim())) {
+        return; // it has been told when it was sent
       }
-      const text = (texts.get(id) ?? "") + content;
-      texts.set(id, text);
+      const text = (texts[id] = (texts[id] ?? "") + content);
       this.#tell("message", { id, role, text, final: endOfSpeech, interrupted: !!interrupted });
     });
     return client;
   }
 
-  /** Return when it is worth another attempt, else throw. */
-  async #recover(run, memory, error) {
-    run.signal.throwIfAborted();
-    this.#hangUp();
-    const { code, retryAfter } = error;
-    if (LOST.has(code) && memory.token) {
-      if (memory.since && Date.now() - memory.since > 30_000) {
-        memory.lost = 0;
+  /** Return what looks at the picture once a second: the SDK is silent until it gives up. */
+  #watch() {
+    let [seen, still] = [0, 0];
+    return () => {
+      const frames = this.#video.getVideoPlaybackQuality?.().totalVideoFrames;
+      still = frames && frames === seen && !document.hidden ? still + 1 : 0;
+      seen = frames;
+      const state = still < 5 ? "live" : "connecting";
+      if (state !== this.state) {
+        this.#set(state, still ? problem("connection_lost") : {});
       }
-      memory.refused = memory.token.tokenId; // it has been shown to Anam, perhaps used up
-      if (memory.lost++ < this.#options.maxReconnects) {
-        return this.#wait(run, memory, backoff(memory.lost - 1), error);
-      }
-    } else if (code === "token_refused" && !memory.renewed) {
-      memory.renewed = true;
-      memory.refused = memory.token.tokenId;
-      return;
-    } else if (code === "capacity") {
-      memory.spare = memory.token; // Anam refused the session, not the token
-      error.estimate = await estimate(this.#options, run.signal);
-      return this.#wait(run, memory, backoff(memory.asked++, error.estimate), error);
-    } else if (error.retryable) {
-      return this.#wait(run, memory, Math.max(retryAfter ?? 0, backoff(memory.asked++)), error);
-    }
-    throw error;
+    };
   }
 
-  async #wait(run, memory, seconds, error) {
-    memory.token = memory.since = null;
-    memory.waited += seconds;
-    if (memory.waited > this.#options.maxWait) {
+  /** Return when it is worth another attempt, else throw. */
+  async #recover(run, error) {
+    run.signal.throwIfAborted();
+    this.#hangUp();
+    const { code } = error;
+    const { token } = run;
+    if (code === "capacity") {
+      held.set(this.#options.key, Promise.resolve(token)); // it is still good
+      error.estimate = await estimate(this.#options);
+      error.retryAfter = Math.min(error.estimate, 15); // it may be wrong
+    } else if (token) {
+      run.refused = token.tokenId; // Anam has seen it, so it is perhaps used up
+      if (code === "token_refused" && !run.renewed) {
+        run.renewed = true;
+        return;
+      }
+      const before = Date.now() - run.since > 30_000 ? 0 : run.lost;
+      if (!LOST.has(code) || before === this.#options.maxReconnects) {
+        throw error;
+      }
+      run.lost = before + 1;
+      return this.#wait(run, backoff(before), error);
+    } else if (!error.retryable) {
+      throw error;
+    }
+    return this.#wait(run, backoff(run.asked++, error.retryAfter), error);
+  }
+
+  async #wait(run, seconds, error) {
+    run.signal.throwIfAborted();
+    run.waited += seconds;
+    if (run.waited > this.#options.maxWait) {
       throw error;
     }
     this.#set("waiting", Object.assign(error, { retryAfter: seconds }));
-    this.#tell("error", facts(error));
     await new Promise((resolve) => {
-      const timer = setTimeout(resolve, seconds * 1000);
-      const online = error.code === "network" ? "online" : "abort";
-      for (const [target, kind] of [[globalThis, online], [run.signal, "abort"]]) {
-        target.addEventListener?.(kind, () => resolve(clearTimeout(timer)), { once: true });
+      setTimeout(resolve, seconds * 1000);
+      run.signal.addEventListener("abort", resolve);
+      if (error.code === "network") {
+        addEventListener("online", resolve, { once: true });
       }
     });
   }
@@ -267,24 +253,26 @@ class Persona extends EventTarget {
     if (run.begun) {
       this.#set(state, error);
     }
-    if (state === "failed") {
-      this.#tell("error", { ...facts(error), fatal: true });
-    }
-    run.settle(state);
+    run.settle(this.state);
   }
 
   #hangUp() {
-    const [client, sessionId] = [this.#client, this.sessionId];
+    const { sessionId } = this;
+    const client = this.#client;
     this.#client = this.sessionId = null;
     if (sessionId) {
-      reportEnded({ sessionId, urlPrefix: this.#options.urlPrefix });
+      reportEnded({ ...this.#options, sessionId });
     }
     client?.stopStreaming().catch(() => {});
   }
 
   #set(state, error = {}) {
     Object.assign(this, { state, code: error.code ?? null });
-    this.#tell("state", { state, ...facts(error), sessionId: this.sessionId });
+    const detail = facts(error, state === "failed");
+    this.#tell("state", { state, ...detail, sessionId: this.sessionId });
+    if (state === "waiting" || state === "failed") {
+      this.#tell("error", detail);
+    }
   }
 
   #tell(kind, detail) {
@@ -294,67 +282,56 @@ class Persona extends EventTarget {
   }
 }
 
-const problem = (code) => Object.assign(new Error(code), { code });
+const problem = (code, message = code) => Object.assign(new Error(message), { code });
 
-const facts = ({ code = null, message = "", retryAfter = null, estimate = null, details = null }) => ({
-  code,
-  message,
-  retryAfter,
-  estimate,
-  details,
-  fatal: false,
-});
+const facts = (
+  { code = null, message = "", retryAfter = null, estimate = null, details = null },
+  fatal = false,
+) => ({ code, message, retryAfter, estimate, details, fatal });
 
-/** Seconds before the next try: doubling, with jitter, or what was estimated up to 15 s. */
-const backoff = (tries, estimated) =>
-  Math.max(Math.min(estimated ?? 0, 15), Math.min(8, 2 ** tries) * (0.5 + Math.random() / 2));
+/** Seconds before the next try: doubling, with jitter. */
+const backoff = (tries, atLeast = 0) =>
+  Math.max(atLeast, Math.min(8, 2 ** tries) * (0.5 + Math.random() / 2));
 
-/** Turn what the SDK says into one of our codes. */
 function explained(error) {
-  const [, name] = /^(?:CLIENT_ERROR|CONNECTION_CLOSED)_CODE_(.+)/.exec(error.code) ?? [];
+  const { code, message = "", statusCode } = error;
+  const [, name] = /_CODE_(.+)/.exec(code) ?? [];
   if (!name) {
-    return error.code ? error : Object.assign(problem("sdk_error"), { message: error.message });
+    return code ? error : problem("sdk_error", message);
   }
-  const refused = name === "SERVER_ERROR" && error.statusCode >= 400 && error.statusCode < 500;
-  const found = problem(refused ? "anam_rejected" : (SDK_CODES[name] ?? "connection_lost"));
-  return Object.assign(found, { message: error.message ?? "" });
+  const refused = name === "SERVER_ERROR" && statusCode >= 400 && statusCode < 500;
+  return problem(refused ? "anam_rejected" : (SDK_CODES[name] ?? "connection_lost"), message);
 }
 
-async function estimate({ urlPrefix }, signal) {
-  try {
-    const headers = { Accept: "application/json" };
-    const options = { headers, credentials: "include", cache: "no-store", signal };
-    const seen = await (await fetch(`${urlPrefix}/concurrency`, options)).json();
-    return seen.canStartSession ? null : (seen.estimatedWaitSeconds ?? null);
-  } catch {
-    return null;
-  }
-}
+const estimate = ({ urlPrefix = "/anam" }) =>
+  ask(`${urlPrefix}/concurrency`)
+    .then((answer) => answer.json())
+    .then(({ estimatedWaitSeconds = null }) => estimatedWaitSeconds)
+    .catch(() => null);
 
-/** Tokens asked for and not yet used, by what they are for: shared by all personas of the page. */
+/** Unused tokens of all personas of the page, by what they are for. */
 const held = new Map();
 
 function hold(options, refused) {
-  const { tokenPath, personaType, slot, overrides } = options;
-  const key = JSON.stringify([tokenPath, personaType, slot, overrides]);
+  const { key } = options;
   if (!held.has(key)) {
-    const asked = fetchToken({ tokenPath, personaType, slot, overrides, refused }).then((token) => ({
+    const asked = fetchToken({ ...options, refused }).then((token) => ({
       ...token,
       goodUntil: Date.now() + token.expiresIn * 900,
     }));
     held.set(key, asked);
     asked.catch(() => held.delete(key));
   }
-  return [key, held.get(key)];
+  return held.get(key);
 }
 
-async function takeToken(options, refused, signal) {
+async function takeToken(options, { refused, signal }) {
   for (let round = 0; round < 3; round++) {
-    const [key, asked] = hold(options, refused);
+    const asked = hold(options, refused);
     const token = await asked;
     signal.throwIfAborted(); // it stays for the next start
-    if (held.get(key) === asked) {
-      held.delete(key);
+    if (held.get(options.key) === asked) {
+      held.delete(options.key);
       if (token.tokenId !== refused && token.goodUntil > Date.now()) {
         return token;
       }
@@ -366,30 +343,29 @@ async function takeToken(options, refused, signal) {
 
 const scripts = new Map();
 
-async function loadSdk({ sdk, sdkIntegrity }) {
-  if (sdk && typeof sdk !== "string") {
+async function loadSdk({ sdk, sdkIntegrity = sdk ? "" : SDK_INTEGRITY }) {
+  if (!globalThis.RTCPeerConnection) {
+    throw problem("no_webrtc");
+  }
+  sdk ??= globalThis.anam?.createClient ? globalThis.anam : SDK_URL;
+  if (typeof sdk !== "string") {
     return typeof sdk === "function" ? sdk() : sdk;
   }
-  if (!sdk && globalThis.anam?.createClient) {
-    return globalThis.anam;
+  if (!scripts.has(sdk)) {
+    scripts.set(sdk, loadScript(sdk, sdkIntegrity));
   }
-  const url = sdk ?? SDK_URL;
-  if (!scripts.has(url)) {
-    scripts.set(url, loadScript(url, sdk ? sdkIntegrity : SDK_INTEGRITY));
-  }
-  return scripts.get(url).catch(() => {
-    scripts.delete(url);
+  await scripts.get(sdk);
+  if (!globalThis.anam?.createClient) {
+    scripts.delete(sdk);
     throw problem("sdk_missing");
-  });
+  }
+  return globalThis.anam;
 }
 
 function loadScript(src, integrity) {
-  return new Promise((resolve, reject) => {
-    const script = document.createElement("script");
-    const nonce = document.querySelector("script[nonce]")?.nonce;
-    Object.assign(script, { src, nonce: nonce ?? "" }, integrity && { integrity, crossOrigin: "anonymous" });
-    script.onload = () => (globalThis.anam?.createClient ? resolve(globalThis.anam) : reject());
-    script.onerror = reject;
-    document.head.append(script);
-  });
+  const script = document.createElement("script");
+  const nonce = document.querySelector("script[nonce]")?.nonce ?? "";
+  const crossOrigin = integrity ? "anonymous" : null;
+  document.head.append(Object.assign(script, { src, nonce, integrity, crossOrigin }));
+  return new Promise((resolve) => (script.onload = script.onerror = resolve));
 }

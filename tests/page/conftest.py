@@ -14,12 +14,20 @@ from flask_login import login_user
 from hosts import PERSONA, User, make_host
 from page.chromium import go_without
 from page.sites import Site, keep_screenshot, serving, watched_context
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import BrowserContext, Page, expect
 
 from flask_anam import FlaskAnam
+from flask_anam.core.clock import Clock
+from flask_anam.sandbox import Sandbox
+from flask_anam.testing import sandbox_config
 
 HERE = Path(__file__).parent
 MODULES = HERE / "node_modules"
+SDK = "@anam-ai/js-sdk/dist/umd/anam.js"
+#: A persona that is quick to test with.
+QUICK = {**PERSONA, "label": "Alex", "systemPrompt": "Be kind.", "initialMessage": "Hello there."}
+#: Milliseconds that a browser may take for anything.
+PATIENCE = 45_000
 NONCE = "bm9uY2U"
 POLICY = "; ".join(
     (
@@ -75,12 +83,12 @@ def node() -> str:
     return found
 
 
-def make_page_app(users: list[User], **config: Any) -> Flask:
+def make_page_app(users: list[User], *, clock: Clock | None = None, **config: Any) -> Flask:
     """Return an app with the player on its front page and the files that tests load."""
     settings = {"ANAM_SANDBOX": True, "ANAM_PERSONAS": {"support": {**PERSONA, "label": "Alex"}}}
     app = make_host(*users, **{**settings, **config})
     known = {user.get_id(): user for user in users}
-    FlaskAnam(app)
+    FlaskAnam(clock=clock).init_app(app)
 
     @app.get("/")
     def front() -> str:
@@ -117,9 +125,11 @@ def make_site() -> Iterator[Callable[..., Site]]:
     """Serve apps with the given settings, each on a free port of this machine."""
     with ExitStack() as running:
 
-        def make(**config: Any) -> Site:
+        def make(sandbox: Sandbox | None = None, **config: Any) -> Site:
             users = [User("ada"), User("bob", may_talk=False)]
-            return running.enter_context(serving(make_page_app(users, **config)))
+            given = sandbox_config(sandbox) if sandbox else {}
+            app = make_page_app(users, **{**given, **config})
+            return running.enter_context(serving(app, sandbox))
 
         yield make
 
@@ -155,3 +165,19 @@ def visit(page: Page) -> Callable[..., None]:
         page.goto(f"{site.url}{path}")
 
     return visit
+
+
+@pytest.fixture
+def live(make_site: Callable[..., Site], context: BrowserContext) -> Iterator[Callable[..., Site]]:
+    """Serve apps whose player takes the official SDK; video takes its time on a busy machine."""
+    needed(SDK)
+    context.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
+
+    def make(sandbox: Sandbox | None = None, persona: Any = None, **config: Any) -> Site:
+        player = {"sdk": f"/test/npm/{SDK}", "microphone": False, **config.pop("player", {})}
+        personas = {"support": {**QUICK, **(persona or {})}}
+        return make_site(sandbox, ANAM_PERSONAS=personas, PLAYER=player, **config)
+
+    yield make
+    expect.set_options(timeout=5_000)

@@ -29,31 +29,26 @@ _BROKEN_RULES = ("Content Security Policy", "Warning:")
 
 @dataclass
 class Site:
-    """A running app."""
+    """A running app, and the sandbox that it runs on."""
 
     app: Flask
     url: str
-
-    @property
-    def sandbox(self) -> Sandbox:
-        """The sandbox that the app runs on."""
-        sandbox = self.app.extensions["anam"].sandbox
-        assert isinstance(sandbox, Sandbox)
-        return sandbox
+    sandbox: Sandbox
 
 
 @contextmanager
-def serving(app: Flask) -> Iterator[Site]:
-    """Serve an app on a free port of this machine."""
+def serving(app: Flask, sandbox: Sandbox | None = None) -> Iterator[Site]:
+    """Serve an app on a free port of this machine; the sandbox is its own unless given."""
+    sandbox = (sandbox or app.extensions["anam"].sandbox).ensure_running()
     server = make_server("127.0.0.1", 0, _from_memory(app), threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     with ExitStack() as running:
-        running.callback(app.extensions["anam"].sandbox.stop)
+        running.callback(sandbox.stop)
         running.callback(server.server_close)
         running.callback(thread.join)
         running.callback(server.shutdown)
-        yield Site(app, f"http://127.0.0.1:{server.port}")
+        yield Site(app, f"http://127.0.0.1:{server.port}", sandbox)
 
 
 def _from_memory(app: Flask) -> WSGIApplication:

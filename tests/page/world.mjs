@@ -3,6 +3,7 @@
 /** Seconds pass a hundred times as fast, for the helper only. */
 const HURRY = 100;
 const realTimeout = globalThis.setTimeout;
+const realInterval = globalThis.setInterval;
 export const pause = (ms) => new Promise((resolve) => realTimeout(resolve, ms));
 
 export function equal(found, wanted, what = "") {
@@ -31,6 +32,7 @@ export class World {
   personas = [];
   answers = [];
   starts = [];
+  video = { id: "v", getVideoPlaybackQuality: () => ({ totalVideoFrames: this.video.frames }) };
   concurrency = { canStartSession: false, estimatedWaitSeconds: 4 };
   #count = 0;
 
@@ -38,6 +40,7 @@ export class World {
     this.helper = helper;
     globalThis.RTCPeerConnection ??= class {};
     globalThis.setTimeout = (call, ms, ...rest) => realTimeout(call, (ms ?? 0) / HURRY, ...rest);
+    globalThis.setInterval = (call, ms) => realInterval(call, ms / HURRY);
     globalThis.fetch = (url, options) => this.#answer(String(url), options);
     Object.defineProperty(globalThis.navigator, "sendBeacon", {
       configurable: true,
@@ -51,7 +54,7 @@ export class World {
 
   persona(options = {}) {
     const persona = this.helper.createPersona(
-      { id: "v" },
+      this.video,
       { personaType: "support", slot: "tab", sdk: this.sdk, ...options },
     );
     this.personas.push(persona);
@@ -72,6 +75,7 @@ export class World {
   async #answer(url, options) {
     if (url.endsWith("/concurrency")) {
       this.reports.push(["concurrency"]);
+      await this.hold;
       return Response.json(this.concurrency);
     }
     const body = JSON.parse(options.body);
