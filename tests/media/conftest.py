@@ -1,4 +1,4 @@
-"""A sandbox that streams, the official clients, and a count of what is left behind."""
+"""The official clients of a sandbox that streams, and a count of what is left behind."""
 
 from __future__ import annotations
 
@@ -12,22 +12,29 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from anam import AnamClient, AnamEvent, ClientOptions
 from anam.client import Session
-from page.chromium import the_browser
+from page.chromium import go_without, the_browser
 from playwright.sync_api import Browser, Page
 
 from flask_anam.sandbox import Sandbox, catalog
 
-_BROWSER_TESTS = Path(__file__).parents[1] / "browser"
-_SDK = _BROWSER_TESTS / "node_modules/@anam-ai/js-sdk/dist/umd/anam.js"
+_PACKAGES = Path(__file__).parent / "node_modules"
+#: The releases of the JavaScript SDK in package.json, and the names they have there.
+CURRENT = "4.27.0"
+RELEASES = {
+    "4.1.0": "anam-4-1",
+    "4.13.1": "anam-4-13",
+    "4.20.0": "anam-4-20",
+    CURRENT: "@anam-ai/js-sdk",
+}
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
-_PAGE = b"""<!doctype html><title>Sandbox</title><link rel="icon" href="data:,">
+_PAGE = """<!doctype html><title>Sandbox</title><link rel="icon" href="data:,">
 <body style="margin:0"><video id="persona" autoplay playsinline style="width:100%"></video>
-<script src="/sdk.js"></script></body>"""
+<script src="/{release}.js"></script></body>"""
 
 #: A persona that is quick to test with: no greeting, a short prompt.
 QUIET = {**catalog.EXAMPLE_PERSONA, "systemPrompt": "Be kind.", "skipGreeting": True}
@@ -100,26 +107,6 @@ def run(work: Coroutine[Any, Any, _T]) -> _T:
         return pool.submit(asyncio.run, work).result()
 
 
-@pytest.fixture
-def make_sandbox() -> Iterator[Callable[..., Sandbox]]:
-    """Start sandboxes with the given settings; all are stopped after the test."""
-    started: list[Sandbox] = []
-
-    def make(**settings: Any) -> Sandbox:
-        started.append(Sandbox(**settings).start())
-        return started[-1]
-
-    yield make
-    for sandbox in started:
-        sandbox.stop()
-
-
-@pytest.fixture
-def sandbox(make_sandbox: Callable[..., Sandbox]) -> Sandbox:
-    """Give a sandbox with the default settings."""
-    return make_sandbox()
-
-
 def open_files() -> int:
     """Return how many files and sockets this process has open."""
     gc.collect()
@@ -145,13 +132,6 @@ def nothing_left() -> Iterator[None]:
     assert wait_for(lambda: open_files() <= files), (open_files(), files)
 
 
-def _go_without(what: str) -> NoReturn:
-    """Leave the test out here; on CI a missing part is a failure."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"{what} On CI it has to be there.", pytrace=False)
-    pytest.skip(what)
-
-
 @pytest.fixture(scope="session")
 def browser() -> Browser:
     """Give one headless Chromium for all tests of this worker."""
@@ -160,10 +140,14 @@ def browser() -> Browser:
 
 @pytest.fixture(scope="session")
 def page_url() -> Iterator[str]:
-    """Serve a page with the official JavaScript SDK and a video element."""
-    if not _SDK.is_file():
-        _go_without("The Anam SDK is missing (tools/get-sdk.sh tests/browser).")
-    files = {"/": (_PAGE, "text/html"), "/sdk.js": (_SDK.read_bytes(), "text/javascript")}
+    """Serve, for each release of the JavaScript SDK, a page with it and a video element."""
+    files: dict[str, tuple[bytes, str]] = {}
+    for release, name in RELEASES.items():
+        sdk = _PACKAGES / name / "dist/umd/anam.js"
+        if not sdk.is_file():
+            go_without("The Anam SDK is missing (tools/get-sdk.sh tests/media).")
+        files[f"/{release}"] = _PAGE.format(release=release).encode(), "text/html"
+        files[f"/{release}.js"] = sdk.read_bytes(), "text/javascript"
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -194,7 +178,7 @@ def page(browser: Browser, page_url: str, request: pytest.FixtureRequest) -> Ite
     )
     context.set_default_timeout(15_000)
     page = context.new_page()
-    page.goto(page_url)
+    page.goto(page_url + CURRENT)
     yield page
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"{request.node.name}.png")

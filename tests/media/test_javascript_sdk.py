@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from media.conftest import QUIET, SCREENSHOTS, wait_for
+from media.conftest import QUIET, RELEASES, SCREENSHOTS, wait_for
 from playwright.sync_api import Page
 
 from flask_anam.sandbox import Sandbox, catalog
@@ -212,3 +214,28 @@ def test_a_closed_tab_ends_the_session(sandbox: Sandbox, watched: Watched) -> No
     watched.page.goto("about:blank")
     assert wait_for(lambda: sandbox.ledger.sessions[0].exit_status == "NORMAL_EXIT")
     assert sandbox._engine._calls == {}
+
+
+@pytest.mark.parametrize("release", list(RELEASES))
+def test_every_supported_release_connects(
+    sandbox: Sandbox, watched: Watched, page_url: str, release: str
+) -> None:
+    """The README names the oldest of them."""
+    watched.page.goto(page_url + release)
+    watched.connect(sandbox, QUIET)
+    watched.wait_to_see("SESSION_READY")
+    watched.wait_for_motion()
+    watched.page.evaluate("client.sendUserMessage('hello sandbox')")
+    watched.wait_for_text("persona", "hello sandbox")
+    watched.page.evaluate("client.stopStreaming()")
+    assert watched.wait_to_see("CONNECTION_CLOSED")[0] == "CONNECTION_CLOSED_CODE_NORMAL"
+    assert wait_for(lambda: sandbox.ledger.sessions[0].exit_status == "NORMAL_EXIT")
+
+
+@pytest.mark.source
+def test_the_readme_names_the_releases_that_connect() -> None:
+    """No more and no fewer than are tested."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    found = re.search(r"`@anam-ai/js-sdk` ([\d., and]+)\d", readme)
+    assert found
+    assert re.findall(r"\d+\.\d+\.\d+", readme[found.start() : found.end()]) == list(RELEASES)

@@ -1,0 +1,1 @@
+"""What the docs quote: figures that a command prints."""
