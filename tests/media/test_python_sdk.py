@@ -143,20 +143,21 @@ def test_it_learns_why_the_session_was_ended(
     assert sandbox.ledger.sessions[0].exit_status == "CLOSED_BY_ENGINE"
 
 
-def test_twenty_sessions_at_once(make_sandbox: Callable[..., Sandbox]) -> None:
-    """All see a picture and are ready; afterwards nothing of them is left."""
-    sandbox = make_sandbox()
+def test_it_can_be_as_slow_as_the_real_thing(make_sandbox: Callable[..., Sandbox]) -> None:
+    """Latency precedes the session, the start's delay the connection, the reply's the answer."""
+    sandbox = make_sandbox(latency=0.1, start_delay=0.3, reply_delay=0.4)
 
-    async def one() -> int:
+    async def work() -> tuple[float, float]:
+        begun = time.monotonic()
         async with talking(sandbox) as talk:
-            return len(await talk.pictures(1))
+            ready = time.monotonic()
+            await talk.session.send_message("now?")
+            await talk.until(lambda: talk.said("persona"))
+            return ready - begun, time.monotonic() - ready
 
-    async def work() -> list[int]:
-        return await asyncio.gather(*(one() for _ in range(20)))
-
-    assert run(work()) == [1] * 20
-    assert len(sandbox.ledger.sessions) == 20
-    sandbox.stop()
+    to_ready, to_answer = run(work())
+    assert to_ready >= 0.1 + 0.1 + 0.3  # the session, the upgrade, the answer to the offer
+    assert to_answer >= 0.4
 
 
 def test_a_stop_while_sessions_stream_is_quick_and_told(

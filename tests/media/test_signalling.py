@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
-import os
 import socket
 import struct
 import threading
@@ -16,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-from media.conftest import QUIET, open_files, run, talking, wait_for
+from media.conftest import QUIET, wait_for
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
@@ -230,42 +228,6 @@ def test_without_media_a_session_ends_with_the_reason(make_sandbox: Callable[...
     assert wait_for(lambda: sandbox.ledger.sessions[0].exit_status == "ERROR")
 
 
-@pytest.mark.usefixtures("nothing_left")
-def test_rude_clients_leave_nothing_behind(make_sandbox: Callable[..., Sandbox]) -> None:
-    """Killed connections of sessions that streamed: no task, thread or socket stays."""
-    sandbox = make_sandbox()
-    sandbox._engine._manners = Manners(gone_after=0.3)
-
-    async def vanish() -> None:
-        async with talking(sandbox) as talk:
-            await talk.pictures(2)
-
-    run(vanish())
-    assert wait_for(lambda: sandbox._engine._calls == {})
-    threads, files, tasks = threading.active_count(), open_files(), _tasks(sandbox)
-    for _ in range(3):
-        run(vanish())
-        with _line(sandbox, _start(sandbox)) as line:
-            line.send("x")
-            line.socket.shutdown(socket.SHUT_RDWR)
-    assert wait_for(lambda: sandbox._engine._calls == {})
-    assert wait_for(lambda: _tasks(sandbox) <= tasks), asyncio.all_tasks(_loop(sandbox))
-    assert wait_for(lambda: open_files() <= files)
-    # The pool that draws and encodes may have grown, but has a limit.
-    assert threading.active_count() <= threads + (os.cpu_count() or 1) + 4
-    sandbox.stop()
-
-
-def _loop(sandbox: Sandbox) -> asyncio.AbstractEventLoop:
-    loop = sandbox._engine._background._loop
-    assert loop is not None
-    return loop
-
-
-def _tasks(sandbox: Sandbox) -> int:
-    return len(asyncio.all_tasks(_loop(sandbox)))
-
-
 def test_stop_ends_streams_in_time(make_sandbox: Callable[..., Sandbox]) -> None:
     """Clients learn it, and a sandbox that starts again takes new ones."""
     sandbox = make_sandbox()
@@ -285,11 +247,11 @@ def test_stop_ends_streams_in_time(make_sandbox: Callable[..., Sandbox]) -> None
 
 
 @contextmanager
-def _pair() -> Iterator[tuple[WebSocket, socket.socket]]:
+def _pair(**settings: Any) -> Iterator[tuple[WebSocket, socket.socket]]:
     """Give the sandbox's end of a WebSocket and the client's bare socket."""
     ours, theirs = socket.socketpair()
     with ours, theirs, ours.makefile("rb") as source:
-        yield WebSocket(ours, source), theirs
+        yield WebSocket(ours, source, **settings), theirs
 
 
 def _frame(first: int, payload: bytes, *, masked: bool = True) -> bytes:
@@ -303,8 +265,8 @@ def _frame(first: int, payload: bytes, *, masked: bool = True) -> bytes:
     ("frames", "messages", "code"),
     [
         ([_frame(0x81, b"hi"), _frame(0x88, b"\x03\xe8")], ["hi"], 1000),
-        ([_frame(0x01, b"a"), _frame(0x89, b"p"), _frame(0x80, b"b")], ["ab"], 1000),
-        ([_frame(0x82, b"\0"), _frame(0x81, b"x")], ["x"], 1000),
+        ([_frame(0x01, b"a"), _frame(0x89, b"p"), _frame(0x80, b"b")], ["ab"], 1001),
+        ([_frame(0x82, b"\0"), _frame(0x81, b"x")], ["x"], 1001),
         ([_frame(0x81, b"hi", masked=False)], [], 1002),
         ([_frame(0xC1, b"hi")], [], 1002),
         ([_frame(0x83, b"hi")], [], 1002),
@@ -323,7 +285,15 @@ def test_the_protocol_is_kept(frames: list[bytes], messages: list[str], code: in
         assert list(ours.messages()) == messages
         last = theirs.recv(1000)[-4:]
     assert last[:2] == b"\x88\x02"
-    assert struct.unpack("!H", last[2:])[0] in {code, 1006 if code == 1000 else code}
+    assert struct.unpack("!H", last[2:])[0] == code
+
+
+def test_a_client_whose_heartbeats_stop_is_gone() -> None:
+    """A line that nobody closed ends when nothing comes for a while; its heartbeats keep it."""
+    with _pair(silent_for=0.05) as (ours, theirs):
+        theirs.sendall(_frame(0x81, b'{"actionType": "heartbeat"}'))
+        assert list(ours.messages()) == ['{"actionType": "heartbeat"}']
+        assert theirs.recv(1000) == struct.pack("!BBH", 0x88, 2, 1001)
 
 
 def test_a_client_that_does_not_listen_is_given_up() -> None:
