@@ -145,7 +145,7 @@ def test_it_learns_why_the_session_was_ended(
 
 def test_it_can_be_as_slow_as_the_real_thing(make_sandbox: Callable[..., Sandbox]) -> None:
     """Latency precedes the session, the start's delay the connection, the reply's the answer."""
-    sandbox = make_sandbox(latency=0.1, start_delay=0.3, reply_delay=0.4)
+    sandbox = make_sandbox(latency=0.1, start_delay=0.3, reply_delay=0.6)
 
     async def work() -> tuple[float, float]:
         begun = time.monotonic()
@@ -157,7 +157,7 @@ def test_it_can_be_as_slow_as_the_real_thing(make_sandbox: Callable[..., Sandbox
 
     to_ready, to_answer = run(work())
     assert to_ready >= 0.1 + 0.1 + 0.3  # the session, the upgrade, the answer to the offer
-    assert to_answer >= 0.4
+    assert to_answer >= 0.3  # sound that was late catches up by 0.2 s at most
 
 
 def test_a_stop_while_sessions_stream_is_quick_and_told(
