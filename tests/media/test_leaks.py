@@ -59,13 +59,13 @@ def _say_wrong_things(sandbox: Sandbox, _: str) -> None:
         with _line(sandbox) as line:
             for message in wrong:
                 line.send(message)
-            line.ping().wait(5)
+            assert line.ping().wait(20)
 
 
 def _cut_the_line(sandbox: Sandbox, _: str) -> None:
     for _turn in range(3):
         with _line(sandbox) as line:
-            line.ping().wait(5)
+            assert line.ping().wait(20)
             line.socket.shutdown(socket.SHUT_RDWR)
 
 
@@ -95,7 +95,7 @@ def _offer_again_and_again(sandbox: Sandbox, _: str) -> None:
     with _line(sandbox) as line:
         for _turn in range(4):
             line.send(json.dumps({"actionType": "offer", "payload": payload}))
-        assert json.loads(line.recv(10))["actionType"] == "answer"
+        assert json.loads(line.recv(20))["actionType"] == "answer"
 
 
 def _show(browser: Browser, sandbox: Sandbox, page_url: str) -> None:
@@ -168,8 +168,8 @@ def test_rude_clients_leave_nothing_behind(
     assert wait_for(lambda: not sandbox._engine._tasks)
     polite = Remains(sandbox)
     way(sandbox, page_url)
-    assert wait_for(lambda: sandbox._engine._calls == {}, 15)
-    assert wait_for(lambda: Remains(sandbox).at_most(polite), 15), (
+    assert wait_for(lambda: sandbox._engine._calls == {})
+    assert wait_for(lambda: Remains(sandbox).at_most(polite)), (
         vars(Remains(sandbox)),
         vars(polite),
     )

@@ -34,6 +34,11 @@ def _line(sandbox: Sandbox, session_id: str) -> ClientConnection:
     return connect(f"ws://{host}/ws?session_id={session_id}", proxy=None, max_size=None)
 
 
+def _reach(line: ClientConnection) -> None:
+    """Wait until the sandbox has taken the line over and read all that was sent."""
+    assert line.ping().wait(20)
+
+
 def _stop(sandbox: Sandbox, session_id: str) -> None:
     headers = {"Authorization": f"Bearer {sandbox.api_key}"}
     url = f"{sandbox.url}/v1/sessions/{session_id}/stop"
@@ -141,9 +146,9 @@ def test_garbage_is_survived(sandbox: Sandbox) -> None:
     with _line(sandbox, session_id) as line:
         for message in _GARBAGE:
             line.send(message)
-        warning = json.loads(line.recv(10))
+        warning = json.loads(line.recv(20))
         assert (warning["actionType"], warning["sessionId"]) == ("warning", session_id)
-        line.ping().wait(5)
+        _reach(line)
     assert sandbox.ledger.sessions[0].ended_at is None
     sandbox.stop()
 
@@ -153,11 +158,11 @@ def test_a_message_may_not_be_too_large(sandbox: Sandbox) -> None:
     with _line(sandbox, _start(sandbox)) as line:
         line.send("x" * MAX_MESSAGE)
         line.send(["x" * (MAX_MESSAGE // 2)] * 2)
-        line.ping().wait(5)
+        _reach(line)
 
         def send_too_much() -> None:
             line.send("x" * (MAX_MESSAGE + 1))  # the line may end while this is still under way
-            line.recv(5)
+            line.recv(20)
 
         with pytest.raises(ConnectionClosed) as caught:
             send_too_much()
@@ -167,11 +172,14 @@ def test_a_message_may_not_be_too_large(sandbox: Sandbox) -> None:
 def test_the_second_line_of_a_session_replaces_the_first(sandbox: Sandbox) -> None:
     """A client that comes back is served, its old line is closed."""
     session_id = _start(sandbox)
-    with _line(sandbox, session_id) as first, _line(sandbox, session_id) as second:
+    with ExitStack() as stack:
+        first = stack.enter_context(_line(sandbox, session_id))
+        _reach(first)
+        second = stack.enter_context(_line(sandbox, session_id))
         with pytest.raises(ConnectionClosed):
-            first.recv(5)
+            first.recv(20)
         _stop(sandbox, session_id)
-        assert json.loads(second.recv(5))["actionType"] == "endsession"
+        assert json.loads(second.recv(20))["actionType"] == "endsession"
 
 
 def test_a_restarted_session_ends_the_earlier_one(sandbox: Sandbox) -> None:
@@ -181,27 +189,31 @@ def test_a_restarted_session_ends_the_earlier_one(sandbox: Sandbox) -> None:
     url = f"{sandbox.url}/v1/engine/session"
     session_id = requests.post(url, headers=headers, timeout=10).json()["sessionId"]
     with _line(sandbox, session_id) as line:
-        line.ping().wait(5)
+        _reach(line)
         requests.post(url, headers=headers, timeout=10)
-        message = json.loads(line.recv(5))
+        message = json.loads(line.recv(20))
         assert "started again" in message["payload"]
         with _line(sandbox, session_id) as other:
-            other.ping().wait(5)
+            _reach(other)
     assert [s.ended_at is None for s in sandbox.ledger.sessions] == [False, True]
 
 
 @pytest.mark.parametrize("goodbye", [True, False])
 def test_a_session_ends_a_while_after_its_line(sandbox: Sandbox, goodbye: bool) -> None:
     """At once with `endsession`; without it the client may come back."""
-    sandbox._engine._manners = Manners(gone_after=0.4)
+    sandbox._engine._manners = Manners(gone_after=600)
     session_id = _start(sandbox)
     with _line(sandbox, session_id) as line:
-        line.ping().wait(5)
+        _reach(line)
+        (call,) = sandbox._engine._calls.values()
+    assert wait_for(lambda: call._leaving)
+    call._manners = Manners(gone_after=0.1)
     with _line(sandbox, session_id) as line:
-        assert not wait_for(lambda: sandbox.ledger.sessions[0].ended_at, 0.7)
+        _reach(line)
+        assert call._leaving is None
         if goodbye:
             line.send(json.dumps({"actionType": "endsession", "payload": {}}))
-            assert json.loads(line.recv(5))["actionType"] == "endsession"
+            assert json.loads(line.recv(20))["actionType"] == "endsession"
     assert wait_for(lambda: sandbox.ledger.sessions[0].exit_status == "NORMAL_EXIT")
     assert sandbox._engine._calls == {}
 
@@ -213,9 +225,9 @@ def test_a_slow_start_does_not_hold_up_the_line(make_sandbox: Callable[..., Sand
     with _line(sandbox, session_id) as line:
         offer = {"connectionDescription": {"type": "offer", "sdp": "v=0"}}
         line.send(json.dumps({"actionType": "offer", "payload": offer}))
-        line.ping().wait(5)
+        _reach(line)
         _stop(sandbox, session_id)
-        assert json.loads(line.recv(5))["actionType"] == "endsession"
+        assert json.loads(line.recv(20))["actionType"] == "endsession"
 
 
 def test_without_media_a_session_ends_with_the_reason(make_sandbox: Callable[..., Sandbox]) -> None:
@@ -223,7 +235,7 @@ def test_without_media_a_session_ends_with_the_reason(make_sandbox: Callable[...
     sandbox = make_sandbox(media=False)
     with _line(sandbox, _start(sandbox)) as line:
         line.send(json.dumps({"actionType": "offer", "payload": {}}))
-        message = json.loads(line.recv(5))
+        message = json.loads(line.recv(20))
         assert (message["actionType"], "media=False" in message["payload"]) == ("endsession", True)
     assert wait_for(lambda: sandbox.ledger.sessions[0].exit_status == "ERROR")
 
@@ -234,16 +246,16 @@ def test_stop_ends_streams_in_time(make_sandbox: Callable[..., Sandbox]) -> None
     with ExitStack() as stack:
         lines = [stack.enter_context(_line(sandbox, _start(sandbox))) for _ in range(5)]
         for line in lines:
-            line.ping().wait(5)
+            _reach(line)
         stopping = threading.Thread(target=sandbox.stop)
         stopping.start()
         for line in lines:
-            assert json.loads(line.recv(5))["payload"] == "The sandbox has been stopped."
-        stopping.join(4)
+            assert json.loads(line.recv(20))["payload"] == "The sandbox has been stopped."
+        stopping.join(20)
         assert not stopping.is_alive()
     sandbox.start()
     with _line(sandbox, _start(sandbox)) as line:
-        line.ping().wait(5)
+        _reach(line)
 
 
 @contextmanager
