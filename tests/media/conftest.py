@@ -176,7 +176,7 @@ def page(browser: Browser, page_url: str, request: pytest.FixtureRequest) -> Ite
     context = browser.new_context(
         viewport={"width": 720, "height": 480}, permissions=["microphone"]
     )
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(30_000)
     page = context.new_page()
     page.goto(page_url + CURRENT)
     yield page
