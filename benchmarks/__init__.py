@@ -1,1 +1,1 @@
-"""What the docs quote: figures that a command prints."""
+"""What Flask-Anam costs, measured beside its floor and beside what people would use instead."""
