@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 5000
 
-.PHONY: demo test property soak lint types docs wheel-test floors clean
+.PHONY: demo test bench-first-frame property soak lint types docs wheel-test floors clean
 
 $(VENV)/.ready: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -22,7 +22,13 @@ test: $(VENV)/.ready
 	@tools/get-system-packages.sh
 	@tools/get-sdk.sh tests/browser
 	@tools/get-sdk.sh tests/page
+	@tools/get-sdk.sh tests/media
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+# Prints the time from a click to the first picture on the sandbox, and what a session costs.
+bench-first-frame: $(VENV)/.ready
+	@tools/get-sdk.sh tests/media
+	@PYTHONPATH=.:tests $(BIN)/python -m benchmarks.first_frame $(ARGS)
 
 # Compares our rules with the vendor's on many more bodies than `make test` does.
 property: $(VENV)/.ready

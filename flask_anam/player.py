@@ -47,6 +47,8 @@ THEMES = (None, "light", "dark")
 
 def page_config(state: AnamState) -> dict[str, object]:
     """Return what a page needs to know, safe to show: paths, and where the Anam API is."""
+    if state.sandbox is not None:
+        state.sandbox.warm_up()  # whoever sees the page may click in a moment
     return {
         "tokenPath": state.settings.token_path,
         "urlPrefix": state.settings.url_prefix,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -28,6 +29,20 @@ def sandbox() -> Iterator[Sandbox]:
     """Yield a running sandbox with a key that can be searched for."""
     with Sandbox(api_key="sandbox-SENTINEL-api-key-9f2c") as running:
         yield running
+
+
+@pytest.fixture
+def make_sandbox() -> Iterator[Callable[..., Sandbox]]:
+    """Start sandboxes with the given settings; all are stopped after the test."""
+    started: list[Sandbox] = []
+
+    def make(**settings: Any) -> Sandbox:
+        started.append(Sandbox(**settings).start())
+        return started[-1]
+
+    yield make
+    for sandbox in started:
+        sandbox.stop()
 
 
 @pytest.fixture

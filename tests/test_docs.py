@@ -231,3 +231,17 @@ def test_local_links_lead_somewhere(page: Path) -> None:
 def test_the_readme_has_its_screenshot() -> None:
     """The picture in the README is there and is a picture."""
     assert SCREENSHOT.read_bytes().startswith(b"\x89PNG")
+
+
+def sandbox_names() -> list[str]:
+    """Return the options and methods of a sandbox, but those to start and stop it: `with` does."""
+    found = {*inspect.signature(Sandbox).parameters, *vars(Sandbox)}
+    plain = {name for name in found if not name.startswith("_")}
+    return sorted(plain - {"start", "stop", "ensure_running", "serve_forever"})
+
+
+@pytest.mark.parametrize("name", sandbox_names())
+def test_every_option_and_method_of_the_sandbox_is_on_its_page(name: str) -> None:
+    """By name, as code."""
+    text = (DOCS / "sandbox.md").read_text()
+    assert re.search(rf"`[^`\n]*\b{name}\b|sandbox\.{name}\(", text)

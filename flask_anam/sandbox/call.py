@@ -213,9 +213,9 @@ class Call:
             self._leaving.cancel()
             self._leaving = None
 
-    def _tell(self, text: str) -> None:
+    def _tell(self, kind: str, data: Mapping[str, Any]) -> None:
         if self._peer is not None:
-            self._peer.tell(text)
+            self._peer.tell(kind, data)
 
     def _signal(self, action: str, payload: object) -> None:
         if self._socket is not None:

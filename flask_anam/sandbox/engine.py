@@ -4,6 +4,7 @@ import asyncio
 import functools
 import importlib
 import logging
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,6 +16,8 @@ from flask_anam.sandbox.websocket import WebSocket, parse
 
 logger = logging.getLogger("flask_anam.sandbox")
 
+#: The module that needs the libraries of the extra ``sandbox``.
+_MEDIA = "flask_anam.sandbox.media.peer"
 #: What a client is told when the libraries for video are missing.
 INSTALL = 'This sandbox cannot stream video here: run pip install "Flask-Anam[sandbox]".'
 #: What a client is told when the sandbox was made with ``media=False``.
@@ -48,6 +51,12 @@ class Engine:
     def open(self) -> None:
         """Take calls, after a stop too."""
         self._background.open()
+
+    def warm_up(self) -> None:
+        """Begin to import the libraries in a thread; cheap when they are there, or missing."""
+        if self._manners.media and _MEDIA not in sys.modules:
+            # No daemon: a process that ends in the middle of such an import may crash.
+            threading.Thread(target=_import_media, name="anam-import").start()
 
     def after_fork(self) -> None:
         """Forget, in a forked child, the calls of the parent: they go on there."""
@@ -132,12 +141,11 @@ class Engine:
         """Return why there can be no media, None when there can; imports the libraries."""
         if not self._manners.media:
             return NO_MEDIA
-        try:
-            importlib.import_module("flask_anam.sandbox.media.peer")
-        except ImportError as missing:
-            logger.warning("%s (%s)", INSTALL, missing)
-            return INSTALL
-        return None
+        missing = _import_media()
+        if missing is None:
+            return None
+        logger.warning("%s (%s)", INSTALL, missing)
+        return INSTALL
 
     def _ended(self, session_id: str, reason: str) -> None:
         """Hang up, because a session has ended; may be called in any thread."""
@@ -154,3 +162,11 @@ class Engine:
     async def _farewell(self) -> None:
         if self._tasks:
             await asyncio.wait(list(self._tasks), timeout=_FAREWELL)
+
+
+def _import_media() -> ImportError | None:
+    try:
+        importlib.import_module(_MEDIA)
+    except ImportError as missing:
+        return missing
+    return None

@@ -157,6 +157,14 @@ class Sandbox:
         """
         return self.ensure_running()
 
+    def warm_up(self) -> None:
+        """Load the libraries for video now, in a thread, and not when the first client connects.
+
+        For whoever expects one; :meth:`serve_forever` does it by itself. Without the libraries
+        nothing happens.
+        """
+        self._engine.warm_up()
+
     def stop(self) -> None:
         """End all sessions' streams, connections and sockets, within some 3 s; idempotent.
 
@@ -175,6 +183,7 @@ class Sandbox:
         """
         try:
             self.ensure_running()
+            self.warm_up()
             # In turns: a ctrl-C that comes just before a wait without end would not wake it.
             while not self._stopped.wait(0.5):
                 pass

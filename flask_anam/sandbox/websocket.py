@@ -17,6 +17,8 @@ from flask_anam.sandbox.messages import RefusedError, Request
 MAX_MESSAGE = 1024 * 1024
 #: Seconds that a client may leave its receive buffer full before it is given up.
 _SEND_WITHIN = 2
+#: Seconds that a client may send nothing: six of its heartbeats.
+_SILENT_FOR = 30
 
 _MAGIC = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
@@ -69,14 +71,20 @@ class _EndedError(Exception):
 
 
 class WebSocket:
-    """One accepted WebSocket. One thread receives; any thread may send and close."""
+    """One accepted WebSocket. One thread receives; any thread may send and close.
 
-    def __init__(self, connection: socket.socket, source: BinaryIO) -> None:
+    A client that sends nothing, no heartbeat either, for `silent_for` seconds is gone.
+    """
+
+    def __init__(
+        self, connection: socket.socket, source: BinaryIO, silent_for: float = _SILENT_FOR
+    ) -> None:
         self._connection = connection
         self._source = source
         self._lock = threading.Lock()
         self._closing = False
-        _limit_sending(connection)
+        _limit(connection, socket.SO_SNDTIMEO, _SEND_WITHIN)
+        _limit(connection, socket.SO_RCVTIMEO, silent_for)
 
     def messages(self) -> Iterator[str]:
         """Give text messages until either side ends the connection; never raises.
@@ -172,8 +180,9 @@ class WebSocket:
 
     def _read(self, size: int) -> bytes:
         data = self._source.read(size)
-        if len(data) < size:
-            raise _EndedError(1006)
+        # None, or a part, also when the time for it is over.
+        if data is None or len(data) < size:
+            raise _EndedError(1001)
         return data
 
 
@@ -191,13 +200,13 @@ def _decode(data: bytes) -> str:
         raise _EndedError(1007) from None
 
 
-def _limit_sending(connection: socket.socket) -> None:
-    """Give up a send that blocks, without a timeout on receiving."""
+def _limit(connection: socket.socket, option: int, seconds: float) -> None:
+    """Let a send or a receive that blocks fail in time; settimeout() would not tell them apart."""
     if sys.platform == "win32":
-        value = struct.pack("L", _SEND_WITHIN * 1000)
+        value = struct.pack("L", round(seconds * 1000))
     else:
-        value = struct.pack("ll", _SEND_WITHIN, 0)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
+        value = struct.pack("ll", int(seconds), round(seconds % 1 * 1_000_000))
+    connection.setsockopt(socket.SOL_SOCKET, option, value)
 
 
 def parse(text: str) -> dict[str, Any] | None:

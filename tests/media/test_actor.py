@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -24,7 +23,7 @@ class Stage:
         self.actor = Actor(
             Persona.of({**catalog.EXAMPLE_PERSONA, **(config or {})}, None),
             "session-1",
-            lambda text: self.told.append(json.loads(text)),
+            lambda kind, data: self.told.append({"messageType": kind, "data": data}),
             lambda action, payload: self.signals.append((action, payload)),
             reply_delay=reply_delay,
         )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from media.conftest import QUIET, SCREENSHOTS, wait_for
+from media.conftest import QUIET, RELEASES, SCREENSHOTS, wait_for
 from playwright.sync_api import Page
 
 from flask_anam.sandbox import Sandbox, catalog
@@ -102,8 +104,7 @@ def test_it_shows_a_moving_face_and_converses(sandbox: Sandbox, watched: Watched
 
 def test_it_hears_the_persona(sandbox: Sandbox, watched: Watched) -> None:
     """The sound comes in the stream of the video element, and is not silence."""
-    config = {**QUIET, "skipGreeting": False, "initialMessage": "A long hello, to be heard by all."}
-    watched.connect(sandbox, config)
+    watched.connect(sandbox, QUIET)
     watched.wait_to_see("SESSION_READY")
     loudest = watched.page.evaluate("""async () => {
       const stream = document.getElementById("persona").srcObject;
@@ -112,8 +113,9 @@ def test_it_hears_the_persona(sandbox: Sandbox, watched: Watched) -> None:
       const analyser = context.createAnalyser();
       context.createMediaStreamSource(stream).connect(analyser);
       const samples = new Float32Array(analyser.fftSize);
+      await client.talk("A long hello, to be heard by all. ".repeat(20));
       let loudest = 0;
-      for (let turn = 0; turn < 60 && loudest < 0.03; turn++) {
+      for (let turn = 0; turn < 500 && loudest < 0.03; turn++) {
         await new Promise((done) => setTimeout(done, 40));
         analyser.getFloatTimeDomainData(samples);
         loudest = Math.max(loudest, ...samples);
@@ -212,3 +214,28 @@ def test_a_closed_tab_ends_the_session(sandbox: Sandbox, watched: Watched) -> No
     watched.page.goto("about:blank")
     assert wait_for(lambda: sandbox.ledger.sessions[0].exit_status == "NORMAL_EXIT")
     assert sandbox._engine._calls == {}
+
+
+@pytest.mark.parametrize("release", list(RELEASES))
+def test_every_supported_release_connects(
+    sandbox: Sandbox, watched: Watched, page_url: str, release: str
+) -> None:
+    """The README names the oldest of them."""
+    watched.page.goto(page_url + release)
+    watched.connect(sandbox, QUIET)
+    watched.wait_to_see("SESSION_READY")
+    watched.wait_for_motion()
+    watched.page.evaluate("client.sendUserMessage('hello sandbox')")
+    watched.wait_for_text("persona", "hello sandbox")
+    watched.page.evaluate("client.stopStreaming()")
+    assert watched.wait_to_see("CONNECTION_CLOSED")[0] == "CONNECTION_CLOSED_CODE_NORMAL"
+    assert wait_for(lambda: sandbox.ledger.sessions[0].exit_status == "NORMAL_EXIT")
+
+
+@pytest.mark.source
+def test_the_readme_names_the_releases_that_connect() -> None:
+    """No more and no fewer than are tested."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    found = re.search(r"`@anam-ai/js-sdk` ([\d., and]+)\d", readme)
+    assert found
+    assert re.findall(r"\d+\.\d+\.\d+", readme[found.start() : found.end()]) == list(RELEASES)

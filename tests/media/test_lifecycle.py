@@ -58,16 +58,93 @@ with Sandbox() as sandbox:
     assert "ERROR" in out
 
 
-def test_the_libraries_are_imported_when_a_client_connects_and_not_before() -> None:
-    """Nobody who only mints tokens pays for them."""
+_LOADED = """
+def loaded():
+    return sorted({"aiortc", "av", "aioice"} & set(sys.modules))
+
+def finish():
+    for thread in threading.enumerate():
+        if thread.name == "anam-import":
+            thread.join()
+"""
+
+
+def test_the_libraries_are_imported_for_a_client_and_not_before() -> None:
+    """Neither tokens nor sessions over HTTP bring them in; whoever expects a client may."""
+    script = f"""
+import sys, threading
+import requests
+from flask_anam.sandbox import Sandbox
+{_LOADED}
+with Sandbox() as sandbox:
+    key = {{"Authorization": f"Bearer {{sandbox.api_key}}"}}
+    body = {{"personaConfig": {{"personaId": "p"}}}}
+    for path in ("/v1/auth/session-token", "/v1/engine/session"):
+        requests.post(sandbox.url + path, json=body, headers=key, timeout=10).raise_for_status()
+    requests.get(f"{{sandbox.url}}/v1/sessions", headers=key, timeout=10).raise_for_status()
+    print(loaded(), threading.active_count())
+    sandbox.warm_up()
+    finish()
+    print(loaded())
+"""
+    first, second = _run(script).splitlines()
+    assert first.startswith("[] ")
+    assert second == "['aioice', 'aiortc', 'av']"
+
+
+def test_a_page_with_a_persona_brings_the_libraries_in() -> None:
+    """Whoever sees one may click in a moment; a token alone does not mean that."""
+    script = f"""
+import sys, threading
+from hosts import ADA, client_of, make_host, PERSONA
+from flask_anam import FlaskAnam
+{_LOADED}
+app = make_host(ADA, ANAM_SANDBOX=True, ANAM_PERSONAS={{"support": PERSONA}})
+anam = FlaskAnam(app)
+client = client_of(app, ADA)
+assert client.post("/api/session-token", json={{"personaType": "support"}}).status_code == 200
+print(loaded())
+with app.test_request_context():
+    anam.browser_config()
+finish()
+print(loaded())
+"""
+    assert _run(script).splitlines()[:2] == ["[]", "['aioice', 'aiortc', 'av']"]
+
+
+def test_the_sandbox_of_the_command_line_brings_the_libraries_in() -> None:
+    """Such a process has nothing else to do."""
+    script = f"""
+import sys, threading, time
+from flask_anam.sandbox import Sandbox
+{_LOADED}
+sandbox = Sandbox()
+thread = threading.Thread(target=sandbox.serve_forever)
+thread.start()
+while not loaded():
+    time.sleep(0.01)
+sandbox.stop()
+thread.join()
+finish()
+print(loaded())
+"""
+    assert _run(script).splitlines() == ["['aioice', 'aiortc', 'av']"]
+
+
+def test_without_the_extra_a_warm_up_does_nothing() -> None:
+    """The session will say what is missing."""
     script = """
-import sys
+import sys, threading
+sys.modules["aiortc"] = None
 from flask_anam.sandbox import Sandbox
 with Sandbox() as sandbox:
-    sandbox.issue_token()
-    print({"aiortc", "av", "aioice"} & set(sys.modules), "asyncio-thread" in sys.modules)
+    sandbox.warm_up()
+    for thread in threading.enumerate():
+        if thread.name == "anam-import":
+            thread.join()
+print("quiet")
 """
-    assert _run(script).startswith("set()")
+    assert _run(script) == "quiet\n"
 
 
 def test_a_fork_leaves_the_sessions_to_the_parent() -> None:

@@ -111,9 +111,12 @@ def test_it_makes_the_persona_speak_and_interrupts_it(sandbox: Sandbox) -> None:
             await talk.until(lambda: " a rather long story" in talk.said("persona"))
             await talk.session.interrupt()
             await talk.until(lambda: talk.details(AnamEvent.TALK_STREAM_INTERRUPTED))
+            chunks = partial(talk.details, AnamEvent.MESSAGE_STREAM_EVENT_RECEIVED)
+            await talk.until(lambda: chunks()[-1][0].interrupted)
             said = talk.said("persona")
-            await asyncio.sleep(0.3)
-            assert talk.said("persona") == said
+            await talk.session.send_message("next")
+            await talk.until(lambda: "next" in talk.said("persona"))
+            assert talk.said("persona").startswith(f"{said}Sandbox: ")
 
     run(work())
 
@@ -143,39 +146,36 @@ def test_it_learns_why_the_session_was_ended(
     assert sandbox.ledger.sessions[0].exit_status == "CLOSED_BY_ENGINE"
 
 
-def test_twenty_sessions_at_once(make_sandbox: Callable[..., Sandbox]) -> None:
-    """All see a picture and are ready; afterwards nothing of them is left."""
-    sandbox = make_sandbox()
+def test_it_can_be_as_slow_as_the_real_thing(make_sandbox: Callable[..., Sandbox]) -> None:
+    """Latency precedes the session, the start's delay the connection, the reply's the answer."""
+    sandbox = make_sandbox(latency=0.1, start_delay=0.3, reply_delay=0.6)
 
-    async def one() -> int:
+    async def work() -> tuple[float, float]:
+        begun = time.monotonic()
         async with talking(sandbox) as talk:
-            return len(await talk.pictures(1))
+            ready = time.monotonic()
+            await talk.session.send_message("now?")
+            await talk.until(lambda: talk.said("persona"))
+            return ready - begun, time.monotonic() - ready
 
-    async def work() -> list[int]:
-        return await asyncio.gather(*(one() for _ in range(20)))
-
-    assert run(work()) == [1] * 20
-    assert len(sandbox.ledger.sessions) == 20
-    sandbox.stop()
+    to_ready, to_answer = run(work())
+    assert to_ready >= 0.1 + 0.1 + 0.3  # the session, the upgrade, the answer to the offer
+    assert to_answer >= 0.3  # sound that was late catches up by 0.2 s at most
 
 
-def test_a_stop_while_sessions_stream_is_quick_and_told(
+def test_a_stop_while_sessions_stream_is_told(
     make_sandbox: Callable[..., Sandbox],
 ) -> None:
-    """Three moving pictures end within the promised time, each with the reason."""
+    """Three moving pictures end, each with the reason."""
     sandbox = make_sandbox()
-    lasted: list[float] = []
 
     async def work() -> list[tuple[Any, ...]]:
         async with talking(sandbox) as one, talking(sandbox) as two, talking(sandbox) as three:
             talks = (one, two, three)
             await asyncio.gather(*(talk.pictures(3) for talk in talks))
-            begun = time.monotonic()
             await asyncio.to_thread(sandbox.stop)
-            lasted.append(time.monotonic() - begun)
             for talk in talks:
                 await talk.until(partial(talk.details, AnamEvent.CONNECTION_CLOSED))
             return [talk.details(AnamEvent.CONNECTION_CLOSED)[0] for talk in talks]
 
     assert run(work()) == [("server_closed", "The sandbox has been stopped.")] * 3
-    assert lasted[0] < 4

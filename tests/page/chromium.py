@@ -11,7 +11,7 @@ from typing import NoReturn
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-_FLAGS = (
+FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -46,4 +46,4 @@ def the_browser() -> Browser:
 def _launched(chromium: str) -> Browser:
     playwright = sync_playwright().start()
     atexit.register(playwright.stop)
-    return playwright.chromium.launch(executable_path=chromium, args=list(_FLAGS))
+    return playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))

@@ -1,4 +1,4 @@
-"""A running sandbox and short ways to talk to it."""
+"""Short ways to talk to a sandbox over HTTP."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -7,26 +7,6 @@ import pytest
 import requests
 
 from flask_anam.sandbox import Sandbox
-
-
-@pytest.fixture
-def make_sandbox() -> Iterator[Callable[..., Sandbox]]:
-    """Start sandboxes with the given settings; all are stopped after the test."""
-    started: list[Sandbox] = []
-
-    def make(**settings: Any) -> Sandbox:
-        started.append(Sandbox(**settings).start())
-        return started[-1]
-
-    yield make
-    for sandbox in started:
-        sandbox.stop()
-
-
-@pytest.fixture
-def sandbox(make_sandbox: Callable[..., Sandbox]) -> Sandbox:
-    """Give a sandbox with the default settings."""
-    return make_sandbox()
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """What the persona says and does: greeting, answers, talk streams, interruptions."""
 
-import json
 import re
 import uuid
 from array import array
@@ -19,7 +18,7 @@ _LONGEST = 20_000
 _WORD = re.compile(r"\s*\S+")
 _SILENCE = bytes(2 * FRAME)
 
-Tell = Callable[[str], None]
+Tell = Callable[[str, Mapping[str, Any]], None]
 Signal = Callable[[str, object], None]
 
 
@@ -48,7 +47,8 @@ class _Utterance:
 class Actor:
     """Performs one persona in one session; belongs to one thread.
 
-    `tell` sends a text over the data channel, `signal` an action and payload over signalling.
+    `tell` sends a kind of message and its data over the data channel, `signal` an action and
+    payload over signalling.
     Whoever calls :meth:`next_frame` 50 times a second hears it speak, and sees its mouth move in
     :attr:`shape` and :attr:`opening`.
     """
@@ -132,7 +132,7 @@ class Actor:
     def user_speech(self, *, started: bool) -> None:
         """Report that the user's microphone has become loud, or quiet again."""
         name = "userSpeechStarted" if started else "userSpeechEnded"
-        self._send(name, {"user_action_correlation_id": str(uuid.uuid4())})
+        self._tell(name, {"user_action_correlation_id": str(uuid.uuid4())})
 
     def next_frame(self) -> bytes:
         """Return 20 ms of sound, 16-bit mono, and move on."""
@@ -181,7 +181,7 @@ class Actor:
     def _apply_cue(self, cue: object) -> None:
         tag = cue.get("tag") if isinstance(cue, dict) else None
         if isinstance(tag, str):
-            self._send(
+            self._tell(
                 "directorNoteCueApplied",
                 {
                     "session_id": self._session_id,
@@ -218,7 +218,7 @@ class Actor:
         end: bool = False,
         interrupted: bool = False,
     ) -> None:
-        self._send(
+        self._tell(
             "speechText",
             {
                 "message_id": utterance.message_id,
@@ -231,6 +231,3 @@ class Actor:
             },
         )
         utterance.index += 1
-
-    def _send(self, kind: str, data: Mapping[str, Any]) -> None:
-        self._tell(json.dumps({"messageType": kind, "data": data}))

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import logging
 import re
 from collections.abc import Callable, Mapping
@@ -24,7 +25,8 @@ from flask_anam.sandbox.websocket import parse
 
 logger = logging.getLogger("flask_anam.sandbox")
 
-_CHANNEL = "session"
+#: The data channel's name, and that of old SDKs (4.1.0), which know transcripts only.
+_CHANNEL, _OLD_CHANNEL = "session", "chat"
 #: A browser offers up to a dozen; more is a flood.
 _MOST_CANDIDATES = 64
 #: Names that hide an address. Asking the network for them takes a second and finds nothing, and
@@ -96,10 +98,15 @@ class Peer:
             candidate.sdpMLineIndex = index if isinstance(index, int) else None
             await self._connection.addIceCandidate(candidate)
 
-    def tell(self, text: str) -> None:
-        """Send a text over the data channel, if it is open."""
-        if self._channel is not None and self._channel.readyState == "open":
-            self._channel.send(text)
+    def tell(self, kind: str, data: Mapping[str, Any]) -> None:
+        """Send a message over the data channel, if it is open and the client knows this kind."""
+        channel = self._channel
+        if channel is None or channel.readyState != "open":
+            return
+        if channel.label == _CHANNEL:
+            channel.send(json.dumps({"messageType": kind, "data": data}))
+        elif kind == "speechText":
+            channel.send(json.dumps(data))
 
     async def close(self) -> None:
         """Say goodbye and let everything go; idempotent."""
@@ -121,7 +128,7 @@ class Peer:
             self._lost(state == "closed")
 
     def _channel_opened(self, channel: RTCDataChannel) -> None:
-        if channel.label != _CHANNEL or self._channel is not None:
+        if channel.label not in (_CHANNEL, _OLD_CHANNEL) or self._channel is not None:
             return
         self._channel = channel
         channel.on("message", self._heard)

@@ -14,8 +14,6 @@ from flask_anam.sandbox.media.face import Face
 from flask_anam.sandbox.media.speech import FRAME, RATE
 
 _VIDEO_CLOCK = 90_000
-#: Pictures of more pixels come less often: 25 a second of 1152x768 would cost half a core.
-_LARGE, _LARGE_RATE = 600_000, 16.0
 #: A track that is later than this, in seconds, leaves out what it missed.
 _LATEST = 0.2
 #: The user speaks when this many frames of 20 ms in a row are louder than this amplitude.
@@ -82,8 +80,7 @@ class PersonaVideo(MediaStreamTrack):
         if self.readyState != "live":
             raise MediaStreamError
         width, height = self._face.size
-        rate = min(self._rate(), _LARGE_RATE) if width * height > _LARGE else self._rate()
-        self._due = max(self._due + 1 / rate, now)
+        self._due = max(self._due + 1 / self._rate(), now)
         frame = av.VideoFrame(width, height, "yuv420p")
         picture = self._face.picture(
             now - self._begun,

@@ -1,0 +1,177 @@
+"""Rude clients: whatever they do, no task, thread, socket or call of theirs stays."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+from aiortc import RTCConfiguration, RTCPeerConnection
+from media.conftest import CURRENT, QUIET, open_files, run, talking, wait_for
+from page.chromium import FLAGS, the_browser
+from playwright.sync_api import Browser
+from websockets.sync.client import ClientConnection, connect
+
+from flask_anam.sandbox import Sandbox
+from flask_anam.sandbox.call import Manners
+
+_CONNECT = """async ([token, baseUrl]) => {
+  const client = anam.createClient(token, { api: { baseUrl }, disableInputAudio: true });
+  const ready = new Promise((done) => client.addListener(anam.AnamEvent.VIDEO_PLAY_STARTED, done));
+  await client.streamToVideoElement("persona");
+  await ready;
+}"""
+
+
+def _line(sandbox: Sandbox) -> ClientConnection:
+    headers = {"Authorization": f"Bearer {sandbox.issue_token(QUIET)}"}
+    answer = requests.post(f"{sandbox.url}/v1/engine/session", headers=headers, timeout=10)
+    host, id_ = urlsplit(sandbox.url).netloc, answer.json()["sessionId"]
+    return connect(f"ws://{host}/ws?session_id={id_}", proxy=None)
+
+
+def _talk(sandbox: Sandbox, count: int = 1) -> None:
+    """Hold so many sessions at once, each until it has seen a picture."""
+
+    async def one() -> None:
+        async with talking(sandbox) as talk:
+            assert await talk.pictures(1)
+
+    async def work() -> None:
+        await asyncio.gather(*(one() for _ in range(count)))
+
+    run(work())
+
+
+def _say_wrong_things(sandbox: Sandbox, _: str) -> None:
+    wrong = ["", "[]", '{"actionType": 7}', "{" * 5_000]
+    offers = [{}, {"connectionDescription": {"sdp": "v=0"}}, {"connectionDescription": 7}]
+    wrong += [json.dumps({"actionType": "offer", "payload": offer}) for offer in offers]
+    for _turn in range(3):
+        with _line(sandbox) as line:
+            for message in wrong:
+                line.send(message)
+            assert line.ping().wait(20)
+
+
+def _cut_the_line(sandbox: Sandbox, _: str) -> None:
+    for _turn in range(3):
+        with _line(sandbox) as line:
+            assert line.ping().wait(20)
+            line.socket.shutdown(socket.SHUT_RDWR)
+
+
+def _break_the_protocol(sandbox: Sandbox, _: str) -> None:
+    for _turn in range(3):
+        with _line(sandbox) as line:
+            line.socket.sendall(b"\xff" * 100)
+            assert wait_for(lambda line=line: line.close_code)  # type: ignore[misc]
+
+
+def _come_all_at_once(sandbox: Sandbox, _: str) -> None:
+    _talk(sandbox, 20)
+    assert len(sandbox.ledger.sessions) == 21
+
+
+def _offer_again_and_again(sandbox: Sandbox, _: str) -> None:
+    async def offer() -> str:
+        connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        connection.createDataChannel("session")
+        for kind in ("video", "audio"):
+            connection.addTransceiver(kind, direction="recvonly")
+        await connection.setLocalDescription(await connection.createOffer())
+        await connection.close()
+        return str(connection.localDescription.sdp)
+
+    payload = {"connectionDescription": {"type": "offer", "sdp": run(offer())}}
+    with _line(sandbox) as line:
+        for _turn in range(4):
+            line.send(json.dumps({"actionType": "offer", "payload": payload}))
+        assert json.loads(line.recv(20))["actionType"] == "answer"
+
+
+def _show(browser: Browser, sandbox: Sandbox, page_url: str) -> None:
+    page = browser.new_context(permissions=["microphone"]).new_page()
+    page.goto(page_url + CURRENT)
+    page.evaluate(_CONNECT, [sandbox.issue_token(QUIET), sandbox.url])
+
+
+def _close_the_tab(sandbox: Sandbox, page_url: str) -> None:
+    browser = the_browser()
+    _show(browser, sandbox, page_url)
+    browser.contexts[-1].close()
+
+
+def _kill_the_browser(sandbox: Sandbox, page_url: str) -> None:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    browser = the_browser().browser_type.launch(executable_path=chromium, args=list(FLAGS))
+    for _turn in range(2):
+        _show(browser, sandbox, page_url)
+    processes = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")
+    (pid,) = [p["id"] for p in processes["processInfo"] if p["type"] == "browser"]
+    os.kill(pid, signal.SIGKILL)
+    browser.close()  # of what is left of it
+
+
+_WAYS = [
+    _say_wrong_things,
+    _cut_the_line,
+    _break_the_protocol,
+    _come_all_at_once,
+    _offer_again_and_again,
+    pytest.param(_close_the_tab, marks=pytest.mark.browser),
+    pytest.param(_kill_the_browser, marks=pytest.mark.browser),
+]
+
+
+class Remains:
+    """What a sandbox, and this process, hold at the moment."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        loop = sandbox._engine._background._loop
+        assert loop is not None
+        self.tasks = len(asyncio.all_tasks(loop))
+        self.own = len(sandbox._engine._tasks)
+        # The pool that draws and encodes may grow, but has a limit of its own.
+        names = [thread.name for thread in threading.enumerate()]
+        self.threads = sum(not name.startswith("asyncio_") for name in names)
+        self.files = open_files()
+
+    def at_most(self, other: Remains) -> bool:
+        """Whether there is nothing here that was not there."""
+        return all(mine <= vars(other)[name] for name, mine in vars(self).items())
+
+
+@pytest.mark.parametrize("way", _WAYS)
+def test_rude_clients_leave_nothing_behind(
+    make_sandbox: Callable[..., Sandbox],
+    request: pytest.FixtureRequest,
+    way: Callable[[Sandbox, str], None],
+) -> None:
+    """After each of their ways the sandbox is as it was after a polite client."""
+    browser_needed = request.node.get_closest_marker("browser")
+    page_url = request.getfixturevalue("page_url") if browser_needed else ""
+    if browser_needed:
+        the_browser()
+    sandbox = make_sandbox()
+    sandbox._engine._manners = Manners(gone_after=0.3)
+    _talk(sandbox)
+    assert wait_for(lambda: sandbox._engine._calls == {})
+    assert wait_for(lambda: not sandbox._engine._tasks)
+    polite = Remains(sandbox)
+    way(sandbox, page_url)
+    assert wait_for(lambda: sandbox._engine._calls == {})
+    assert wait_for(lambda: Remains(sandbox).at_most(polite)), (
+        vars(Remains(sandbox)),
+        vars(polite),
+    )
+    _talk(sandbox)
+    assert all(session.ended_at for session in sandbox.ledger.sessions[:-1])
