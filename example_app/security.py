@@ -73,7 +73,8 @@ def _refuse_other_sites() -> None:
 
 
 def _add_headers(response: Response) -> Response:
-    response.headers["Content-Security-Policy"] = _content_security_policy()
+    # The usage dashboard brings a stricter policy of its own.
+    response.headers.setdefault("Content-Security-Policy", _content_security_policy())
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "same-origin"
     response.headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=(self)"

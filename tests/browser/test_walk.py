@@ -79,6 +79,10 @@ def test_whole_walk(site: Site, page: Page, log_in: Callable[..., None]) -> None
         ("sessions_ended", 2),
     ):
         expect(page.locator(f"[data-metric={name}]")).to_have_text(str(count))
+    page.get_by_role("link", name="usage dashboard").click()
+    expect(page).to_have_url(f"{site.url}/anam/dashboard")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    page.go_back()
     page.get_by_role("button", name="Log out").click()
     expect(page).to_have_url(f"{site.url}/login")
     page.goto(f"{site.url}/dashboard")

@@ -115,7 +115,7 @@ def watched_context(**options: Any) -> Iterator[BrowserContext]:
         yield context
     finally:
         context.close()
-    assert watch.faults == []
+    assert watch.faults == [], watch.faults
 
 
 def keep_screenshot(page: Page, name: str) -> None:

@@ -14,7 +14,8 @@ from busy_day import NOW, PERSONAS, busy_days, fill
 from flask import Flask
 from flask_login import login_user
 from hosts import ADA, BOB, PERSONA, make_host
-from page.conftest import SCREENSHOTS, needed
+from page.conftest import needed
+from page.sites import SCREENSHOTS
 from playwright.sync_api import FloatRect, Page, expect
 from werkzeug.serving import make_server
 
