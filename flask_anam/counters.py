@@ -89,6 +89,11 @@ class Counters:
         self._own = None if self._uri == "memory://" else open_storage(self._uri)
         self._found: tuple[Storage | None] | None = None
 
+    @property
+    def are_shared(self) -> bool:
+        """Whether all processes of the app count together."""
+        return not isinstance(self._storage(), MemoryStorage | None)
+
     def add(self, key: str, seconds: int, amount: int = 1) -> int:
         """Add to a counter that lives for so many seconds; return its new value.
 

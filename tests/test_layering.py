@@ -19,7 +19,7 @@ LAYERS = [
     ["__init__"],
     ["extension"],
     ["blueprint", "cli"],
-    ["handlers", "decorators", "openapi", "intake", "testing", "player"],
+    ["handlers", "decorators", "openapi", "intake", "testing", "player", "doctor"],
     ["state"],
     ["identity", "ratelimit", "signals"],
     ["counters"],
