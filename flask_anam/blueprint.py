@@ -165,7 +165,7 @@ def metrics() -> Response:
 
 def openapi() -> Response:
     """Describe these routes as OpenAPI."""
-    return jsonify(describe(get_state().settings))
+    return jsonify(describe(get_state().app, root=request.script_root or "/"))
 
 
 def _caller(state: AnamState, permission: str) -> Caller:

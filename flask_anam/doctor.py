@@ -123,8 +123,8 @@ def _cookie_findings(config: Any, cookie: str) -> Iterator[Finding]:
             "warning",
             cookie,
             "goes along with requests from other sites. Flask-Anam refuses those on its own "
-            'routes; your forms may not. Set SESSION_COOKIE_SAMESITE = "Lax", unless a page of another '
-            "site must log in.",
+            'routes; your forms may not. Set SESSION_COOKIE_SAMESITE = "Lax", unless a page of '
+            "another site must log in.",
         )
 
 
