@@ -169,7 +169,7 @@ def openapi() -> Response:
 
 
 def _caller(state: AnamState, permission: str) -> Caller:
-    if request.method == "GET":  # the others have been admitted with their body
+    if request.method != "POST":  # which has been admitted with its body
         check_same_site(state.settings.allowed_origins)
     caller = state.caller()
     caller.must_have(permission)

@@ -25,6 +25,7 @@ from flask_anam.core.settings import Settings
 from flask_anam.core.store import KeyMaker, TokenStore
 from flask_anam.core.tokens import TokenStatus, check_token
 from flask_anam.core.transport import Transport
+from flask_anam.core.unseen import Unseen, without_traces
 from flask_anam.core.usage import UsageCounters
 from flask_anam.counters import Counters, several_workers_are_likely
 from flask_anam.errors import AnamAuthError, AnamError, AnamRejected, ConfigError
@@ -135,6 +136,7 @@ class FlaskAnam:
 
         return wrap
 
+    @without_traces
     def add_persona(
         self,
         name: str,
@@ -261,6 +263,7 @@ class FlaskAnam:
         """Return what a page needs to know, safe to show: paths, and where the Anam API is."""
         return page_config(get_state())
 
+    @without_traces
     def _build(
         self, app: Flask, settings: Settings, secret: bytes, sandbox: Sandbox | None
     ) -> AnamState:
@@ -343,7 +346,7 @@ def _secret_of(app: Flask, settings: Settings) -> bytes:
     """Return what cache keys and values are signed with: the app's secret key."""
     secret = app.secret_key
     if secret:
-        return secret.encode() if isinstance(secret, str) else secret
+        return Unseen(secret.encode() if isinstance(secret, str) else secret)
     limits_shared = settings.rate_limit_storage_uri != "memory://"
     if limits_shared or is_shared(settings.cache):
         key = "ANAM_RATE_LIMIT_STORAGE_URI" if limits_shared else "ANAM_CACHE"
@@ -351,7 +354,7 @@ def _secret_of(app: Flask, settings: Settings) -> bytes:
             f"SECRET_KEY must be set, since {key} is shared between processes and its entries "
             "are signed or named with it. Set app.secret_key before init_app()."
         )
-    return secrets.token_bytes(32)
+    return Unseen(secrets.token_bytes(32))
 
 
 def _open_sandbox(secret: bytes) -> Sandbox:

@@ -72,6 +72,7 @@ def finish(response: Response, allowed_origins: frozenset[str]) -> Response:
     if response.status_code >= 400 and not g.get("_anam_answered"):
         response = _as_json(response)
     response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
     if "Vary" in response.headers:
         response.vary.update(_VARY)
     else:

@@ -7,9 +7,14 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from flask_anam.sandbox import Sandbox
 from flask_anam.testing import ManualClock
+
+# A busy machine is slow now and then, which is no failure.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 
 @pytest.fixture

@@ -35,7 +35,8 @@ LAYERS = [
     ["core.parts", "core.messages", "core.settings"],
     ["core.base_schemas"],
     ["core.fields", "core.checks", "core.tokens", "core.timed_http"],
-    ["core.keys", "core.clock", "core.fork"],
+    ["core.keys"],
+    ["core.clock", "core.fork", "core.unseen"],
     ["core"],
     ["errors"],
 ]
