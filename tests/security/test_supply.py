@@ -56,7 +56,7 @@ def test_the_rules_of_security_are_on() -> None:
         "S105",
     ]
     for place, rules in lint["per-file-ignores"].items():
-        if any(rule[0] == "S" and rule[1:].isdigit() or rule == "S" for rule in rules):
+        if any((rule[0] == "S" and rule[1:].isdigit()) or rule == "S" for rule in rules):
             assert place.split("/")[0] in {"tests", "example_app", "benchmarks"}
 
 
