@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import quote
 
 from flask_anam import errors
 from flask_anam.core.clock import Clock, Deadline
@@ -103,7 +104,8 @@ class AnamClient:
     @without_traces
     def stop_session(self, session_id: str, api_key: str, deadline: Deadline) -> None:
         """Stop a session."""
-        self._call("POST", f"/v1/sessions/{session_id}/stop", api_key, deadline, body={})
+        path = f"/v1/sessions/{quote(session_id, safe='')}/stop"
+        self._call("POST", path, api_key, deadline, body={})
 
     @without_traces
     def get(

@@ -100,7 +100,7 @@ def _field(field: fields.Field[Any], secrets: bool) -> dict[str, Any]:
             written |= _bounds(rule, "minimum", "maximum")
     if secrets and isinstance(field, Text) and not isinstance(field, Choice):
         written = {"anyOf": [written, {"$ref": "#/$defs/secret"}]}
-    told = {name: field.metadata.get(name) for name in ("description", "default")}
+    told = {name: field.metadata.get(name) for name in ("description", "default", "pattern")}
     example = field.metadata.get("example")
     told["examples"] = None if example is None else [example]
     return {**written, **{name: value for name, value in told.items() if value is not None}}

@@ -5,7 +5,13 @@ from __future__ import annotations
 from marshmallow.validate import Length
 
 from flask_anam.core.base_schemas import StrictSchema
-from flask_anam.core.fields import Free, Text, about
+from flask_anam.core.fields import Free, Text, about, when
+
+
+def _plain(value: str) -> str | None:
+    """Refuse what could be more than a name in a path."""
+    plain = value.isascii() and value.replace("-", "a").replace("_", "a").isalnum()
+    return None if plain or not value else "Must hold only letters, digits, - and _."
 
 
 class TokenRequestSchema(StrictSchema):
@@ -43,8 +49,12 @@ class SessionReportSchema(StrictSchema):
     session_id = Text(
         required=True,
         data_key="sessionId",
-        validate=Length(min=1, max=64),
-        **about("Anam's id of the session.", "11111111-2222-4333-8444-555555555555"),
+        validate=[Length(min=1, max=64), when(_plain)],
+        **about(
+            "Anam's id of the session.",
+            "11111111-2222-4333-8444-555555555555",
+            pattern="^[A-Za-z0-9_-]+$",
+        ),
     )
 
 

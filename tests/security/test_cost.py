@@ -173,6 +173,7 @@ def test_counters_of_many_users_are_bounded() -> None:
 #: Every pattern of the package outside the sandbox, and why its work grows with the text only.
 REVIEWED = {
     r"[A-Za-z0-9_+/=-]+": "one class",
+    "(?:/[A-Za-z0-9_-]+)+": "the slash that begins each part is in no part",
     r"[a-z0-9]+(?:_[a-z0-9]+)+": "the underscore that begins each part is in no part",
     r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}": "of fixed length",
     r"[A-Z][A-Z0-9_]{2,63}": "of bounded length",

@@ -14,7 +14,7 @@ from hosts import ADA, BOB, EVE, PERSONA, TOKEN_PATH, User, client_of, make_app
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.test import TestResponse
 
-from flask_anam import FlaskAnam
+from flask_anam import AnamRejected, FlaskAnam
 from flask_anam.openapi import ROUTES
 from flask_anam.sandbox import Sandbox
 
@@ -348,6 +348,43 @@ def test_a_foreign_report_does_as_much_work_as_an_invented_one(sandbox: Sandbox)
         bob.post("/anam/sessions", json={"tokenId": token_id, "sessionId": "s"})
         work.append(list(asked))
     assert work[0] == work[1] == ["id"]
+
+
+@pytest.mark.parametrize(
+    "session_id",
+    ["../personas", "..", ".", "a/b", "a?b", "a#b", "a%2fb", "a\\b", "a b", "a\n", "é", "a;b", ""],
+)
+def test_a_session_id_is_no_way_into_other_paths_of_anam(sandbox: Sandbox, session_id: str) -> None:
+    """What a browser reports is refused, and what got past that is never sent with our key."""
+    app = make_app(sandbox)
+    ada, state = client_of(app, ADA), app.extensions["anam"]
+    token_id = ada.post(TOKEN_PATH, json={}).get_json()["tokenId"]
+    report = {"tokenId": token_id, "sessionId": session_id}
+    assert ada.post("/anam/sessions", json=report).status_code == 422
+    with pytest.raises(AnamRejected):
+        state.client.stop_session(session_id, sandbox.api_key, state.deadline())
+    assert {asked.path for asked in sandbox.ledger.requests} == {"/v1/auth/session-token"}
+
+
+@pytest.mark.parametrize("order", [(ADA, BOB), (BOB, ADA)], ids=["ada first", "bob first"])
+def test_who_is_calling_is_asked_for_every_request(
+    sandbox: Sandbox, order: tuple[User, User]
+) -> None:
+    """Also where somebody pushed an app context for good, so that `g` outlives the request."""
+    anam = FlaskAnam()
+    known = {"Bearer ada-token": ADA, "Bearer bob-token": BOB}
+    anam.identity_loader(lambda: known.get(request.headers.get("Authorization", "")))
+    app = make_app(sandbox, anam=anam)
+    client = app.test_client()
+    with app.app_context():
+        for user in order:
+            sent = {"Authorization": f"Bearer {user.id}-token"}
+            assert client.post(TOKEN_PATH, json={"slot": "tab"}, headers=sent).status_code == 200
+            may = client.get("/anam/metrics", headers=sent).status_code
+            assert may == (200 if user is ADA else 403)
+        assert client.post(TOKEN_PATH, json={"slot": "tab"}).status_code == 401
+        assert client.get("/anam/nothing").get_json()["code"] == "not_found"
+    assert len(sandbox.ledger.mints) == 2
 
 
 def test_ids_are_not_guessable(sandbox: Sandbox) -> None:
