@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 5000
 
-.PHONY: demo test bench-first-frame property soak lint types docs wheel-test floors clean
+.PHONY: demo test bench-first-frame property soak hostile fuzz lint types docs wheel-test floors build audit clean
 
 $(VENV)/.ready: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -38,6 +38,16 @@ property: $(VENV)/.ready
 soak: property
 	ANAM_SOAK=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/faults
 
+# The long form of tests/security: 200,000 hostile requests with the memory measured, and many more
+# generated requests against openapi.json.
+hostile: $(VENV)/.ready
+	ANAM_HOSTILE_REQUESTS=200000 ANAM_API_EXAMPLES=300 $(BIN)/python -m pytest -n 2 --dist worksteal \
+	    tests/security/test_cost.py tests/security/test_openapi.py $(ARGS)
+
+# Feeds every parser and check with made-up input for longer.
+fuzz: $(VENV)/.ready
+	ANAM_FUZZ_EXAMPLES=20000 $(BIN)/python -m pytest -n 2 --dist worksteal tests/security/test_fuzz.py $(ARGS)
+
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -55,6 +65,14 @@ wheel-test: $(VENV)/.ready
 # Runs the suite (without browser) with the oldest dependencies we claim to support.
 floors: $(VENV)/.ready
 	tools/test-floors.sh $(BIN)/python
+
+# Builds sdist, wheel and software bill of materials, the same bytes for the same commit.
+build: $(VENV)/.ready
+	tools/build.sh $(BIN)/python
+
+# Looks for known vulnerabilities in the dependencies.
+audit: $(VENV)/.ready
+	tools/audit.sh $(BIN)/python
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info docs/_build .pytest_cache .mypy_cache .ruff_cache

@@ -185,11 +185,11 @@ def metrics() -> Response:
 
 def openapi() -> Response:
     """Describe these routes as OpenAPI."""
-    return jsonify(describe(get_state().settings))
+    return jsonify(describe(get_state().app, root=request.script_root or "/"))
 
 
 def _caller(state: AnamState, permission: str) -> Caller:
-    if request.method == "GET":  # the others have been admitted with their body
+    if request.method != "POST":  # which has been admitted with its body
         check_same_site(state.settings.allowed_origins)
     caller = state.caller()
     caller.must_have(permission)

@@ -6,19 +6,25 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from shutil import get_terminal_size
+from typing import TYPE_CHECKING
 
 import click
+from flask import current_app
 from flask.cli import AppGroup
 
 from flask_anam.cli_usage import add_usage_commands
 from flask_anam.core.account import AccountCheck, Finding
 from flask_anam.core.jsonschema import persona_json_schema
 from flask_anam.core.measures import overview, summary
+from flask_anam.doctor import examine
 from flask_anam.errors import AnamError
 from flask_anam.identity import find_user
 from flask_anam.sandbox import Sandbox
 from flask_anam.sandbox.announcement import announcement
 from flask_anam.state import get_state
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 _ALONE = (
     "These are the counters of this command alone. Set PROMETHEUS_MULTIPROC_DIR here and in the "
@@ -30,7 +36,7 @@ _COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
 def make_cli() -> AppGroup:
     """Return the command group of one app."""
     group = AppGroup("anam", help="Session tokens for Anam personas.")
-    for command in (check, personas, schema, token, clear_cache, metrics, sandbox):
+    for command in (check, doctor, personas, schema, token, clear_cache, metrics, sandbox):
         group.command()(command)
     add_usage_commands(group)
     return group
@@ -47,13 +53,23 @@ def check(as_json: bool) -> None:
     where = "the sandbox in this process" if state.sandbox else state.settings.base_url
     found = [Finding("ok", "settings", f"using {where}")]
     found += AccountCheck(state.client, state.registry, state.api_key, state.deadline).run()
-    if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in found], indent=2))
-    for finding in () if as_json else found:
-        mark = click.style(finding.level.ljust(7), fg=_COLOURS[finding.level])
-        click.echo(f"{mark} {finding.subject}: {finding.text}")
-    if any(finding.level == "error" for finding in found):
-        raise SystemExit(1)
+    _report(found, as_json=as_json)
+
+
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 10_000),
+    help="How many processes serve the app; else WEB_CONCURRENCY or GUNICORN_CMD_ARGS say so.",
+)
+def doctor(as_json: bool, workers: int | None) -> None:
+    """Look for what is dangerous in the configuration that the app runs with.
+
+    Run it where the app runs, with the same environment. Nothing is sent to Anam. The exit status
+    is 1 when something is dangerous.
+    """
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
+    _report(examine(app, get_state(), workers=workers), as_json=as_json)
 
 
 def personas() -> None:
@@ -152,3 +168,14 @@ def _table(rows: Sequence[Sequence[str]]) -> None:
 
 def _fitted(cell: str, width: int) -> str:
     return cell.ljust(width) if len(cell) <= width else f"{cell[: width - 1]}…"
+
+
+def _report(found: Sequence[Finding], *, as_json: bool) -> None:
+    """Print findings; leave with status 1 when one of them is an error."""
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in found], indent=2))
+    for finding in () if as_json else found:
+        mark = click.style(finding.level.ljust(7), fg=_COLOURS[finding.level])
+        click.echo(f"{mark} {finding.subject}: {finding.text}")
+    if any(finding.level == "error" for finding in found):
+        raise SystemExit(1)

@@ -29,6 +29,8 @@ T = TypeVar("T")
 SKIP_FOR, IO_TIMEOUT = 5.0, 0.25
 #: Counters kept in this process before those of past windows are swept out.
 SWEEP_ABOVE = 1_000
+#: Counters kept in this process at most; then the older half of them begins anew.
+MOST_COUNTERS = 100_000
 
 
 class LocalCounters:
@@ -54,9 +56,15 @@ class LocalCounters:
                 count, until = 0, now + seconds
             self._counts[key] = (count + amount, until)
             if len(self._counts) > self._sweep_above:
-                self._counts = {k: c for k, c in self._counts.items() if c[1] > now}
-                self._sweep_above = max(SWEEP_ABOVE, 2 * len(self._counts))
+                self._sweep(now)
         return count + amount
+
+    def _sweep(self, now: float) -> None:
+        kept = [(key, count) for key, count in self._counts.items() if count[1] > now]
+        if len(kept) >= MOST_COUNTERS:
+            kept = kept[-MOST_COUNTERS // 2 :]
+        self._counts = dict(kept)
+        self._sweep_above = min(MOST_COUNTERS - 1, max(SWEEP_ABOVE, 2 * len(kept)))
 
     def read(self, key: str) -> int:
         """Return a counter; 0 when it is not known."""
@@ -88,6 +96,11 @@ class Counters:
         """Open a storage of this process's own: a lock of another's might be held for ever."""
         self._own = None if self._uri == "memory://" else open_storage(self._uri)
         self._found: tuple[Storage | None] | None = None
+
+    @property
+    def are_shared(self) -> bool:
+        """Whether all processes of the app count together."""
+        return not isinstance(self._storage(), MemoryStorage | None)
 
     def add(self, key: str, seconds: int, amount: int = 1) -> int:
         """Add to a counter that lives for so many seconds; return its new value.
@@ -176,9 +189,11 @@ def open_storage(uri: str) -> Storage:
     redis = uri.startswith(("redis://", "rediss://"))
     try:
         storage = storage_from_string(uri, **(_redis_options() if redis else {}))
-    except (ConfigurationError, ImportError) as no:
+    except (ConfigurationError, ValueError) as no:
+        # Other texts may show the URL, and that a password.
+        told = str(no) if "prerequisite" in str(no) else "no such storage, or a mistake in the URL"
         raise ConfigError(
-            f"ANAM_RATE_LIMIT_STORAGE_URI cannot be used: {no}. Use memory:// or "
+            f"ANAM_RATE_LIMIT_STORAGE_URI cannot be used: {told}. Use memory:// or "
             "redis://host:6379, and install the client library."
         ) from None
     if not isinstance(storage, Storage):

@@ -25,6 +25,7 @@ from flask_anam.core.settings import Settings
 from flask_anam.core.store import KeyMaker, TokenStore
 from flask_anam.core.tokens import TokenStatus, check_token
 from flask_anam.core.transport import Transport
+from flask_anam.core.unseen import without_traces
 from flask_anam.core.usage import UsageCounters
 from flask_anam.counters import Counters, several_workers_are_likely
 from flask_anam.errors import AnamError, ConfigError
@@ -139,6 +140,7 @@ class FlaskAnam:
 
         return wrap
 
+    @without_traces
     def add_persona(
         self,
         name: str,
@@ -307,6 +309,7 @@ class FlaskAnam:
         """Return what a page needs to know, safe to show: paths, and where the Anam API is."""
         return page_config(get_state())
 
+    @without_traces
     def _build(
         self, app: Flask, settings: Settings, secret: bytes, sandbox: Sandbox | None
     ) -> AnamState:

@@ -7,7 +7,7 @@ import math
 from http import HTTPStatus
 from typing import Any
 
-from flask import Response, current_app, g, jsonify, request
+from flask import Response, current_app, jsonify, request
 
 from flask_anam.errors import (
     AnamError,
@@ -32,6 +32,8 @@ _BY_STATUS: dict[int, type[AnamError]] = {
 }
 #: A line of the log names the section of the docs that tells cause and cure.
 _LINE = "%s: %s (docs/errors.md#%s)"
+#: Marks an answer that says what our callers expect already.
+_OURS = "_flask_anam_answered"
 _VARY = ("Cookie", "Authorization", "Origin")
 _EXPOSED = "Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Server-Timing"
 _ALLOWED_HEADERS = "Content-Type, Idempotency-Key, X-CSRFToken, X-CSRF-Token, Authorization"
@@ -59,7 +61,7 @@ def answer_error(error: AnamError) -> Response:
     if isinstance(error, RateLimited):
         rate_headers(response, error.limit, 0, math.ceil(error.retry_after or 1))
     response.headers["Cache-Control"] = "no-store"
-    g._anam_answered = True  # noqa: SLF001 - our own name
+    vars(response)[_OURS] = True
     return response
 
 
@@ -72,9 +74,10 @@ def rate_headers(response: Response, limit: int, remaining: int, reset: int) -> 
 
 def finish(response: Response, allowed_origins: frozenset[str]) -> Response:
     """Complete an answer on one of our paths: JSON errors, no-store, Vary, CORS."""
-    if response.status_code >= 400 and not g.get("_anam_answered"):
+    if response.status_code >= 400 and _OURS not in vars(response):
         response = _as_json(response)
     response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
     if "Vary" in response.headers:
         response.vary.update(_VARY)
     else:

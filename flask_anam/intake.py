@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from flask import request
 from marshmallow import ValidationError
 
+from flask_anam.core.unseen import Unseen, without_traces
 from flask_anam.errors import (
     CrossSite,
     InvalidRequest,
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Bytes of a request body at most.
 MAX_BODY = 16 * 1024
+#: Levels of nesting at most: objects and lists inside each other.
+MAX_DEPTH = 32
 #: Characters of an Idempotency-Key header at most.
 MAX_IDEMPOTENCY_KEY = 255
 
@@ -43,7 +46,7 @@ def admit(allowed_origins: frozenset[str], *, json_only: bool = True) -> bytes:
         raise UnsupportedMediaType
     body = _body()
     check_same_site(allowed_origins)
-    return body
+    return Unseen(body)
 
 
 def check_same_site(allowed_origins: frozenset[str]) -> None:
@@ -61,6 +64,7 @@ def check_same_site(allowed_origins: frozenset[str]) -> None:
         raise CrossSite
 
 
+@without_traces
 def load_json(body: bytes, schema: Schema) -> dict[str, Any]:
     """Return a request body, parsed and checked.
 
@@ -73,6 +77,8 @@ def load_json(body: bytes, schema: Schema) -> dict[str, Any]:
         data = json.loads(body, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise MalformedJson from None
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _is_deep(data):
+        raise InvalidRequest(details={"_schema": [f"Nested more than {MAX_DEPTH} levels deep."]})
     try:
         loaded: dict[str, Any] = schema.load(data)
     except ValidationError as no:
@@ -106,8 +112,11 @@ def _body() -> bytes:
 
 def _is_own(origin: str) -> bool:
     """Whether an origin is this site: same host and port; a proxy may have ended TLS."""
-    if request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
+    site = request.headers.get("Sec-Fetch-Site")
+    if site not in {None, "same-origin"}:
         return False
+    if origin == "null":  # a beacon of our own page, if that sends no referrers
+        return site == "same-origin"
     try:
         parts = urlsplit(origin)
         port = parts.port
@@ -119,6 +128,17 @@ def _is_own(origin: str) -> bool:
     host = parts.netloc.lower() if port not in {None, default} else parts.hostname
     own = request.host.lower()
     return own in {host, f"{host}:{default}"}
+
+
+def _is_deep(data: object) -> bool:
+    """Whether data is nested too deep for the code that walks it by calling itself."""
+    level = [data]
+    for _ in range(MAX_DEPTH):
+        held = [one for one in level if isinstance(one, dict | list)]
+        level = [part for one in held for part in (one.values() if type(one) is dict else one)]
+        if not level:
+            return False
+    return any(isinstance(one, dict | list) for one in level)
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -1,95 +1,82 @@
-"""The HTTP API of this package, described as OpenAPI 3.1 for tools and client generators."""
+"""The HTTP API of this package as OpenAPI 3.1, for tools and client generators.
+
+Paths and methods come from the app, bodies from the schemas that check them, refusals from the
+error classes. What is left to say of a route stands in `ROUTES`.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from flask_anam.core.settings import Settings
+from marshmallow import Schema
 
-_ERROR = {
-    "type": "object",
-    "required": ["error", "code", "retryable"],
-    "properties": {
-        "error": {"type": "string", "description": "A sentence for people."},
-        "code": {"type": "string", "description": "A stable name for programs."},
-        "retryable": {"type": "boolean"},
-        "retryAfter": {"type": "integer", "description": "Seconds to wait before a retry."},
-        "details": {"type": "object", "description": "Field name to messages."},
-    },
-}
-_TOKEN_REQUEST = {
-    "type": "object",
-    "additionalProperties": False,
-    "properties": {
-        "personaType": {"type": "string", "minLength": 1, "maxLength": 100},
-        "slot": {"type": "string", "minLength": 1, "maxLength": 64},
-        "overrides": {"type": "object"},
-        "refused": {"type": "string", "minLength": 16, "maxLength": 16},
-    },
-}
-_TOKEN = {
-    "type": "object",
-    "required": ["sessionToken", "tokenId", "personaType", "expiresAt", "expiresIn"],
-    "properties": {
-        "sessionToken": {"type": "string"},
-        "tokenId": {"type": "string"},
-        "personaType": {"type": "string"},
-        "expiresAt": {"type": "integer", "description": "Unix seconds."},
-        "expiresIn": {"type": "integer", "description": "Seconds from now."},
-    },
-}
-_SESSION_REPORT = {
-    "type": "object",
-    "required": ["tokenId", "sessionId"],
-    "additionalProperties": False,
-    "properties": {"tokenId": {"type": "string"}, "sessionId": {"type": "string"}},
-}
-_VALIDATE_REQUEST = {
-    "type": "object",
-    "required": ["sessionToken"],
-    "additionalProperties": False,
-    "properties": {"sessionToken": {"type": "string", "maxLength": 8192}},
-}
-_VERDICT = {
-    "type": "object",
-    "properties": {
-        "valid": {"type": "boolean"},
-        "reason": {"enum": ["ok", "malformed", "expired", "legacy"]},
-        "expiresIn": {"type": ["integer", "null"]},
-    },
-}
-_PERSONAS = {
-    "type": "object",
-    "properties": {
-        "personas": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {
-                    "personaType": {"type": "string"},
-                    "label": {"type": "string"},
-                    "isDefault": {"type": "boolean"},
-                },
-            },
-        }
-    },
-}
-_CONCURRENCY = {
-    "type": "object",
-    "properties": {
-        "limit": {"type": ["integer", "null"]},
-        "active": {"type": ["integer", "null"]},
-        "canStartSession": {"type": ["boolean", "null"]},
-        "estimatedWaitSeconds": {"type": ["integer", "null"]},
-        "ageSeconds": {"type": "number", "description": "Since Anam said so."},
-        "stale": {"type": "boolean", "description": "Anam was asked again since, in vain."},
-    },
-}
-_FORMAT = {"name": "format", "in": "query", "schema": {"enum": ["json", "prometheus"]}}
-_SESSION_ID = {"name": "session_id", "in": "path", "required": True, "schema": {"type": "string"}}
-_KEY = {"name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "maxLength": 255}}
-_PERIOD = [
+from flask_anam import errors
+from flask_anam.core.fields import camel
+from flask_anam.core.jsonschema import schema_of
+from flask_anam.core.messages import SessionReportSchema, TokenRequestSchema, ValidateRequestSchema
+from flask_anam.identity import METRICS, TALK
+
+if TYPE_CHECKING:
+    from flask import Flask
+    from werkzeug.routing import Rule
+
+Json = dict[str, Any]
+ErrorKind = type[errors.AnamError]
+
+_GATE: tuple[ErrorKind, ...] = (errors.Unauthenticated, errors.PermissionDenied, errors.CrossSite)
+_BODY: tuple[ErrorKind, ...] = (
+    errors.MalformedJson,
+    errors.UnsupportedMediaType,
+    errors.PayloadTooLarge,
+    errors.InvalidRequest,
+)
+_UPSTREAM: tuple[ErrorKind, ...] = tuple(errors.UpstreamError.__subclasses__())
+_PARAMETER = re.compile(r"<(?:[^:<>]+:)?([^<>]+)>")
+
+
+def _object(**properties: Json) -> Json:
+    required = list(properties)
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": False,
+    }
+
+
+def _or_null(kind: str) -> Json:
+    return {"type": [kind, "null"]}
+
+
+_TEXT: Json = {"type": "string"}
+_COUNT: Json = {"type": "integer", "minimum": 0}
+_TOKEN_ID: Json = {"type": "string", "minLength": 16, "maxLength": 16}
+_TOKEN = _object(
+    sessionToken={"type": "string", "description": "Anam's token; secret."},
+    tokenId={**_TOKEN_ID, "description": "A name for the token that may be logged."},
+    personaType=_TEXT,
+    expiresAt={"type": "integer", "description": "Unix seconds."},
+    expiresIn={**_COUNT, "description": "Seconds from now."},
+)
+_PERSONA = _object(personaType=_TEXT, label=_TEXT, isDefault={"type": "boolean"})
+_VERDICT = _object(
+    valid={"type": "boolean"},
+    reason={"enum": ["ok", "malformed", "expired", "legacy"]},
+    expiresIn=_or_null("integer"),
+)
+_CONCURRENCY = _object(
+    limit=_or_null("integer"),
+    active=_or_null("integer"),
+    canStartSession=_or_null("boolean"),
+    estimatedWaitSeconds=_or_null("number"),
+    ageSeconds={"type": "number", "description": "Seconds since Anam said so."},
+    stale={"type": "boolean", "description": "Whether Anam was asked again since, in vain."},
+)
+_FORMAT: Json = {"name": "format", "in": "query", "schema": {"enum": ["json", "prometheus"]}}
+_PERIOD: tuple[Json, ...] = tuple(
     {"name": name, "in": "query", "schema": schema}
     for name, schema in (
         ("range", {"enum": ["hour", "day", "week", "month", "custom"], "default": "day"}),
@@ -98,77 +85,225 @@ _PERIOD = [
         ("persona", {"type": "string", "maxLength": 100}),
         ("outcome", {"type": "string", "description": "A group of outcomes, or an error code."}),
     )
-]
-_TABLE = {"name": "table", "in": "query", "schema": {"enum": ["sessions", "tokens"]}}
+)
+_TABLE: Json = {"name": "table", "in": "query", "schema": {"enum": ["sessions", "tokens"]}}
+_IDEMPOTENCY_KEY: Json = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "One start attempt of a caller without a slot.",
+    "schema": {"type": "string", "maxLength": 255},
+}
+_RATE: Json = {
+    "RateLimit-Limit": {"schema": _COUNT, "description": "Hits allowed in the window."},
+    "RateLimit-Remaining": {"schema": _COUNT, "description": "Hits left in the window."},
+    "RateLimit-Reset": {"schema": _COUNT, "description": "Seconds until the window ends."},
+}
+_ALWAYS: Json = {"Cache-Control": {"schema": {"const": "no-store"}, "required": True}}
+_RETRY: Json = {
+    "Retry-After": {
+        "schema": {"type": "integer", "minimum": 1},
+        "required": True,
+        "description": "Seconds to wait.",
+    }
+}
+_ERROR: Json = {
+    "type": "object",
+    "required": ["error", "code", "retryable"],
+    "properties": {
+        "error": {"type": "string", "description": "A sentence for people."},
+        "code": {"type": "string", "description": "A stable name for programs."},
+        "retryable": {"type": "boolean"},
+        "retryAfter": {"type": "integer", "minimum": 1, "description": "Seconds to wait."},
+        "details": {"type": "object", "description": "Field name to messages."},
+    },
+    "additionalProperties": False,
+}
 
 
-def describe(settings: Settings) -> dict[str, Any]:
-    """Return the OpenAPI description of the routes as these settings place them."""
-    prefix = settings.url_prefix
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """What is to be told of a route besides its path, its method and its view's docstring.
+
+    Attributes:
+        permission: what the caller must hold; None when anybody may call.
+        takes: the schema of the body; None when there is none, or it is ignored.
+        gives: the JSON Schema of the answer; None for 204 without a body.
+        refuses: errors it may answer with, besides those of every guarded route.
+        as_text: media types of answers that are text.
+        parameters: headers and parts of the query that it reads.
+        headers: headers of the answer.
+        links: what the answer is good for.
+
+    """
+
+    permission: str | None = TALK
+    takes: type[Schema] | None = None
+    gives: Json | None = None
+    as_text: tuple[str, ...] = ()
+    refuses: tuple[ErrorKind, ...] = ()
+    parameters: tuple[Json, ...] = ()
+    headers: Json = field(default_factory=dict)
+    links: Json = field(default_factory=dict)
+
+
+#: Name of the view to what is told of its route; a test says which one is missing.
+ROUTES: Mapping[str, Route] = {
+    "issue_token": Route(
+        takes=TokenRequestSchema,
+        gives=_TOKEN,
+        refuses=(
+            *_BODY,
+            errors.UnknownPersona,
+            errors.RateLimited,
+            errors.PersonaInvalid,
+            *_UPSTREAM,
+        ),
+        parameters=(_IDEMPOTENCY_KEY,),
+        headers={"Server-Timing": {"schema": _TEXT}, **_RATE},
+        links={
+            "report the start": {
+                "operationId": "reportStart",
+                "requestBody": {"tokenId": "$response.body#/tokenId", "sessionId": "session-1"},
+            },
+            "judge it": {
+                "operationId": "validate",
+                "requestBody": {"sessionToken": "$response.body#/sessionToken"},
+            },
+        },
+    ),
+    "list_personas": Route(gives=_object(personas={"type": "array", "items": _PERSONA})),
+    "report_start": Route(
+        takes=SessionReportSchema,
+        refuses=_BODY,
+        links={
+            "report the end": {
+                "operationId": "reportEnd",
+                "parameters": {"session_id": "$request.body#/sessionId"},
+            }
+        },
+    ),
+    "report_end": Route(refuses=(errors.NotFound, errors.PayloadTooLarge)),
+    "concurrency": Route(gives=_CONCURRENCY, refuses=(errors.RateLimited, *_UPSTREAM)),
+    "validate": Route(takes=ValidateRequestSchema, gives=_VERDICT, refuses=_BODY),
+    "stop_session": Route(refuses=(errors.NotFound, *_UPSTREAM)),
+    "metrics": Route(
+        permission=METRICS,
+        gives={"type": "object"},
+        as_text=("text/plain", "application/openmetrics-text"),
+        parameters=(_FORMAT,),
+    ),
+    "dashboard": Route(
+        permission=METRICS,
+        as_text=("text/html",),
+        refuses=(errors.InvalidRequest, errors.Busy),
+        parameters=_PERIOD,
+    ),
+    "dashboard_csv": Route(
+        permission=METRICS,
+        as_text=("text/csv",),
+        refuses=(errors.InvalidRequest, errors.Busy),
+        parameters=(*_PERIOD, _TABLE),
+    ),
+    "openapi": Route(permission=None, gives={"type": "object"}),
+}
+
+
+def describe(app: Flask, *, root: str = "/") -> Json:
+    """Return the OpenAPI description of our routes as an app places them.
+
+    Args:
+        app: the app.
+        root: the path that the app itself is mounted at.
+
+    """
+    paths: Json = {}
+    for rule in app.url_map.iter_rules():
+        blueprint, _, name = rule.endpoint.partition(".")
+        if blueprint != "anam" or name == "static":
+            continue
+        view = app.view_functions[rule.endpoint]
+        summary = (view.__doc__ or name).strip().splitlines()[0]
+        operation = _operation(name, summary, rule, ROUTES.get(name, Route()))
+        methods = (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        path = paths.setdefault(_PARAMETER.sub(r"{\1}", rule.rule), {})
+        path.update({method.lower(): operation for method in methods})
+    cookie = app.config["SESSION_COOKIE_NAME"]
     return {
         "openapi": "3.1.0",
         "info": {"title": "Flask-Anam", "version": "1"},
-        "components": {"schemas": {"Error": _ERROR}},
-        "paths": {
-            settings.token_path: {
-                "post": _operation("Get a session token", _TOKEN_REQUEST, _TOKEN, [_KEY])
+        "servers": [{"url": root}],
+        "paths": paths,
+        "components": {
+            "schemas": {"Error": _ERROR},
+            "securitySchemes": {
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": cookie,
+                    "description": "The login of the app.",
+                },
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "Where the app knows its users by a token.",
+                },
             },
-            f"{prefix}/personas": {
-                "get": _operation("List the personas you may use", None, _PERSONAS)
-            },
-            f"{prefix}/sessions": {
-                "post": _operation("Report that a conversation started", _SESSION_REPORT, None)
-            },
-            f"{prefix}/sessions/{{session_id}}/end": {
-                "post": _operation("Report that a conversation ended", None, None, [_SESSION_ID])
-            },
-            f"{prefix}/sessions/{{session_id}}": {
-                "delete": _operation("Stop a session of your own", None, None, [_SESSION_ID])
-            },
-            f"{prefix}/concurrency": {
-                "get": _operation("See whether a session can start", None, _CONCURRENCY)
-            },
-            f"{prefix}/session-token/validate": {
-                "post": _operation("Judge a session token", _VALIDATE_REQUEST, _VERDICT)
-            },
-            f"{prefix}/metrics": {"get": _metrics()},
-            **(_dashboard(prefix) if settings.dashboard else {}),
         },
     }
 
 
-def _metrics() -> dict[str, Any]:
-    operation = _operation("Read the counters", None, {"type": "object"}, [_FORMAT])
-    operation["responses"]["200"]["content"]["text/plain"] = {"schema": {"type": "string"}}
-    return operation
-
-
-def _dashboard(prefix: str) -> dict[str, Any]:
-    paths = {}
-    for rule, summary, kind, more in (
-        ("/dashboard", "See what was used, as a page", "text/html", []),
-        ("/dashboard.csv", "Download what was used", "text/csv", [_TABLE]),
-    ):
-        operation = _operation(summary, None, {"type": "string"}, [*_PERIOD, *more])
-        operation["responses"]["200"]["content"] = {kind: {"schema": {"type": "string"}}}
-        paths[prefix + rule] = {"get": operation}
-    return paths
-
-
-def _operation(
-    summary: str,
-    body: dict[str, Any] | None,
-    answer: dict[str, Any] | None,
-    parameters: list[dict[str, Any]] | None = None,
-) -> dict[str, Any]:
-    operation: dict[str, Any] = {"summary": summary, "parameters": parameters or []}
-    if body:
+def _operation(name: str, summary: str, rule: Rule, route: Route) -> Json:
+    path = [
+        {"name": argument, "in": "path", "required": True, "schema": _TEXT}
+        for argument in sorted(rule.arguments)
+    ]
+    operation: Json = {
+        "operationId": camel(name),
+        "summary": summary,
+        "parameters": [*path, *route.parameters],
+        "responses": _responses(route),
+        "security": [{"session": []}, {"bearer": []}] if route.permission else [],
+    }
+    if route.permission:
+        operation["description"] = f"Needs the permission {route.permission}."
+    if route.takes:
+        body = schema_of(route.takes(), secrets=False)
         operation["requestBody"] = {"required": True, "content": _json(body)}
-    success = {"200": {"description": "Done", "content": _json(answer)}} if answer else {}
-    error = {"description": "Error", "content": _json({"$ref": "#/components/schemas/Error"})}
-    operation["responses"] = {**(success or {"204": {"description": "Noted"}}), "default": error}
     return operation
 
 
-def _json(schema: dict[str, Any]) -> dict[str, Any]:
+def _responses(route: Route) -> Json:
+    success: Json = {"description": "Done.", "headers": {**_ALWAYS, **route.headers}}
+    content = _json(route.gives) if route.gives is not None else {}
+    content.update({kind: {"schema": _TEXT} for kind in route.as_text})
+    if content:
+        success["content"] = content
+    if route.links:
+        success["links"] = route.links
+    gate = _GATE if route.permission else ()
+    kinds: tuple[ErrorKind, ...] = (*gate, *route.refuses, errors.ConfigError)
+    return {
+        "200" if content else "204": success,
+        **{str(status): _refusal(kinds, status) for status in sorted({k.status for k in kinds})},
+        "default": {
+            "description": "Refused by the app around these routes, or by its server.",
+            "content": _json({"$ref": "#/components/schemas/Error"}),
+        },
+    }
+
+
+def _refusal(kinds: Iterable[ErrorKind], status: int) -> Json:
+    """Return the answer for the errors that have a status in common."""
+    same = [kind for kind in kinds if kind.status == status]
+    told = {"properties": {"code": {"enum": sorted({kind.code for kind in same})}}}
+    limited = errors.RateLimited in same
+    waits = limited or all(kind.default_retry_after is not None for kind in same)
+    return {
+        "description": " ".join(f"{kind.default_text.rstrip('.')}." for kind in same),
+        "headers": {**_ALWAYS, **(_RETRY if waits else {}), **(_RATE if limited else {})},
+        "content": _json({"allOf": [{"$ref": "#/components/schemas/Error"}, told]}),
+    }
+
+
+def _json(schema: Json) -> Json:
     return {"application/json": {"schema": schema}}

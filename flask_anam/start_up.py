@@ -11,6 +11,7 @@ from flask_anam.core.backends import is_shared
 from flask_anam.core.persona_files import read_personas
 from flask_anam.core.settings import Settings
 from flask_anam.core.store import KeyMaker
+from flask_anam.core.unseen import Unseen
 from flask_anam.errors import ConfigError
 from flask_anam.sandbox import Sandbox
 
@@ -33,7 +34,7 @@ def secret_of(app: Flask, settings: Settings) -> bytes:
     """Return what cache keys and values are signed with: the app's secret key."""
     secret = app.secret_key
     if secret:
-        return secret.encode() if isinstance(secret, str) else secret
+        return Unseen(secret.encode() if isinstance(secret, str) else secret)
     limits_shared = settings.rate_limit_storage_uri != "memory://"
     if limits_shared or is_shared(settings.cache):
         key = "ANAM_RATE_LIMIT_STORAGE_URI" if limits_shared else "ANAM_CACHE"
@@ -41,7 +42,7 @@ def secret_of(app: Flask, settings: Settings) -> bytes:
             f"SECRET_KEY must be set, since {key} is shared between processes and its entries "
             "are signed or named with it. Set app.secret_key before init_app()."
         )
-    return secrets.token_bytes(32)
+    return Unseen(secrets.token_bytes(32))
 
 
 def open_sandbox(secret: bytes) -> Sandbox:

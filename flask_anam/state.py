@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from flask import current_app, g
+from flask import current_app, request
 
 from flask_anam import signals
 from flask_anam.core.clock import Clock, Deadline
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from flask_anam.core.usage import UsageCounters
     from flask_anam.ratelimit import Allowance, UserLimits
     from flask_anam.sandbox import Sandbox
+
+
+#: Where a request keeps who is calling.
+_CALLER = "_flask_anam_caller"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +64,11 @@ class AnamState:
             Unauthenticated: nobody is logged in.
 
         """
-        caller: Caller | None = g.get("_anam_caller")
+        # Kept on the request: `g` outlives it where an app context was pushed for good.
+        caller: Caller | None = getattr(request, _CALLER, None)
         if caller is None:
-            caller = g._anam_caller = load_caller(self.loaders)  # noqa: SLF001 - our own name
+            caller = load_caller(self.loaders)
+            setattr(request, _CALLER, caller)
         return caller
 
     def metrics(self) -> dict[str, object]:

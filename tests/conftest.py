@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from hypothesis import HealthCheck, settings
 from werkzeug.datastructures import ImmutableDict
 
 from flask_anam.sandbox import Sandbox
@@ -16,6 +17,9 @@ from flask_anam.testing import ManualClock
 
 # No test writes into an instance folder: an app that names no place records in memory.
 Flask.default_config = ImmutableDict({**Flask.default_config, "ANAM_USAGE_URL": "memory://"})
+# A busy machine is slow now and then, which is no failure.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 
 @pytest.fixture

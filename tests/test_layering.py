@@ -31,6 +31,7 @@ LAYERS = [
         "cli_usage",
         "probe",
         "metrics",
+        "doctor",
     ],
     ["records", "start_up"],
     ["state"],
@@ -57,7 +58,8 @@ LAYERS = [
     ["core.parts", "core.messages", "core.settings"],
     ["core.base_schemas"],
     ["core.fields", "core.checks", "core.tokens", "core.timed_http", "core.tally"],
-    ["core.keys", "core.clock", "core.fork"],
+    ["core.keys"],
+    ["core.clock", "core.fork", "core.unseen"],
     ["core"],
     ["errors"],
 ]

@@ -10,6 +10,9 @@ from marshmallow import validates_schema as checks_all
 
 from flask_anam.core.fields import Choice, Part, camel, check_writable, did_you_mean, warn
 
+#: Unknown fields that one error tells of.
+MOST_TOLD = 20
+
 
 class StrictSchema(Schema):
     """Refuse unknown fields, naming the nearest known one."""
@@ -29,6 +32,8 @@ class StrictSchema(Schema):
         known = {f.data_key or name for name, f in self.load_fields.items()}
         strange: dict[Any, Any] = {}
         for name in original:
+            if len(strange) >= MOST_TOLD:
+                break  # an answer should not be much longer than what it answers
             if self.outer_name(name) not in known:
                 if self.is_open and isinstance(name, str):
                     check_writable({name: original[name]})

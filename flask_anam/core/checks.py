@@ -120,7 +120,23 @@ def origins(value: Any) -> Any:
             raise Refused(f'{expected}; "*" cannot be used together with cookies')
         if origin != f"{parts.scheme}://{parts.netloc}":
             raise Refused(f"{expected}, without a path or a slash at the end")
+        if origin != _as_sent(parts):
+            raise Refused(
+                f"{expected}, spelt as a browser does: {_as_sent(parts)!r}; no wildcard, no user"
+            )
     return frozenset(value)
+
+
+def _as_sent(parts: Any) -> str:
+    """Return an origin as browsers write it: lower case, ASCII, without user or usual port."""
+    default = {"http": 80, "https": 443}[parts.scheme]
+    host = parts.hostname.replace("*", "www")
+    try:
+        name = host if ":" in host else host.encode("idna").decode()
+    except UnicodeError:
+        name = "example.com"
+    name = f"[{name}]" if ":" in name else name
+    return f"{parts.scheme}://{name}" + ("" if parts.port in {None, default} else f":{parts.port}")
 
 
 def rate_limit(value: Any) -> Any:

@@ -9,8 +9,8 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from functools import wraps
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, Protocol
+from urllib.parse import quote
 
 from flask_anam import errors
 from flask_anam.core.clock import Clock, Deadline
@@ -18,10 +18,9 @@ from flask_anam.core.guard import Breaker, Bulkhead, RetryBudget
 from flask_anam.core.retry import CAP, MIN_ATTEMPT, backoff, wait_hint
 from flask_anam.core.tokens import SessionToken, read_claims
 from flask_anam.core.transport import MAX_BODY, Answer, Transport
+from flask_anam.core.unseen import without_traces
 
 log = logging.getLogger("flask_anam")
-P = ParamSpec("P")
-T = TypeVar("T")
 
 #: Characters of a session token that are believed at most.
 MAX_TOKEN = 8192
@@ -29,24 +28,6 @@ LEGACY_CURE = (
     'Anam minted a token of type "legacy", which its SDKs refuse. Give the persona an llmId, and '
     "use personaId alone, without inline fields beside it."
 )
-
-
-def _without_traces(call: Callable[P, T]) -> Callable[P, T]:
-    """Let errors leave without the frames they came through, whose locals hold key and prompt.
-
-    Error trackers collect the locals of each frame in a traceback.
-    """
-
-    @wraps(call)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return call(*args, **kwargs)
-        except errors.UpstreamError as error:
-            bare = error.again()
-        del args, kwargs
-        raise bare from None
-
-    return guarded
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +96,7 @@ class AnamClient:
         self._breaker = Breaker(clock)
         self._budget = RetryBudget()
 
-    @_without_traces
+    @without_traces
     def mint(self, body: Mapping[str, Any], api_key: str, deadline: Deadline) -> Minted:
         """Ask Anam for a new session token, trying again where that can help.
 
@@ -138,7 +119,7 @@ class AnamClient:
                 self._witness.retried()
         raise AssertionError("the last attempt returns or raises")  # pragma: no cover
 
-    @_without_traces
+    @without_traces
     def start_session(self, session_token: str, deadline: Deadline) -> str:
         """Start a session with a session token, which that may use up; return the session id."""
         call = _Call("start", "POST", "/v1/engine/session", is_good=_has_session_id)
@@ -146,13 +127,13 @@ class AnamClient:
         started, _ = self._call(call, session_token, deadline, body=body)
         return str(started["sessionId"])
 
-    @_without_traces
+    @without_traces
     def stop_session(self, session_id: str, api_key: str, deadline: Deadline) -> None:
         """Stop a session."""
-        call = _Call("stop", "POST", f"/v1/sessions/{session_id}/stop")
+        call = _Call("stop", "POST", f"/v1/sessions/{quote(session_id, safe='')}/stop")
         self._call(call, api_key, deadline, body={})
 
-    @_without_traces
+    @without_traces
     def get(
         self,
         path: str,
@@ -167,7 +148,7 @@ class AnamClient:
         found, _ = self._call(call, api_key, deadline, query=query, most=most)
         return found
 
-    @_without_traces
+    @without_traces
     def concurrency(self, api_key: str, deadline: Deadline) -> dict[str, Any]:
         """Return Anam's advisory view of how many sessions run and may run.
 

@@ -63,9 +63,9 @@ def persona_json_schema(*, whole_file: bool = False) -> dict[str, Any]:
     return {**head, **body, "$defs": {"secret": _SECRET}}
 
 
-def schema_of(schema: Schema) -> dict[str, Any]:
-    """Return a schema as JSON Schema."""
-    properties = {f.data_key or name: _field(f) for name, f in schema.load_fields.items()}
+def schema_of(schema: Schema, *, secrets: bool = True) -> dict[str, Any]:
+    """Return a schema as JSON Schema; with `secrets`, texts may be read from the environment."""
+    properties = {f.data_key or name: _field(f, secrets) for name, f in schema.load_fields.items()}
     required = [f.data_key or name for name, f in schema.load_fields.items() if f.required]
     written: dict[str, Any] = {"type": "object", "properties": properties}
     if required:
@@ -89,8 +89,8 @@ def _overrides(names: list[str]) -> dict[str, Any]:
     }
 
 
-def _field(field: fields.Field[Any]) -> dict[str, Any]:
-    written = _type(field)
+def _field(field: fields.Field[Any], secrets: bool) -> dict[str, Any]:
+    written = _type(field, secrets)
     if field.allow_none:
         written["type"] = [written["type"], "null"]
     for rule in field.validators:
@@ -98,19 +98,19 @@ def _field(field: fields.Field[Any]) -> dict[str, Any]:
             written |= _bounds(rule, "minLength", "maxLength")
         if isinstance(rule, Range):
             written |= _bounds(rule, "minimum", "maximum")
-    if isinstance(field, Text) and not isinstance(field, Choice):
+    if secrets and isinstance(field, Text) and not isinstance(field, Choice):
         written = {"anyOf": [written, {"$ref": "#/$defs/secret"}]}
-    told = {name: field.metadata.get(name) for name in ("description", "default")}
+    told = {name: field.metadata.get(name) for name in ("description", "default", "pattern")}
     example = field.metadata.get("example")
     told["examples"] = None if example is None else [example]
     return {**written, **{name: value for name, value in told.items() if value is not None}}
 
 
-def _type(field: fields.Field[Any]) -> dict[str, Any]:
+def _type(field: fields.Field[Any], secrets: bool) -> dict[str, Any]:
     if isinstance(field, Part):
-        return schema_of(field.schema)
+        return schema_of(field.schema, secrets=secrets)
     if isinstance(field, Items):
-        return {"type": "array", "items": _field(field.inner)}
+        return {"type": "array", "items": _field(field.inner, secrets)}
     if isinstance(field, Choice):
         return {"type": "string", "enum": list(field.allowed)}
     if isinstance(field, Number):
@@ -120,4 +120,6 @@ def _type(field: fields.Field[Any]) -> dict[str, Any]:
 
 
 def _bounds(rule: Length | Range, low: str, high: str) -> dict[str, Any]:
-    return {name: value for name, value in ((low, rule.min), (high, rule.max)) if value is not None}
+    equal = getattr(rule, "equal", None)
+    least, most = (rule.min, rule.max) if equal is None else (equal, equal)
+    return {name: value for name, value in ((low, least), (high, most)) if value is not None}

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from flask_anam.core.unseen import without_traces
 from flask_anam.errors import AnamAuthError, AnamError, ConfigError
 
 #: A key; or a callable without arguments, or one of persona type and user, that returns it.
@@ -34,6 +35,7 @@ class KeyRing:
         if not callable(source) and not is_key(source):
             raise ConfigError(f"{where} must be a non-empty ASCII string or a callable.")
 
+    @without_traces
     def key_for(self, persona_type: str | None = None, user: object = None) -> str:
         """Return the key.
 

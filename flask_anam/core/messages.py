@@ -5,26 +5,65 @@ from __future__ import annotations
 from marshmallow.validate import Length
 
 from flask_anam.core.base_schemas import StrictSchema
-from flask_anam.core.fields import Free, Text
+from flask_anam.core.fields import Free, Text, about, when
+
+
+def _plain(value: str) -> str | None:
+    """Refuse what could be more than a name in a path."""
+    plain = value.isascii() and value.replace("-", "a").replace("_", "a").isalnum()
+    return None if plain or not value else "Must hold only letters, digits, - and _."
 
 
 class TokenRequestSchema(StrictSchema):
     """A request for a session token."""
 
-    persona_type = Text(data_key="personaType", validate=Length(min=1, max=100))
-    slot = Text(validate=Length(min=1, max=64))
-    overrides = Free(keys=Text(), load_default=dict)
-    refused = Text(validate=Length(equal=16))
+    persona_type = Text(
+        data_key="personaType",
+        validate=Length(min=1, max=100),
+        **about("Which persona; the default one if left out.", "support"),
+    )
+    slot = Text(
+        validate=Length(min=1, max=64),
+        **about("One browser tab; sending it is the promise to report the start.", "tab-1"),
+    )
+    overrides = Free(
+        keys=Text(),
+        load_default=dict,
+        **about("Persona fields to set, of those that the persona allows.", {}),
+    )
+    refused = Text(
+        validate=Length(equal=16),
+        **about("Token id of a token that failed to start.", "pZd0zCgdI9VcvcbO"),
+    )
 
 
 class SessionReportSchema(StrictSchema):
     """The report that a conversation has started."""
 
-    token_id = Text(required=True, data_key="tokenId", validate=Length(equal=16))
-    session_id = Text(required=True, data_key="sessionId", validate=Length(min=1, max=64))
+    token_id = Text(
+        required=True,
+        data_key="tokenId",
+        validate=Length(equal=16),
+        **about("The token id of the token that it started with.", "pZd0zCgdI9VcvcbO"),
+    )
+    session_id = Text(
+        required=True,
+        data_key="sessionId",
+        validate=[Length(min=1, max=64), when(_plain)],
+        **about(
+            "Anam's id of the session.",
+            "11111111-2222-4333-8444-555555555555",
+            pattern="^[A-Za-z0-9_-]+$",
+        ),
+    )
 
 
 class ValidateRequestSchema(StrictSchema):
     """A session token to be looked at."""
 
-    session_token = Text(required=True, data_key="sessionToken", validate=Length(max=8192))
+    session_token = Text(
+        required=True,
+        data_key="sessionToken",
+        validate=Length(max=8192),
+        **about("The session token.", "a.b.c"),
+    )

@@ -12,6 +12,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError
 
+from flask_anam.core.base_schemas import MOST_TOLD
 from flask_anam.core.fields import did_you_mean, is_late, looking_at, unwritable
 from flask_anam.core.personas import (
     ABOUT,
@@ -24,6 +25,7 @@ from flask_anam.core.personas import (
     request_of,
 )
 from flask_anam.core.schemas import MintRequestSchema, PersonaConfigSchema
+from flask_anam.core.unseen import without_traces
 from flask_anam.errors import (
     AnamError,
     ConfigError,
@@ -206,6 +208,7 @@ class PersonaRegistry:
             raise UnknownPersona
         return persona
 
+    @without_traces
     def body_for(self, persona: Persona, user: object, overrides: Mapping[str, Any]) -> MintBody:
         """Return what Anam is sent for this persona, user and overrides.
 
@@ -278,6 +281,8 @@ class PersonaRegistry:
         troubles: dict[str, Any] = {}
         allowed = ", ".join(sorted(persona.overrides)) or "none"
         for name, value in overrides.items():
+            if len(troubles) >= MOST_TOLD:
+                break
             if name not in persona.overrides:
                 text = f"Not a field that may be set for this persona (allowed: {allowed})."
                 troubles[name] = [text]

@@ -16,6 +16,7 @@ from cachelib.base import BaseCache
 
 from flask_anam.core import checks
 from flask_anam.core.keys import KeySource
+from flask_anam.core.unseen import without_traces
 from flask_anam.errors import ConfigError
 
 
@@ -254,6 +255,7 @@ class Settings:
     )
 
     @classmethod
+    @without_traces
     def from_mapping(cls, config: Mapping[str, Any]) -> Settings:
         """Read and check all ``ANAM_`` keys of a mapping such as ``app.config``.
 
@@ -293,4 +295,4 @@ def _warn_of_typing_errors(config: Mapping[str, Any], known: Mapping[str, object
             near = get_close_matches(key, known, n=1, cutoff=0.85)
             if near:
                 text = f"{key} is not a setting of Flask-Anam. Did you mean {near[0]}?"
-                warnings.warn(text, stacklevel=5)
+                warnings.warn(text, stacklevel=6)

@@ -112,7 +112,7 @@ class TokenStore:
         if kept is None or len(kept) != 1 + len(marks):
             return Lookup(None, None)
         seen = [self._opened(mark, value) for mark, value in zip(marks, kept[1:], strict=True)]
-        generation = ".".join(str(mark["n"]) if mark else "" for mark in seen)
+        generation = ".".join(str(mark.get("n")) if mark else "" for mark in seen)
         entry = self._opened(key, kept[0])
         if entry is None or entry.get("g") != generation:
             return Lookup(None, generation)

@@ -8,6 +8,7 @@ timeout that a slowly dripping body never meets, a body of any size.
 from __future__ import annotations
 
 import json
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ from flask_anam.core.timed_http import TimedAdapter
 
 #: Bytes of an answer that are read at most.
 MAX_BODY = 64 * 1024
+#: Paths without dots, escapes or a query, which an id from a browser could lead elsewhere with.
+_PATH = re.compile("(?:/[A-Za-z0-9_-]+)+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +101,12 @@ class Transport:
         Raises:
             AnamUnavailable: no connection, or it broke before an answer.
             AnamTimeout: no whole answer in time.
-            AnamRejected: the server's certificate cannot be trusted.
+            AnamRejected: the server's certificate cannot be trusted, or the path holds more than
+                plain names, since an id in it came from elsewhere.
 
         """
+        if not _PATH.fullmatch(path):
+            raise errors.AnamRejected("An id holds characters that no id of Anam's has.")
         left = deadline.left()
         if left <= 0:
             raise errors.AnamTimeout

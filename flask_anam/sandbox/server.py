@@ -345,7 +345,8 @@ if hasattr(os, "register_at_fork"):
 
 def _reachable(host: str) -> str:
     """Return the host part of a URL that leads to a socket bound to `host`."""
-    name = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    everywhere = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - only names
+    name = everywhere.get(host, host)
     return f"[{name}]" if ":" in name else name
 
 

@@ -226,7 +226,7 @@ def secure_get(url: str, read_timeout: float) -> Answer:
     transport = Transport(url, connect_timeout=3, read_timeout=read_timeout, pool_size=1)
     try:
         deadline = Deadline.after(Clock(), 8)
-        return transport.exchange("GET", "/", credential=KEY, deadline=deadline)
+        return transport.exchange("GET", "/v1", credential=KEY, deadline=deadline)
     finally:
         transport.close()
 
