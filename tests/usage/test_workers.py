@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+from hosts import make_app
 from usage.conftest import open_store
 from usage.workers import Crew, run_all
 
 from flask_anam.core.session_records import SessionRecord, Wanted
+from flask_anam.records import key_finder
 from flask_anam.sandbox import Sandbox
+from flask_anam.state import get_state
 
 WORKERS = 4
 
@@ -44,8 +49,35 @@ def told(lines: Sequence[Any], what: str) -> list[str]:
     return [line[what] for line in lines if what in line]
 
 
+def seconds_of_users(url: str, sandbox: Sandbox) -> dict[str | None, float]:
+    """Reconcile, and return the seconds of each user."""
+    app = make_app(sandbox, ANAM_USAGE_URL=url)
+    with app.app_context():
+        state = get_state()
+        for entry in sandbox.ledger.sessions:
+            sandbox._account.sessions.end(entry.session_id, "NORMAL_EXIT", "over")
+        found = state.reconciler.run(key_finder(state))
+        assert (found.settled, found.failed) == (2000, 0)
+        totals = state.books.store.per_user(Wanted())
+        state.books.store.close()
+    return {total.user_id: total.seconds for total in totals}
+
+
+def seconds_in_ledger(sandbox: Sandbox, user_of: dict[str, str | None]) -> dict[str | None, float]:
+    """Return the seconds that each user has talked, in whole milliseconds as Anam tells them."""
+    sums: Counter[str | None] = Counter()
+    for entry in sandbox.ledger.sessions:
+        assert entry.ended_at is not None
+        user = user_of[str(entry.client_label)]
+        sums[user] += round((entry.ended_at - entry.started_at) * 1000)
+    return {user: number / 1000 for user, number in sums.items()}
+
+
 def test_two_thousand_starts_and_ends(sandbox: Sandbox, database_url: str) -> None:
-    """Of as many starts and ends, some of them reported twice, all are there, once."""
+    """Of as many starts and ends, some of them reported twice, all are there, once.
+
+    After a reconciliation each user's seconds are those of the sandbox's ledger.
+    """
     lines = run_all(jobs(sandbox, database_url, {"turns": 125}))
     assert len(told(lines, "ended")) == 2000
     records = stored(database_url)
@@ -59,6 +91,9 @@ def test_two_thousand_starts_and_ends(sandbox: Sandbox, database_url: str) -> No
     store.close()
     assert {one.outcome for one in counts} == {"minted"}
     assert sum(one.number for one in counts) == 2000
+    assert seconds_of_users(database_url, sandbox) == pytest.approx(
+        seconds_in_ledger(sandbox, {record.label: record.user_id for record in records})
+    )
 
 
 def test_sessions_at_once_are_exact(sandbox: Sandbox, database_url: str) -> None:

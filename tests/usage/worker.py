@@ -14,7 +14,7 @@ from hosts import PERSONA, TOKEN_PATH, User, client_of, make_host
 from flask_anam import FlaskAnam
 from flask_anam.core import database, sql_sessions
 
-assert sql_sessions  # imported once, before the fork
+assert sql_sessions.__name__  # imported once, before the fork
 #: Each thread's own connection to the sandbox.
 local = threading.local()
 
