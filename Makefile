@@ -9,7 +9,7 @@ PORT ?= 5000
 $(VENV)/.ready: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,test,docs,redis,sandbox]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,test,docs,redis,sandbox,analytics]"
 	touch $@
 
 # Starts the example app on the sandbox and prints the URL and a login.

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Gets the programs that some tests need and pip cannot install: Chromium, Redis, memcached.
+# Gets the programs that some tests need and pip cannot install: Chromium, Redis, memcached,
+# PostgreSQL.
 # As root on a Debian-like system it installs what is missing; elsewhere it says what is, one
 # line each. It always succeeds: tests whose program is missing say so themselves.
 set -u
@@ -10,6 +11,8 @@ wanted=""
 missing chromium && missing chromium-browser && wanted="chromium"
 missing redis-server && wanted="$wanted redis-server"
 missing memcached && wanted="$wanted memcached"
+# Debian keeps the programs of PostgreSQL off the path.
+missing initdb && ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && wanted="$wanted postgresql"
 [ -n "$wanted" ] || exit 0
 
 if [ "$(id -u)" -eq 0 ] && ! missing apt-get; then

@@ -14,7 +14,7 @@ wheel=$(ls "$work"/dist/*.whl)
 ls "$work"/dist/*.tar.gz >/dev/null
 
 "$python" -m venv "$work/venv"
-"$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check "$wheel[test,redis]"
+"$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check "$wheel[test,redis,analytics]"
 cp -r "$root/tests" "$work/tests"
 cp "$root/pyproject.toml" "$work/"
 cd "$work"

@@ -66,7 +66,10 @@ class Call:
         )
         self._socket: WebSocket | None = None
         self._peer: Peer | None = None
-        self._answering: asyncio.Task[None] | None = None
+        self._offer: Mapping[str, Any] | None = None
+        self._delay: asyncio.TimerHandle | None = None
+        # An answer or an end that is cut short would leave sockets behind: one after the other.
+        self._making_up = asyncio.Lock()
         self._negotiated = False
         self._early: list[Mapping[str, Any]] = []
         self._leaving: asyncio.TimerHandle | None = None
@@ -123,42 +126,46 @@ class Call:
             return
         self._ended = True
         self._stay()
-        if self._answering is not None:
-            self._answering.cancel()
+        if self._delay is not None:
+            self._delay.cancel()
         self._signal("endsession", reason)
         try:
             await asyncio.sleep(_PARTING)
         finally:
-            peer, self._peer = self._peer, None
             socket, self._socket = self._socket, None
             if socket is not None:
                 socket.close()
                 socket.cut()
-            if peer is not None:
-                await peer.close()
+            async with self._making_up:
+                peer, self._peer = self._peer, None
+                if peer is not None:
+                    await peer.close()
 
     def _answer_soon(self, payload: Mapping[str, Any]) -> None:
-        if self._answering is not None:
-            self._answering.cancel()
-        self._answering = self._in_background(self._answer(payload))
-
-    def _in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-    async def _answer(self, payload: Mapping[str, Any]) -> None:
         description = payload.get("connectionDescription")
         sdp = description.get("sdp") if isinstance(description, dict) else None
         if not isinstance(sdp, str):
             return
         self._stay()
-        if self._manners.start_delay:
-            await asyncio.sleep(self._manners.start_delay)
-        peer = await self._replace_peer()
-        if peer is None:
-            return
+        if self._delay is not None:
+            self._delay.cancel()
+        self._offer = payload
+        self._delay = asyncio.get_running_loop().call_later(
+            self._manners.start_delay, lambda: self._in_background(self._answer(payload, sdp))
+        )
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, payload: Mapping[str, Any], sdp: str) -> None:
+        async with self._making_up:
+            # A later offer takes the place of this one.
+            if not self._ended and payload is self._offer:
+                await self._answer_with(await self._replace_peer(), sdp)
+
+    async def _answer_with(self, peer: "Peer", sdp: str) -> None:
         try:
             answer = await peer.answer(sdp)
         except Exception as failure:  # noqa: BLE001 - whatever an odd offer makes aiortc raise
@@ -173,15 +180,13 @@ class Call:
         for candidate in early:
             await peer.add_candidate(candidate)
 
-    async def _replace_peer(self) -> "Peer | None":
+    async def _replace_peer(self) -> "Peer":
         # Imported here, so that nobody pays for aiortc who never connects.
         from flask_anam.sandbox.media.peer import Peer
 
         earlier, self._peer, self._negotiated = self._peer, None, False
         if earlier is not None:
             await earlier.close()
-        if self._ended:
-            return None
         face = Face(self._persona.avatar, self._persona.size)
         peer = Peer(self._actor, face, self._rate, self._ready, lambda said: self._lost(peer, said))
         self._peer = peer

@@ -15,6 +15,8 @@ export const SENTENCES = {
   method_not_allowed: "This page asked in the wrong way. Reload it, please.",
   payload_too_large: "This page sent too much at once.",
   unsupported_media_type: "This page asked in the wrong way. Reload it, please.",
+  minutes_exhausted: "You have used up your time for conversations.",
+  too_many_sessions: "You have another conversation open. End that one first.",
   rate_limited: "You have started many conversations in a short time.",
   anam_auth: "This service is not connected to Anam at the moment. We have to look into it.",
   anam_quota: "No more conversations are possible at the moment. We have to look into it.",

@@ -64,7 +64,7 @@ class Talk:
         """Return the arguments of all events of a kind."""
         return [details for known, details in self.events if known is event]
 
-    async def until(self, condition: Callable[[], object], within: float = 20.0) -> None:
+    async def until(self, condition: Callable[[], object], within: float = 60.0) -> None:
         """Wait until `condition` holds."""
         async with asyncio.timeout(within):
             while not condition():
@@ -73,7 +73,7 @@ class Talk:
     async def pictures(self, count: int) -> list[bytes]:
         """Return the luma of so many pictures."""
         found: list[bytes] = []
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             async for frame in self.session.video_frames():
                 found.append(bytes(frame.planes[0]))
                 if len(found) == count:
@@ -88,7 +88,7 @@ async def talking(sandbox: Sandbox, **credentials: Any) -> AsyncIterator[Talk]:
     given = credentials or {"session_token": sandbox.issue_token(QUIET)}
     client = AnamClient(options=ClientOptions(api_base_url=sandbox.url), **given)
     talk = Talk(client)
-    talk.session = await asyncio.wait_for(client.connect_async(), 30)
+    talk.session = await asyncio.wait_for(client.connect_async(), 60)
     try:
         await talk.until(lambda: talk.details(AnamEvent.SESSION_READY))
         yield talk
@@ -113,7 +113,7 @@ def open_files() -> int:
     return len(os.listdir("/dev/fd"))  # noqa: PTH208
 
 
-def wait_for(condition: Callable[[], object], within: float = 20.0) -> bool:
+def wait_for(condition: Callable[[], object], within: float = 60.0) -> bool:
     """Wait until `condition` holds; False when it does not in time."""
     end = time.monotonic() + within
     while not condition():
@@ -176,7 +176,7 @@ def page(browser: Browser, page_url: str, request: pytest.FixtureRequest) -> Ite
     context = browser.new_context(
         viewport={"width": 720, "height": 480}, permissions=["microphone"]
     )
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(60_000)
     page = context.new_page()
     page.goto(page_url + CURRENT)
     yield page

@@ -92,10 +92,12 @@ def _offer_again_and_again(sandbox: Sandbox, _: str) -> None:
         return str(connection.localDescription.sdp)
 
     payload = {"connectionDescription": {"type": "offer", "sdp": run(offer())}}
-    with _line(sandbox) as line:
-        for _turn in range(4):
-            line.send(json.dumps({"actionType": "offer", "payload": payload}))
-        assert json.loads(line.recv(20))["actionType"] == "answer"
+    for patient in (True, False, False):
+        with _line(sandbox) as line:
+            for _turn in range(5):
+                line.send(json.dumps({"actionType": "offer", "payload": payload}))
+            if patient:
+                assert json.loads(line.recv(20))["actionType"] == "answer"
 
 
 def _show(browser: Browser, sandbox: Sandbox, page_url: str) -> None:

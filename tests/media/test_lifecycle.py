@@ -18,7 +18,7 @@ def _run(script: str) -> str:
         [sys.executable, "-W", "error", "-c", script],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([_TESTS, *sys.path])},
     )

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import flask_anam
 
@@ -19,52 +22,63 @@ SEARCH = {
 }
 
 
-class Worker:
-    """One process that runs `worker.py`: it says "ready", waits for "go", and reports."""
+class Crew:
+    """Processes forked from one that runs `worker.py`, one per job; all ready, none left behind."""
 
-    def __init__(self, job: dict[str, Any]) -> None:
+    def __init__(self, jobs: Sequence[dict[str, Any]]) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, str(HERE / "worker.py"), json.dumps(job)],
+            [sys.executable, str(HERE / "worker.py"), json.dumps(jobs)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             env=SEARCH,
         )
+        self.pids = [self.line()["ready"] for _ in jobs]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._process.kill()  # its children end when their parent's pipe does
+        self._process.communicate()
 
     def line(self) -> Any:
-        """Return the next line that it says; None when it has ended."""
+        """Return the next line that one of them says."""
         assert self._process.stdout is not None
         told = self._process.stdout.readline()
-        return json.loads(told) if told else None
+        assert told, "the workers ended"
+        return json.loads(told)
 
     def go(self) -> None:
-        """Let it begin."""
+        """Let all begin at the same time."""
         assert self._process.stdin is not None
         self._process.stdin.write("go\n")
         self._process.stdin.flush()
 
     def kill(self) -> list[Any]:
-        """End it with SIGKILL; return the whole lines that it had still said."""
-        self._process.kill()
-        told, _ = self._process.communicate()
-        return [json.loads(line) for line in told.splitlines(keepends=True) if line[-1:] == "\n"]
+        """End the workers with SIGKILL; return what they had said."""
+        for pid in self.pids:
+            os.kill(pid, signal.SIGKILL)
+        return self._rest()
 
     def lines(self) -> list[Any]:
-        """Return all that it says until its end, which must be a good one."""
-        told, _ = self._process.communicate(timeout=300)
+        """Return all that they say until their end, which must be a good one."""
+        told = self._rest()
         assert self._process.returncode == 0
+        return told
+
+    def _rest(self) -> list[Any]:
+        told, _ = self._process.communicate(timeout=600)
         return [json.loads(line) for line in told.splitlines()]
 
 
-def run_all(jobs: list[dict[str, Any]]) -> list[list[Any]]:
-    """Let one worker per job begin at the same time; return what each said."""
-    workers = [Worker(job) for job in jobs]
-    try:
-        for worker in workers:
-            assert worker.line() == "ready"
-        for worker in workers:
-            worker.go()
-        return [worker.lines() for worker in workers]
-    finally:
-        for worker in workers:
-            worker.kill()
+def run_all(jobs: Sequence[dict[str, Any]]) -> list[Any]:
+    """Let one worker per job do it, all at once; return what they said."""
+    with Crew(jobs) as crew:
+        crew.go()
+        return crew.lines()

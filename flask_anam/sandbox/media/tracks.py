@@ -16,6 +16,8 @@ from flask_anam.sandbox.media.speech import FRAME, RATE
 _VIDEO_CLOCK = 90_000
 #: A track that is later than this, in seconds, leaves out what it missed.
 _LATEST = 0.2
+#: Frames of sound that are left out at once; after a sleep the persona goes on where it was.
+_MOST_MISSED = 100
 #: The user speaks when this many frames of 20 ms in a row are louder than this amplitude.
 _LOUD, _FRAMES_TO_START, _FRAMES_TO_END = 1_500, 5, 30
 
@@ -38,9 +40,11 @@ class PersonaAudio(MediaStreamTrack):
             self._due = now
         self._due += FRAME / RATE
         if now - self._due > _LATEST:
-            missed = int((now - self._due) * RATE) // FRAME * FRAME
-            self._position += missed
-            self._due += missed / RATE
+            missed = int((now - self._due) * RATE) // FRAME
+            self._position += missed * FRAME
+            self._due += missed * FRAME / RATE
+            for _ in range(min(missed, _MOST_MISSED)):
+                self._actor.next_frame()  # or a busy machine would speak ever more slowly
         await asyncio.sleep(max(0.0, self._due - now))
         if self.readyState != "live":
             raise MediaStreamError
