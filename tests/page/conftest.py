@@ -14,7 +14,7 @@ from flask_login import login_user
 from hosts import PERSONA, User, make_host
 from page.chromium import go_without
 from page.sites import Site, keep_screenshot, serving, watched_context
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page
 
 from flask_anam import FlaskAnam
 from flask_anam.core.clock import Clock
@@ -26,8 +26,6 @@ MODULES = HERE / "node_modules"
 SDK = "@anam-ai/js-sdk/dist/umd/anam.js"
 #: A persona that is quick to test with.
 QUICK = {**PERSONA, "label": "Alex", "systemPrompt": "Be kind.", "initialMessage": "Hello there."}
-#: Milliseconds that a browser may take for anything.
-PATIENCE = 45_000
 NONCE = "bm9uY2U"
 POLICY = "; ".join(
     (
@@ -168,16 +166,13 @@ def visit(page: Page) -> Callable[..., None]:
 
 
 @pytest.fixture
-def live(make_site: Callable[..., Site], context: BrowserContext) -> Iterator[Callable[..., Site]]:
-    """Serve apps whose player takes the official SDK; video takes its time on a busy machine."""
+def live(make_site: Callable[..., Site]) -> Callable[..., Site]:
+    """Serve apps whose player takes the official SDK."""
     needed(SDK)
-    context.set_default_timeout(PATIENCE)
-    expect.set_options(timeout=PATIENCE)
 
     def make(sandbox: Sandbox | None = None, persona: Any = None, **config: Any) -> Site:
         player = {"sdk": f"/test/npm/{SDK}", "microphone": False, **config.pop("player", {})}
         personas = {"support": {**QUICK, **(persona or {})}}
         return make_site(sandbox, ANAM_PERSONAS=personas, PLAYER=player, **config)
 
-    yield make
-    expect.set_options(timeout=5_000)
+    return make

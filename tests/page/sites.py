@@ -14,13 +14,15 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Flask
 from page.chromium import the_browser
-from playwright.sync_api import BrowserContext, ConsoleMessage, Error, Page, Request, Route
+from playwright.sync_api import BrowserContext, ConsoleMessage, Error, Page, Request, Route, expect
 from playwright.sync_api import WebSocket as Socket
 from werkzeug.serving import make_server
 
 from flask_anam.sandbox import Sandbox
 
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
+#: Milliseconds that a page may take for anything: much on a busy machine, and nothing waits for it.
+_PATIENCE = 45_000
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _LOCAL_SCHEMES = {"about", "blob", "data"}
 #: What the browser or React writes when a page breaks a rule.
@@ -108,7 +110,8 @@ def watched_context(**options: Any) -> Iterator[BrowserContext]:
     """Open a fresh context of the worker's browser; complain if its pages misbehaved."""
     watch = Watch()
     context = the_browser().new_context(**options)
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(_PATIENCE)
+    expect.set_options(timeout=_PATIENCE)
     context.route(re.compile(".*"), watch.guard)
     context.on("page", watch.look)
     try:

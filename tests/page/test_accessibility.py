@@ -41,7 +41,7 @@ def bring_to(state: str, site: Site, page: Page, visit: Callable[..., None]) -> 
         page.evaluate(TALK)
     if state == "ended":
         page.get_by_role("button", name="End", exact=True).click()
-    expect(player).to_have_attribute("data-state", state, timeout=10_000)
+    expect(player).to_have_attribute("data-state", state)
     page.mouse.move(0, 0)
 
 
