@@ -155,6 +155,8 @@ ROUTES: Mapping[str, Route] = {
             *_BODY,
             errors.UnknownPersona,
             errors.RateLimited,
+            errors.MinutesExhausted,
+            errors.TooManySessions,
             errors.PersonaInvalid,
             *_UPSTREAM,
         ),
@@ -190,6 +192,7 @@ ROUTES: Mapping[str, Route] = {
         permission=METRICS,
         gives={"type": "object"},
         as_text=("text/plain", "application/openmetrics-text"),
+        refuses=(errors.InvalidRequest,),
         parameters=(_FORMAT,),
     ),
     "dashboard": Route(

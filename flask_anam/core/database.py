@@ -217,8 +217,9 @@ def _revision(engine: Engine) -> str | None:
 
     if not inspect(engine).has_table(VERSION_TABLE):
         return None
+    question = text(f"SELECT version_num FROM {VERSION_TABLE}")  # noqa: S608 - a constant
     with engine.connect() as connection:
-        found = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608
+        found = connection.execute(question).scalar()
     return None if found is None else str(found)
 
 

@@ -17,8 +17,8 @@ Serve = Callable[[Flask], str]
 
 @pytest.fixture
 def app(sandbox: Sandbox) -> Flask:
-    """Return an app with the persona "support" and the users ada and bob."""
-    return make_app(sandbox)
+    """Return an app with the persona "support", all its routes, and the users ada and bob."""
+    return make_app(sandbox, ANAM_DASHBOARD=True)
 
 
 @pytest.fixture

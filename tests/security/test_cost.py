@@ -177,6 +177,8 @@ REVIEWED = {
     r"[a-z0-9]+(?:_[a-z0-9]+)+": "the underscore that begins each part is in no part",
     r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}": "of fixed length",
     r"[A-Z][A-Z0-9_]{2,63}": "of bounded length",
+    r"[\w.:@-]+": "one class",
+    r"(\d{1,6})([mhdw])": "of bounded length",
     r"[A-Za-z]{2}": "of fixed length",
     r"<(?:[^:<>]+:)?([^<>]+)>": "each part ends at a character it cannot hold; our own rules only",
     r"(?:--workers[ =]|-w ?)([0-9]{1,4})": "of bounded length; the operator's own environment",

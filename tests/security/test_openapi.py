@@ -136,7 +136,7 @@ CHECKS: list[Callable[..., Any]] = [
 @pytest.fixture
 def target(sandbox: Sandbox, serve: Serve) -> tuple[BaseSchema, Flask]:
     """Return the description that a real server gives of itself, and its app."""
-    app = make_app(sandbox, ADA, BOB, EVE, **NO_LIMIT)
+    app = make_app(sandbox, ADA, BOB, EVE, ANAM_DASHBOARD=True, **NO_LIMIT)
     url = serve(app) + "/anam/openapi.json"
     return schemathesis.openapi.from_url(url, config=CONFIG), app
 
