@@ -168,7 +168,7 @@ def test_answers_that_make_no_sense_change_nothing(world: World) -> None:
     world.make("memory://")
     session_id = world.talk(ADA, "tab")
     before = one(world, session_id)
-    odd = ('{}', '{"data": [{}]}', '{"data": [5]}', '{"data": [{"id": "x", "startTime": "soon"}]}')
+    odd = ("{}", '{"data": [{}]}', '{"data": [5]}', '{"data": [{"id": "x", "startTime": "soon"}]}')
     for body in odd:
         world.sandbox.fail_next(200, body=body, path="/v1/sessions")
         assert run(world).failed == 1
