@@ -179,6 +179,11 @@ class Books:
         """Write the counts that are gathered."""
         self._buffer.flush()
 
+    def shut(self) -> None:
+        """Write the counts that are gathered, and let go of the store."""
+        self._buffer.close()
+        self.store.close()
+
     def orphans(self, request: TokenRequest) -> list[SessionRecord]:
         """Return sessions that run, as far as is known, in the tab that now asks for a token.
 

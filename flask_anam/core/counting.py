@@ -44,7 +44,7 @@ class CountBuffer:
         """Begin anew, without thread and counts."""
         self._lock = threading.Lock()
         self._counts: Counter[CountKey] = Counter()
-        self._waiting = False
+        self._timer: threading.Timer | None = None
 
     def add(self, persona_type: str, outcome: str) -> None:
         """Count once."""
@@ -52,14 +52,12 @@ class CountBuffer:
         with self._lock:
             if len(self._counts) < MOST:
                 self._counts[start, persona_type, outcome] += 1
-            begin = not self._waiting and not self._at_once
-            self._waiting = self._waiting or begin
+            if self._timer is None and not self._at_once:
+                self._timer = threading.Timer(WRITE_AFTER, self._flush_later)
+                self._timer.daemon = True
+                self._timer.start()
         if self._at_once:
             self.flush()
-        elif begin:
-            timer = threading.Timer(WRITE_AFTER, self._flush_later)
-            timer.daemon = True
-            timer.start()
 
     def flush(self) -> None:
         """Hand over what is gathered."""
@@ -69,9 +67,17 @@ class CountBuffer:
             with self._lock:
                 self._counts.update(counts)
 
+    def close(self) -> None:
+        """Hand over what is gathered, now and not later."""
+        with self._lock:
+            timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+        self.flush()
+
     def _flush_later(self) -> None:
         with self._lock:
-            self._waiting = False
+            self._timer = None
         self.flush()
 
 

@@ -146,7 +146,7 @@ def _checked(url: str) -> URL:
             "Or set it to memory://."
         )
     from sqlalchemy import make_url
-    from sqlalchemy.exc import ArgumentError
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
     try:
         found = make_url(url)
@@ -155,13 +155,18 @@ def _checked(url: str) -> URL:
     backend = "postgresql" if found.drivername == "postgres" else found.drivername
     for driver in _DRIVERS.get(backend, ()):
         if find_spec(driver):
-            return found.set(drivername=f"{backend}+{driver.lower()}")
-    return found.set(drivername=backend)
+            backend = f"{backend}+{driver.lower()}"
+            break
+    found = found.set(drivername=backend)
+    try:
+        found.get_dialect().import_dbapi()
+    except (NoSuchModuleError, ImportError) as no:
+        raise ConfigError(f"ANAM_USAGE_URL cannot be used: {no}. Install its driver.") from None
+    return found
 
 
 def _make_engine(url: URL) -> Engine:
     from sqlalchemy import create_engine, event
-    from sqlalchemy.exc import NoSuchModuleError
 
     backend = url.get_backend_name()
     options: dict[str, Any] = {"connect_args": _connect_args(url), "hide_parameters": True}
@@ -170,10 +175,7 @@ def _make_engine(url: URL) -> Engine:
     else:
         options |= {"pool_pre_ping": True, "pool_timeout": CONNECT_WITHIN, "pool_recycle": 1800}
         options["isolation_level"] = "READ COMMITTED"
-    try:
-        engine = create_engine(url, **options)
-    except (NoSuchModuleError, ImportError) as no:
-        raise ConfigError(f"ANAM_USAGE_URL cannot be used: {no}. Install its driver.") from None
+    engine = create_engine(url, **options)
     if backend == "sqlite":
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)

@@ -20,7 +20,6 @@ from sqlalchemy import (
     delete,
     func,
     insert,
-    literal,
     not_,
     or_,
     select,
@@ -254,20 +253,15 @@ class SqlSessions(SessionStore):
 
     def lengths(self, which: Wanted, edges: Sequence[float]) -> list[int]:
         """Return how many ended sessions lasted at most each of the edges, and one for the rest."""
-        step = (
-            case(
-                *[(_rows.seconds <= edge, number) for number, edge in enumerate(edges)],
-                else_=len(edges),
-            )
-            if edges
-            else literal(0)
-        )
-        query = select(step, func.count()).where(where(which), _rows.seconds.is_not(None))
-        steps = [0] * (len(edges) + 1)
+        above = [-1.0, *edges]
+        columns = [
+            func.sum(case((and_(_rows.seconds > low, _rows.seconds <= high), 1), else_=0))
+            for low, high in zip(above, edges, strict=False)
+        ]
+        columns.append(func.sum(case((_rows.seconds > above[-1], 1), else_=0)))
         with self._database.reading() as connection:
-            for number, found in connection.execute(query.group_by(step)):
-                steps[int(number)] = int(found)
-        return steps
+            found = connection.execute(select(*columns).where(where(which))).one()
+        return [int(number or 0) for number in found]
 
     def counts(self, which: Wanted, seconds: int) -> list[Count]:
         """Return the counts by stretches of so many seconds."""

@@ -80,7 +80,8 @@ class World:
     def __init__(self, sandbox: Sandbox, clock: ManualClock) -> None:
         self.sandbox = sandbox
         self.clock = clock
-        self.stores: list[SessionStore] = []
+        self.made: list[Books] = []
+        self.http = requests.Session()
 
     def make(self, url: str, *users: User, **config: Any) -> World:
         """Set the app up."""
@@ -88,7 +89,7 @@ class World:
         limits = {"ANAM_TOKEN_RATE_LIMIT": "9999 per hour", "ANAM_REQUEST_RATE_LIMIT": "9999/hour"}
         given = {"ANAM_USAGE_URL": url, **limits, **config}
         self.app: Flask = make_app(self.sandbox, *users, anam=self.anam, **given)
-        self.stores.append(self.books.store)
+        self.made.append(self.books)
         return self
 
     @property
@@ -119,7 +120,7 @@ class World:
 
     def open(self, token: dict[str, Any]) -> str:
         """Start a session at the sandbox, as a browser does, without a report; return its id."""
-        answer = requests.post(
+        answer = self.http.post(
             f"{self.sandbox.url}/v1/engine/session",
             headers={"Authorization": f"Bearer {token['sessionToken']}"},
             json={},
@@ -167,8 +168,9 @@ def world(timed_sandbox: Sandbox, clock: ManualClock) -> Iterator[World]:
     """Yield what makes an app."""
     made = World(timed_sandbox, clock)
     yield made
-    for store in made.stores:
-        store.close()
+    made.http.close()
+    for books in made.made:
+        books.shut()
 
 
 @pytest.fixture

@@ -136,7 +136,7 @@ def test_a_restart_keeps_records(world: World, database_url: str) -> None:
     world.make(database_url)
     session_id = world.talk(ADA, "tab")
     before = records(world)
-    world.books.store.close()
+    world.books.shut()
     world.make(database_url)
     assert records(world) == before
     world.clock.move(9)

@@ -59,7 +59,7 @@ def seconds_of_users(url: str, sandbox: Sandbox) -> dict[str | None, float]:
         found = state.reconciler.run(key_finder(state))
         assert (found.settled, found.failed) == (2000, 0)
         totals = state.books.store.per_user(Wanted())
-        state.books.store.close()
+        state.books.shut()
     return {total.user_id: total.seconds for total in totals}
 
 
