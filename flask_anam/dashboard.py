@@ -16,7 +16,7 @@ from flask_anam.core.session_csv import session_lines, token_lines
 from flask_anam.dashboard_view import GROUP_TEXTS, RANGES, present
 from flask_anam.errors import AnamError, Busy, InvalidRequest, Unauthenticated
 from flask_anam.identity import METRICS, host_login_page
-from flask_anam.intake import check_same_site
+from flask_anam.intake import check_same_site, query
 from flask_anam.state import AnamState, get_state
 
 log = logging.getLogger("flask_anam")
@@ -77,12 +77,13 @@ def _admit(state: AnamState) -> None:
 
 
 def _question(state: AnamState) -> Question:
-    given = request.args
+    given = query()
     now = state.clock.time()
     since, until = given.get("since", "").strip(), given.get("until", "").strip()
     name = given.get("range") or "day"
-    is_custom = bool(since or until) or name == CUSTOM
-    period = custom(since, until, now) if is_custom else preset(name, now)
+    period = None if name == CUSTOM else preset(name, now)
+    if period is None or since or until:
+        period = custom(since, until, now)
     persona_type, outcome = given.get("persona") or None, given.get("outcome") or None
     if persona_type and len(persona_type) > 100:
         raise InvalidRequest(details={"persona": ["A persona type has at most 100 characters."]})
@@ -117,7 +118,7 @@ def _lines(state: AnamState, question: Question) -> Iterator[str]:
 
 
 def _table() -> str:
-    table = request.args.get("table") or _TABLES[0]
+    table = query().get("table") or _TABLES[0]
     if table not in _TABLES:
         raise InvalidRequest(details={"table": [f"Use one of {', '.join(_TABLES)}."]})
     return table

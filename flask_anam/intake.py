@@ -86,6 +86,19 @@ def load_json(body: bytes, schema: Schema) -> dict[str, Any]:
     return loaded
 
 
+def query() -> dict[str, str]:
+    """Return the query of the current request.
+
+    Raises:
+        InvalidRequest: a parameter is given more than once.
+
+    """
+    found = {name: values for name, values in request.args.lists() if len(values) > 1}
+    if found:
+        raise InvalidRequest(details={name: ["Given more than once."] for name in found})
+    return request.args.to_dict()
+
+
 def idempotency_key() -> str | None:
     """Return the ``Idempotency-Key`` header, or None.
 

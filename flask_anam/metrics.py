@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from flask_anam.errors import ConfigError, InvalidRequest
+from flask_anam.intake import query
 
 if TYPE_CHECKING:
     from flask import Request
@@ -79,10 +80,10 @@ def wants_prometheus(request: Request) -> bool:
     """Whether a request asks for Prometheus' text: by ``?format=``, else by its Accept header.
 
     Raises:
-        InvalidRequest: the format is unknown.
+        InvalidRequest: the format is unknown, or given more than once.
 
     """
-    wanted = request.args.get("format")
+    wanted = query().get("format")
     if wanted is None:
         asked = [(kind.partition(";")[0], weight) for kind, weight in request.accept_mimetypes]
         text = max((weight for kind, weight in asked if kind in _TEXT), default=0)

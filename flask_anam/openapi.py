@@ -79,14 +79,14 @@ _FORMAT: Json = {"name": "format", "in": "query", "schema": {"enum": ["json", "p
 _PERIOD: tuple[Json, ...] = tuple(
     {"name": name, "in": "query", "schema": schema}
     for name, schema in (
-        ("range", {"enum": ["hour", "day", "week", "month", "custom"], "default": "day"}),
+        ("range", {"enum": ["", "hour", "day", "week", "month", "custom"], "default": "day"}),
         ("since", {"type": "string", "description": "A date, or a date and time (UTC)."}),
         ("until", {"type": "string", "description": "The same; now if left out."}),
         ("persona", {"type": "string", "maxLength": 100}),
         ("outcome", {"type": "string", "description": "A group of outcomes, or an error code."}),
     )
 )
-_TABLE: Json = {"name": "table", "in": "query", "schema": {"enum": ["sessions", "tokens"]}}
+_TABLE: Json = {"name": "table", "in": "query", "schema": {"enum": ["", "sessions", "tokens"]}}
 _IDEMPOTENCY_KEY: Json = {
     "name": "Idempotency-Key",
     "in": "header",
