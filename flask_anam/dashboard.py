@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
-from flask import Response, current_app, g, request, url_for
+from flask import Response, current_app, request, url_for
 
 from flask_anam import human
 from flask_anam.core.figures import GROUPS, Question, gather, meanings
@@ -15,6 +15,7 @@ from flask_anam.core.periods import CUSTOM, Period, custom, preset
 from flask_anam.core.session_csv import session_lines, token_lines
 from flask_anam.dashboard_view import GROUP_TEXTS, RANGES, present
 from flask_anam.errors import AnamError, Busy, InvalidRequest, Unauthenticated
+from flask_anam.handlers import as_it_is
 from flask_anam.identity import METRICS, host_login_page
 from flask_anam.intake import check_same_site, query
 from flask_anam.state import AnamState, get_state
@@ -138,8 +139,7 @@ def _refusal(error: AnamError) -> Response:
         login = host_login_page()
         if login is None:
             raise error
-        g._anam_answered = True  # noqa: SLF001 - our own name: the host's answer stays as it is
-        return login
+        return as_it_is(current_app.make_response(login))
     response = _page(
         "anam/dashboard_notice.html",
         status=error.status,
@@ -151,8 +151,7 @@ def _refusal(error: AnamError) -> Response:
     response.status_code = error.status
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(round(error.retry_after))
-    g._anam_answered = True  # noqa: SLF001 - it stays a page
-    return response
+    return as_it_is(response)
 
 
 def _listed(messages: object) -> list[object]:

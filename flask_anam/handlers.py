@@ -61,6 +61,11 @@ def answer_error(error: AnamError) -> Response:
     if isinstance(error, RateLimited):
         rate_headers(response, error.limit, 0, math.ceil(error.retry_after or 1))
     response.headers["Cache-Control"] = "no-store"
+    return as_it_is(response)
+
+
+def as_it_is(response: Response) -> Response:
+    """Mark an answer so that its error page is not replaced by JSON."""
     vars(response)[_OURS] = True
     return response
 

@@ -59,10 +59,10 @@ def busy_day(sandbox: Sandbox, clock: ManualClock) -> tuple[Flask, list[str]]:
     bob.post(TOKEN_PATH, json={"personaType": "<script>"})
     client_of(app, EVE).post(TOKEN_PATH, json={})
     client_of(app).post(TOKEN_PATH, json={})
-    ada.post("/anam/sessions", json={"tokenId": token["tokenId"], "sessionId": "s 1"})
+    ada.post("/anam/sessions", json={"tokenId": token["tokenId"], "sessionId": "s-1"})
     ada.post("/anam/sessions", json={"tokenId": tokens[1]["tokenId"], "sessionId": "s-2"})
     clock.move(42)
-    ada.post("/anam/sessions/s 1/end")
+    ada.post("/anam/sessions/s-1/end")
     return app, [one["sessionToken"] for one in tokens]
 
 
@@ -175,14 +175,16 @@ def test_every_event_is_a_line_with_its_facts(
 def test_a_line_cannot_be_forged(
     sandbox: Sandbox, clock: ManualClock, logged: pytest.LogCaptureFixture
 ) -> None:
-    """What a browser calls its session is quoted, so that it stays on the line and in its place."""
-    app = make_app(sandbox, clock=clock)
+    """What a browser calls its session, and what could be more than a word, stays in its place."""
+    app = make_app(sandbox, clock=clock, ANAM_PERSONAS={"a\nb c=9": PERSONA})
     ada = client_of(app, ADA)
     token_id = ada.post(TOKEN_PATH, json={"slot": "a"}).get_json()["tokenId"]
     forged = "x\ntoken_minted attempts=9"
-    ada.post("/anam/sessions", json={"tokenId": token_id, "sessionId": forged})
-    (line,) = [text for text in logged.messages if text.startswith("session_started")]
-    assert line == f"session_started session_id={forged!r} token_id={token_id}"
+    answer = ada.post("/anam/sessions", json={"tokenId": token_id, "sessionId": forged})
+    assert answer.status_code == 422
+    assert not [text for text in logged.messages if text.startswith("session_started")]
+    (line,) = [text for text in logged.messages if text.startswith("token_minted")]
+    assert line.startswith(f"token_minted persona_type={'a' + chr(10) + 'b c=9'!r} token_id=")
 
 
 @pytest.mark.source
