@@ -93,24 +93,25 @@ def upgrade(state: AnamState) -> tuple[str | None, str]:
 
 
 def key_finder(state: AnamState, user: Any = None) -> KeyFinder:
-    """Return what finds the API key of a record.
+    """Return what finds the API key of a record: that of its persona, as it is now.
 
-    A key that depends on the user is asked for with `user`, or the one that the app finds by its
-    id. Where the key of then is not among those of now, the persona's own of now is used.
+    Each key is asked for once. One that depends on the user is asked for with `user`, or with the
+    one that Flask-Login finds by the id in the record.
     """
+    known: dict[tuple[str, str | None], str | None] = {}
 
     def key_for(record: SessionRecord) -> str | None:
         persona = state.registry.find(record.persona_type)
-        plain = state.settings.usage_user_ids == "plain"
-        owner = user or (find_user(record.user_id) if plain and record.user_id else None)
-        found: list[str] = []
-        for whose in ([persona, owner], [persona, None], [None, None]):
+        ring = persona.keys if persona and persona.keys else state.keys
+        place = (record.persona_type, record.user_id if ring.needs_user else None)
+        if place not in known:
+            owner = user or (find_user(place[1]) if place[1] else None)
             try:
-                found.append(state.api_key(*whose))
+                known[place] = state.api_key(persona, owner)
             except AnamError as error:
                 log.warning("The API key of a session could not be had: %s", error.code)
-        same = [key for key in found if state.books.account_of(key) == record.account]
-        return next(iter(same or found), None)
+                known[place] = None
+        return known[place]
 
     return key_for
 

@@ -232,7 +232,11 @@ class Books:
         return self._keys(kind, *parts).rpartition(":")[2]
 
     def _write_counts(self, counts: Counter[CountKey]) -> bool:
-        return self._try(lambda: (self.store.count(counts), True)[1]) is True
+        def write() -> bool:
+            self.store.count(counts)
+            return True
+
+        return self._try(write) is True
 
     def _try(self, work: Callable[[], T], *, loses: int = 0) -> T | None:
         if self._clock.monotonic() >= self._skip_until:

@@ -117,11 +117,16 @@ class Database:
     def _ready(self) -> Engine:
         if self._current and self._engine is not None:
             return self._engine
-        with self._opening:
+        # Threads that come while the first one waits in vain must not wait one after the other.
+        if not self._opening.acquire(timeout=LOCK_WITHIN):
+            raise TimeoutError("The database is being opened.")
+        try:
             engine = self._open()
             if not self._current:
                 self._upgrade(engine)
             return engine
+        finally:
+            self._opening.release()
 
     def _upgrade(self, engine: Engine) -> tuple[str | None, str]:
         before = _revision(engine)

@@ -35,6 +35,11 @@ class KeyRing:
         if not callable(source) and not is_key(source):
             raise ConfigError(f"{where} must be a non-empty ASCII string or a callable.")
 
+    @property
+    def needs_user(self) -> bool:
+        """Whether the key depends on persona type and user."""
+        return self._asks
+
     @without_traces
     def key_for(self, persona_type: str | None = None, user: object = None) -> str:
         """Return the key.

@@ -17,6 +17,7 @@ from flask_anam.core.client import AnamClient
 from flask_anam.core.clock import Clock, Deadline
 from flask_anam.core.error_facts import is_missing_persona
 from flask_anam.core.flight import SingleFlight
+from flask_anam.core.memory_sessions import MemorySessions
 from flask_anam.core.reuse import Place, ReuseRules, TokenRequest
 from flask_anam.core.setbacks import Setbacks
 from flask_anam.core.settings import Settings
@@ -101,7 +102,8 @@ class SessionTokenManager:
         settings: the settings of the app.
         clock: time.
         observer: hears what happens.
-        books: where each mint is written down, and the users' limits are kept.
+        books: where each mint is written down, and the users' limits are kept; by default in
+            the memory of this process.
         caretaker: looks after a user's sessions before another one is begun.
         precheck: called with API key and deadline before a mint is charged and begun; raises
             AnamAtCapacity to prevent it.
@@ -117,13 +119,13 @@ class SessionTokenManager:
         settings: Settings,
         clock: Clock,
         observer: Observer,
-        books: Books,
+        books: Books | None = None,
         caretaker: Caretaker | None = None,
         precheck: Callable[[str, Deadline], None] | None = None,
     ) -> None:
         self._client = client
         self._caretaker = caretaker
-        self._books = books
+        self._books = books or Books(MemorySessions(), settings=settings, keys=keys, clock=clock)
         self._store = store
         self._keys = keys
         self._settings = settings

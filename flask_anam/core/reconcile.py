@@ -25,6 +25,8 @@ log = logging.getLogger("flask_anam")
 ONE_BY_ONE, MOST_PAGES = 20, 500
 #: Seconds after a token's end from which a session that Anam does not know never was.
 NEVER_WAS_AFTER = 600.0
+#: The same where the API key has changed since, so that this may be another account.
+NEVER_WAS_ELSEWHERE = 86400.0
 #: Seconds for which Anam may still show a session as running that has ended.
 SETTLES_WITHIN = 120.0
 #: Seconds after which an unanswered record is not asked for any more.
@@ -114,6 +116,7 @@ class Reconciler:
         failures = 0
         for key, group in groups.items():
             by_label, complete = self._listed(group, key)
+            account = self._books.account_of(key)
             for label, ours in _by_label(group):
                 on_progress(done.asked + done.failed, len(records))
                 if failures >= PATIENCE:
@@ -122,7 +125,7 @@ class Reconciler:
                 try:
                     if not by_label.get(label) and not complete:
                         by_label[label] = self._search(ours[0], key, self._deadline())
-                    self._settle(ours, by_label.get(label, []), done)
+                    self._settle(ours, by_label.get(label, []), done, account)
                     failures = 0
                 except UpstreamError as error:
                     log.warning("A session could not be looked up: %s", error.code)
@@ -146,7 +149,8 @@ class Reconciler:
         try:
             for record in list(self._pending(1000, user))[-OF_ONE_USER:]:
                 if record.account == account and record.label:
-                    self._settle([record], self._search(record, request.api_key, deadline), done)
+                    found = self._search(record, request.api_key, deadline)
+                    self._settle([record], found, done, account)
         except AnamError as error:
             log.warning("A user's sessions could not be looked up: %s", error.code)
         except Exception as failure:  # noqa: BLE001 - the store; the user is refused as it is
@@ -229,7 +233,11 @@ class Reconciler:
         return [session for session in found if session.label == record.label]
 
     def _settle(
-        self, records: list[SessionRecord], sessions: list[AnamSession], done: Reconciled
+        self,
+        records: list[SessionRecord],
+        sessions: list[AnamSession],
+        done: Reconciled,
+        account: str,
     ) -> None:
         """Write down what Anam says of the sessions of one label."""
         left = list(records)
@@ -244,7 +252,9 @@ class Reconciler:
             done.asked += 1
             if sessions:
                 continue
-            if self._clock.time() < record.expires_at + NEVER_WAS_AFTER:
+            known = record.account == account
+            wait = NEVER_WAS_AFTER if known else NEVER_WAS_ELSEWHERE
+            if self._clock.time() < record.expires_at + wait:
                 done.waiting += 1
                 continue
             done.unused += 1

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hosts import ADA, make_app
 from usage.conftest import World
 from usage.servers import Postgres
+from usage.workers import SEARCH
 
 from flask_anam.core.session_records import Wanted
 from flask_anam.errors import ConfigError
@@ -89,6 +93,63 @@ def test_a_database_that_cannot_be_used_is_said_at_once(
     """At start-up where it can be known, without the URL, which may hold a password."""
     with pytest.raises(ConfigError, match=words):
         make_app(sandbox, ANAM_USAGE_URL=url)
+
+
+WITHOUT = """
+import sys, importlib.machinery
+class Missing(importlib.machinery.PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name == "alembic" else super().find_spec(name, path, target)
+sys.meta_path = [Missing if f is importlib.machinery.PathFinder else f for f in sys.meta_path]
+"""
+MINT = """
+from hosts import make_host, PERSONA
+from flask_anam import FlaskAnam
+app = make_host(ANAM_SANDBOX=True, ANAM_PERSONAS={"support": PERSONA}, ANAM_USAGE_URL=None)
+app.instance_path = sys.argv[1]
+anam = FlaskAnam(app)
+with app.app_context():
+    anam.create_token("support", user_id="ada")
+print(type(app.extensions["anam"].books.store).__name__, "sqlalchemy" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "store"),
+    [(WITHOUT + MINT, "MemorySessions False"), ("import sys" + MINT, "SqlSessions True")],
+    ids=["without the extra", "with it"],
+)
+def test_records_go_to_the_instance_folder_with_the_extra(
+    tmp_path: Path, script: str, store: str
+) -> None:
+    """Without it they stay in memory, and SQLAlchemy is not even imported."""
+    run = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "instance")],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=SEARCH,
+        timeout=120,
+    )
+    assert run.stdout.strip() == store
+    made = {path.name for path in tmp_path.glob("instance/*.sqlite")}
+    assert made == ({"anam-usage.sqlite"} if "Sql" in store else set())
+
+
+def test_the_missing_extra_is_named(tmp_path: Path) -> None:
+    """Where a database is asked for, with the command that installs it."""
+    asked = MINT.replace("ANAM_USAGE_URL=None", 'ANAM_USAGE_URL="sqlite:////tmp/x.sqlite"')
+    run = subprocess.run(
+        [sys.executable, "-c", WITHOUT + asked, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=SEARCH,
+        timeout=120,
+    )
+    assert run.returncode == 1
+    assert "pip install 'Flask-Anam[analytics]'" in run.stderr
 
 
 def test_hashed_ids_need_a_secret(sandbox: Sandbox, tmp_path: Any) -> None:

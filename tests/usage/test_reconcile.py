@@ -147,6 +147,50 @@ def test_each_account_is_asked_with_its_own_key(world: World) -> None:
     assert (last.path, last.query["search"][:11]) == ("/v1/sessions", "flask-anam.")
 
 
+def test_another_key_is_no_proof_that_nothing_was(world: World) -> None:
+    """With a key that may be another account's, a record stays open for a day."""
+    keys = [world.sandbox.api_key]
+    world.make("memory://", ANAM_API_KEY=lambda: keys[-1])
+    session_id = world.talk(ADA, "tab")
+    with Sandbox(api_key="sandbox-new-key", clock=world.clock.time) as other:
+        keys.append(other.api_key)
+        world.state.client._transport._base_url = other.url
+        world.clock.move(3600 + 601)
+        assert run(world).waiting == 1
+        assert one(world, session_id).source == "report"
+        world.clock.move(86400)
+        assert run(world).unused == 1
+
+
+def test_keys_that_depend_on_the_user_are_asked_for_once(world: World) -> None:
+    """Once for each user, and once for all where they do not."""
+    asked: list[str] = []
+
+    def key_for(persona_type: str | None, user: Any) -> str:
+        asked.append(user.get_id())
+        return world.sandbox.api_key
+
+    own = {**PERSONA, "apiKey": key_for}
+    world.make("memory://", ANAM_PERSONAS={"own": own})
+    for slot in ("a", "b"):
+        world.token(ADA, slot)
+        world.token(BOB, slot)
+    asked.clear()
+    assert run(world).waiting == 4
+    assert sorted(asked) == ["ada", "bob"]
+
+
+def test_a_key_that_cannot_be_had_is_a_failure(world: World) -> None:
+    """Of its own records; the others are settled."""
+    keys = iter([world.sandbox.api_key])
+    broken = {**PERSONA, "apiKey": lambda: next(keys)}
+    world.make("memory://", ANAM_PERSONAS={"support": PERSONA, "broken": broken})
+    world.token(ADA, "a", personaType="broken")
+    world.hang_up(world.talk(ADA, "b", personaType="support"))
+    found = run(world)
+    assert (found.settled, found.failed) == (1, 1)
+
+
 def test_a_run_gives_up_when_anam_is_down(world: World) -> None:
     """After three failures in a row; the next run goes on."""
     world.make("memory://", ANAM_MAX_ATTEMPTS=1)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from dataclasses import asdict
 from typing import Any
 
 import pytest
 from hosts import ADA, BOB, KEY_SENTINEL, PERSONA, PROMPT_SENTINEL, client_of
 from usage.conftest import World
+from usage.workers import SEARCH
 
 import flask_anam
+from flask_anam.core.database import Database
 from flask_anam.core.session_records import SessionRecord, Wanted
+from flask_anam.core.sql_sessions import SqlSessions
 
 
 def records(world: World) -> list[SessionRecord]:
@@ -208,12 +213,6 @@ def test_outcomes_are_counted_for_all_workers(world: World, database_url: str) -
 
 def test_counts_are_written_at_exit(tmp_path: Any) -> None:
     """A process that ends normally leaves nothing behind in its memory."""
-    import subprocess
-    import sys
-
-    from flask_anam.core.database import Database
-    from flask_anam.core.sql_sessions import SqlSessions
-
     url = f"sqlite:///{tmp_path}/usage.sqlite"
     script = """
 import sys
@@ -225,8 +224,6 @@ with app.app_context():
     for number in range(3):
         anam.create_token("support", user_id=str(number))
 """
-    from usage.workers import SEARCH
-
     subprocess.run([sys.executable, "-c", script, url], check=True, env=SEARCH, timeout=120)
     found = SqlSessions(Database(url))
     assert [(one.outcome, one.number) for one in found.counts(Wanted(), 300)] == [("minted", 3)]
