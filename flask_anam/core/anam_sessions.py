@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 from flask_anam.core.client import AnamClient
 from flask_anam.core.clock import Deadline
@@ -47,7 +48,7 @@ def one_session(
         UpstreamError: Anam could not tell.
 
     """
-    found = client.get(f"/v1/sessions/{session_id}", api_key, deadline, most=MOST)
+    found = client.get(f"/v1/sessions/{quote(session_id, safe='')}", api_key, deadline, most=MOST)
     return _session(found)
 
 

@@ -45,6 +45,7 @@ DEFAULTS: dict[str, object] = {
     "ANAM_MINUTES_LIMIT": None,
     "ANAM_CONCURRENT_SESSIONS": None,
     "ANAM_STOP_ORPHANS": False,
+    "ANAM_DASHBOARD": False,
 }
 
 

@@ -38,7 +38,7 @@ def test_tokens_come_while_the_database_is_down(
         world.report(ADA, token, f"s{number}")
         world.end(ADA, f"s{number}")
         world.clock.move(6)
-    assert world.state.metrics()["records_lost"] == 9
+    assert world.state.metrics()["usage_records_lost"] == 9
     assert logged.text.count("Usage cannot be recorded") == 1
     own_postgres.start()
     world.clock.move(6)
@@ -63,7 +63,7 @@ def test_a_failing_store_is_left_alone_for_five_seconds(world: World, tmp_path: 
     world.clock.move(5)
     world.token(ADA, "c")
     assert [one.slot is not None for one in world.books.store.sessions(Wanted())] == [True]
-    assert world.state.metrics()["records_lost"] == 2
+    assert world.state.metrics()["usage_records_lost"] == 2
 
 
 def test_counts_wait_for_the_database(world: World, tmp_path: Any) -> None:
