@@ -45,6 +45,7 @@ class CountBuffer:
         self._lock = threading.Lock()
         self._counts: Counter[CountKey] = Counter()
         self._timer: threading.Timer | None = None
+        self._is_closed = False
 
     def add(self, persona_type: str, outcome: str) -> None:
         """Count once."""
@@ -53,9 +54,7 @@ class CountBuffer:
             if len(self._counts) < MOST:
                 self._counts[start, persona_type, outcome] += 1
             if self._timer is None and not self._at_once:
-                self._timer = threading.Timer(WRITE_AFTER, self._flush_later)
-                self._timer.daemon = True
-                self._timer.start()
+                self._timer = self._started_timer()
         if self._at_once:
             self.flush()
 
@@ -68,17 +67,26 @@ class CountBuffer:
                 self._counts.update(counts)
 
     def close(self) -> None:
-        """Hand over what is gathered, now and not later."""
+        """Hand over what is gathered, now and not later; nothing is under way afterwards."""
         with self._lock:
-            timer, self._timer = self._timer, None
+            timer, self._timer, self._is_closed = self._timer, None, True
         if timer is not None:
             timer.cancel()
+            timer.join()
         self.flush()
 
+    def _started_timer(self) -> threading.Timer | None:
+        if self._is_closed:
+            return None
+        timer = threading.Timer(WRITE_AFTER, self._flush_later)
+        timer.daemon = True
+        timer.start()
+        return timer
+
     def _flush_later(self) -> None:
-        with self._lock:
-            self._timer = None
         self.flush()
+        with self._lock:  # what has come meanwhile, or could not be written, gets another turn
+            self._timer = self._started_timer() if self._counts else None
 
 
 def _flush_at_exit(buffer: weakref.ref[CountBuffer]) -> None:
