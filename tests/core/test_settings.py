@@ -123,6 +123,7 @@ ACCEPTED: list[tuple[str, object, object]] = [
     ("ANAM_MINUTES_LIMIT", "60 per day; 300 per month", "60 per day; 300 per month"),
     ("ANAM_CONCURRENT_SESSIONS", 2, 2),
     ("ANAM_STOP_ORPHANS", True, True),
+    ("ANAM_DASHBOARD", True, True),
 ]
 
 
@@ -185,6 +186,7 @@ REFUSED: list[tuple[str, list[object], str]] = [
     ("ANAM_MINUTES_LIMIT", [60, "", "sixty per day", "0 per day"], "Flask-Limiter"),
     ("ANAM_CONCURRENT_SESSIONS", ["2", 0, 1.5, True], "a whole number from 1 to 1000"),
     ("ANAM_STOP_ORPHANS", [None, 1], "True or False"),
+    ("ANAM_DASHBOARD", [None, 1, "yes"], "True or False"),
 ]
 CASES = [(key, value, cure) for key, values, cure in REFUSED for value in values]
 
