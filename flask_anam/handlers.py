@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Response, current_app, g, jsonify, request
 
@@ -21,6 +22,10 @@ from flask_anam.errors import (
     UpstreamError,
 )
 
+if TYPE_CHECKING:
+    from flask_anam.core.manager import IssuedToken
+    from flask_anam.ratelimit import Window
+
 log = logging.getLogger("flask_anam")
 
 _BY_STATUS: dict[int, type[AnamError]] = {
@@ -32,6 +37,7 @@ _BY_STATUS: dict[int, type[AnamError]] = {
 #: A line of the log names the section of the docs that tells cause and cure.
 _LINE = "%s: %s (docs/errors.md#%s)"
 _VARY = ("Cookie", "Authorization", "Origin")
+_VARY_TEXT = ", ".join(_VARY)
 _EXPOSED = "Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Server-Timing"
 _ALLOWED_HEADERS = "Content-Type, Idempotency-Key, X-CSRFToken, X-CSRF-Token, Authorization"
 
@@ -54,17 +60,36 @@ def answer_error(error: AnamError) -> Response:
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(math.ceil(error.retry_after))
     if isinstance(error, RateLimited):
-        rate_headers(response, error.limit, 0, math.ceil(error.retry_after or 1))
+        response.headers.update(_rate_headers(error.limit, 0, math.ceil(error.retry_after or 1)))
     response.headers["Cache-Control"] = "no-store"
     g._anam_answered = True  # noqa: SLF001 - our own name
     return response
 
 
-def rate_headers(response: Response, limit: int, remaining: int, reset: int) -> None:
+def answer_token(issued: IssuedToken, window: Window | None) -> Response:
+    """Return the JSON answer that hands a token out, and tells how the token limit stands."""
+    # Written out, since every request comes here: the same as jsonify() would make.
+    body = (
+        f'{{"expiresAt":{issued.expires_at},"expiresIn":{issued.expires_in},'
+        f'"personaType":{json.dumps(issued.persona_type)},'
+        f'"sessionToken":{json.dumps(issued.session_token)},"tokenId":"{issued.token_id}"}}\n'
+    )
+    headers = [
+        ("Content-Type", "application/json"),
+        ("Server-Timing", f"mint;dur={issued.mint_seconds * 1000:.1f}"),
+    ]
+    if window is not None:
+        headers += _rate_headers(window.limit, window.remaining, window.reset)
+    return current_app.response_class(body, headers=headers)
+
+
+def _rate_headers(limit: int, remaining: int, reset: int) -> list[tuple[str, str]]:
     """Tell the caller how a limit stands: hits, hits left, seconds until the window ends."""
-    response.headers["RateLimit-Limit"] = str(limit)
-    response.headers["RateLimit-Remaining"] = str(remaining)
-    response.headers["RateLimit-Reset"] = str(reset)
+    return [
+        ("RateLimit-Limit", str(limit)),
+        ("RateLimit-Remaining", str(remaining)),
+        ("RateLimit-Reset", str(reset)),
+    ]
 
 
 def finish(response: Response, allowed_origins: frozenset[str]) -> Response:
@@ -75,9 +100,9 @@ def finish(response: Response, allowed_origins: frozenset[str]) -> Response:
     if "Vary" in response.headers:
         response.vary.update(_VARY)
     else:
-        response.headers["Vary"] = ", ".join(_VARY)
-    origin = request.headers.get("Origin")
-    if origin in allowed_origins:
+        response.headers["Vary"] = _VARY_TEXT
+    origin = request.headers.get("Origin") if allowed_origins else None
+    if origin is not None and origin in allowed_origins:
         headers = response.headers
         headers["Access-Control-Allow-Origin"] = origin
         headers["Access-Control-Allow-Credentials"] = "true"

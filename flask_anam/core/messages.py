@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from marshmallow.validate import Length
 
 from flask_anam.core.base_schemas import StrictSchema
@@ -15,6 +17,34 @@ class TokenRequestSchema(StrictSchema):
     slot = Text(validate=Length(min=1, max=64))
     overrides = Free(keys=Text(), load_default=dict)
     refused = Text(validate=Length(equal=16))
+
+    def load(self, data: Any, **how: Any) -> Any:
+        """Return the checked request; the common kind needs no schema to see that it is right."""
+        return (None if how else _plain(data)) or super().load(data, **how)
+
+
+#: Fields that hold a plain text: name here, shortest and longest.
+_PLAIN = {
+    "personaType": ("persona_type", 1, 100),
+    "slot": ("slot", 1, 64),
+    "refused": ("refused", 16, 16),
+}
+
+
+def _plain(data: object) -> dict[str, Any] | None:
+    """Return what the schema would, for a request of nothing but right ASCII texts, else None."""
+    if type(data) is not dict:
+        return None
+    loaded: dict[str, Any] = {"overrides": {}}
+    for name, value in data.items():
+        rule = _PLAIN.get(name)
+        if rule is None or type(value) is not str or not value.isascii():
+            return None
+        known_as, shortest, longest = rule
+        if not shortest <= len(value) <= longest:
+            return None
+        loaded[known_as] = value
+    return loaded
 
 
 class SessionReportSchema(StrictSchema):
