@@ -29,7 +29,7 @@ LAYERS = [
     ["core.reuse"],
     ["core.client", "core.store", "core.usage", "core.flight", "core.registry"],
     ["core.transport", "core.guard", "core.retry", "core.backends"],
-    ["core.personas", "core.persona_files", "core.jsonschema", "core.lease"],
+    ["core.personas", "core.persona_files", "core.jsonschema", "core.lease", "core.memory_cache"],
     ["core.schemas"],
     ["core.session_options"],
     ["core.parts", "core.messages", "core.settings"],

@@ -18,6 +18,7 @@ from cachelib.base import BaseCache
 
 from flask_anam.core.clock import Clock
 from flask_anam.core.lease import AddLease, FileLease, Lease, NoLease
+from flask_anam.core.memory_cache import MemoryCache
 from flask_anam.errors import ConfigError
 
 #: Entries a cache of ours may hold before it starts to evict.
@@ -129,12 +130,12 @@ def _lease_of(cache: BaseCache, clock: Clock) -> Lease:
 def is_shared(where: BaseCache | str) -> bool:
     """Whether other processes can read this cache, so that its signatures need a fixed secret."""
     if isinstance(where, BaseCache):
-        return not isinstance(where, SimpleCache | NullCache)
+        return not isinstance(where, SimpleCache | MemoryCache | NullCache)
     return TRAITS[urlsplit(where).scheme].shared
 
 
 def _memory(_url: str) -> BaseCache:
-    return SimpleCache(threshold=THRESHOLD)
+    return MemoryCache(THRESHOLD)
 
 
 def _null(_url: str) -> BaseCache:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
 from flask_anam.core.registry import MintBody
 from flask_anam.core.settings import Settings
@@ -48,8 +49,7 @@ class TokenRequest:
     limit: Callable[[], AbstractContextManager[object]] = nullcontext
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(NamedTuple):
     """Where the token of a request is kept.
 
     Attributes:
@@ -122,7 +122,7 @@ class ReuseRules:
     def marks(self, persona_type: str | None, user_id: str | None) -> tuple[str, ...]:
         """Return the marks of everything, a persona and a user."""
         parts = (("persona", persona_type), ("user", user_id))
-        return (self._part("all"), *(self._part(kind, part) for kind, part in parts if part))
+        return (self._part("all"), *[self._part(kind, part) for kind, part in parts if part])
 
     def _start(self, request: TokenRequest) -> tuple[list[str | None], float]:
         settings = self._settings

@@ -14,8 +14,7 @@ import logging
 import math
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from itsdangerous import BadSignature, Signer
 
@@ -46,8 +45,7 @@ class KeyMaker:
         return f"anam1:{kind}:{base64.urlsafe_b64encode(digest).decode().rstrip('=')}"
 
 
-@dataclass(frozen=True, slots=True)
-class Lookup:
+class Lookup(NamedTuple):
     """What a look into the store found.
 
     Attributes:
@@ -108,11 +106,17 @@ class TokenStore:
 
         A token kept before one of the marks was renewed is a miss.
         """
-        kept = self._try(lambda: self._cache.get_many(key, *marks))
+        return self.judge(key, marks, self._try(lambda: self._cache.get_many(key, *marks)))
+
+    def judge(self, key: str, marks: Sequence[str], kept: Sequence[object] | None) -> Lookup:
+        """Return what the values say that were kept under a key and under its marks.
+
+        None means that they could not be read.
+        """
         if kept is None or len(kept) != 1 + len(marks):
             return Lookup(None, None)
         seen = [self._opened(mark, value) for mark, value in zip(marks, kept[1:], strict=True)]
-        generation = ".".join(str(mark["n"]) if mark else "" for mark in seen)
+        generation = ".".join([str(mark["n"]) if mark else "" for mark in seen])
         entry = self._opened(key, kept[0])
         if entry is None or entry.get("g") != generation:
             return Lookup(None, generation)
