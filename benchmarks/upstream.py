@@ -45,11 +45,8 @@ class Upstream:
                 body = await reader.readexactly(_length(head))
                 status, answer = await self._answer(head, body)
                 text = json.dumps(answer).encode()
-                writer.write(
-                    b"HTTP/1.1 %d OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-                    % (status, len(text))
-                    + text
-                )
+                head = b"HTTP/1.1 %d OK\r\nContent-Type: application/json\r\n" % status
+                writer.write(head + b"Content-Length: %d\r\n\r\n%b" % (len(text), text))
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:

@@ -17,9 +17,11 @@ from flask import Flask
 from limits.errors import ConfigurationError
 from limits.storage import MemoryStorage, RedisStorage, Storage, storage_from_string
 
+from flask_anam.core.backends import redis_address
 from flask_anam.core.clock import Clock
 from flask_anam.core.fork import renew_in_children
 from flask_anam.core.settings import Settings
+from flask_anam.core.store import Glance
 from flask_anam.errors import Busy, ConfigError
 
 log = logging.getLogger("flask_anam")
@@ -103,16 +105,21 @@ class Counters:
         )
 
     def add_and_read(
-        self, add: Sequence[tuple[str, int]], read: Sequence[str]
+        self, add: Sequence[tuple[str, int]], read: Sequence[str], along: Glance | None = None
     ) -> tuple[list[int], list[int]]:
         """Add one to some counters (key and seconds), and read others; on Redis in one round trip.
+
+        Args:
+            add: key and seconds of each counter to add to.
+            read: keys of counters to read.
+            along: a lookup in the token cache, made in the same round trip where that is possible.
 
         Raises:
             Busy: the storage is down and ``ANAM_LIMITER_ON_ERROR`` is "closed".
 
         """
         return self._do(
-            lambda storage: _add_and_read(storage, add, read),
+            lambda storage: _add_and_read(storage, add, read, along),
             lambda local: (
                 [local.add(key, seconds, 1) for key, seconds in add],
                 [local.read(key) for key in read],
@@ -231,7 +238,7 @@ def _add(storage: Storage, key: str, seconds: int, amount: int) -> int:
 
 
 def _add_and_read(
-    storage: Storage, add: Sequence[tuple[str, int]], read: Sequence[str]
+    storage: Storage, add: Sequence[tuple[str, int]], read: Sequence[str], along: Glance | None
 ) -> tuple[list[int], list[int]]:
     if type(storage) is not RedisStorage:
         return [_add(storage, key, s, 1) for key, s in add], [storage.get(key) for key in read]
@@ -239,8 +246,9 @@ def _add_and_read(
     for key, seconds in add:
         pipe.incrby(storage.prefixed_key(key), 1)
         pipe.expire(storage.prefixed_key(key), seconds)
-    for key in read:
-        pipe.get(storage.prefixed_key(key))
-    answers = pipe.execute()
-    added = [int(answers[2 * index]) for index in range(len(add))]
-    return added, [int(value or 0) for value in answers[2 * len(add) :]]
+    more = along.keys_in(redis_address(storage.storage)) if along else ()
+    pipe.mget([storage.prefixed_key(key) for key in read] + list(more))
+    *answers, values = pipe.execute()
+    if along and more:
+        along.take(values[len(read) :])
+    return [int(count) for count in answers[::2]], [int(v or 0) for v in values[: len(read)]]

@@ -16,7 +16,7 @@ from limits import parse_many
 
 from flask_anam.core.clock import Clock
 from flask_anam.core.settings import Settings
-from flask_anam.core.store import KeyMaker
+from flask_anam.core.store import Glance, KeyMaker
 from flask_anam.counters import Counters
 from flask_anam.errors import RateLimited
 
@@ -127,8 +127,11 @@ class Allowance:
         self._user_id = user_id
         self.window: Window | None = None
 
-    def admit(self) -> None:
+    def admit(self, along: Glance | None = None) -> None:
         """Count the request; on Redis one round trip, which also tells how the token limit stands.
+
+        Args:
+            along: a lookup that is made in the same round trip, if it is in the same Redis.
 
         Raises:
             RateLimited: the request limit is reached; the request is not counted then.
@@ -139,6 +142,7 @@ class Allowance:
         counted, known = self._limits.counters.add_and_read(
             [(bucket.key, bucket.seconds) for bucket in requests],
             [bucket.key for bucket in tokens],
+            along,
         )
         for bucket, used in zip(requests, counted, strict=True):
             if used > bucket.amount:

@@ -50,6 +50,23 @@ class PlainJson:
         return self.loads(f.read())
 
 
+class OwnRedisCache(RedisCache):
+    """A Redis cache opened here: its values are JSON, and one read may bring them along."""
+
+    def __init__(self, client: Any) -> None:
+        super().__init__(host=client)
+        self.serializer = PlainJson()  # type: ignore[assignment]
+        #: Where it is, as `redis_address` tells it.
+        self.address = redis_address(client)
+
+
+def redis_address(client: Any) -> tuple[str, ...]:
+    """Return what two clients of Redis have in common when they see the same data."""
+    facts = client.connection_pool.connection_kwargs
+    names = ("host", "port", "path", "db", "username", "password")
+    return tuple(str(facts.get(name) or "") for name in names)
+
+
 @dataclass(frozen=True, slots=True)
 class Traits:
     """What can be relied on in a kind of cache.
@@ -179,9 +196,7 @@ def _redis(url: str) -> BaseCache:
         socket_connect_timeout=IO_TIMEOUT,
         retry=Retry(NoBackoff(), 0),
     )
-    cache = RedisCache(host=client)
-    cache.serializer = PlainJson()  # type: ignore[assignment]
-    return cache
+    return OwnRedisCache(client)
 
 
 def _memcached(url: str) -> BaseCache:

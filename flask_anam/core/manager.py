@@ -8,7 +8,7 @@ fails.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from flask_anam import errors
 from flask_anam.core.client import AnamClient
@@ -17,7 +17,7 @@ from flask_anam.core.flight import SingleFlight
 from flask_anam.core.reuse import Place, ReuseRules, TokenRequest
 from flask_anam.core.setbacks import Setbacks
 from flask_anam.core.settings import Settings
-from flask_anam.core.store import KeyMaker, Lookup, TokenStore
+from flask_anam.core.store import Glance, KeyMaker, Lookup, TokenStore
 from flask_anam.core.tokens import SessionToken
 from flask_anam.core.turn import Turn
 
@@ -57,6 +57,13 @@ class Observer(Protocol):
 
     def token_failed(self, request: TokenRequest, error: errors.AnamError) -> None:
         """Hear that no token could be handed out."""
+
+
+class FirstLook(NamedTuple):
+    """Where the token of a request is kept, and a lookup there that may be made already."""
+
+    place: Place
+    glance: Glance
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +108,20 @@ class SessionTokenManager:
         self._setbacks = Setbacks(store, clock)
         self._flights: SingleFlight[_Outcome] = SingleFlight()
 
-    def create_token(self, request: TokenRequest) -> IssuedToken:
+    def first_look(self, request: TokenRequest) -> FirstLook | None:
+        """Return where a stored token is looked for first, if anywhere, before that is done."""
+        place = self._rules.place_of(request)
+        return place and FirstLook(place, self._store.glance(place.key, place.marks))
+
+    def create_token(self, request: TokenRequest, first: FirstLook | None = None) -> IssuedToken:
         """Hand out a stored token where the reuse rules allow it, else mint one.
 
         Concurrent equal requests share one mint, and its error: in this process always, among
         processes where the store can lease. A request takes at most the deadline in all.
+
+        Args:
+            request: what is asked for.
+            first: its `first_look`, which may have been made along with another question.
 
         Raises:
             RateLimited: the user's token limit is used up.
@@ -114,7 +130,7 @@ class SessionTokenManager:
         """
         deadline = Deadline.after(self._clock, self._settings.deadline)
         try:
-            got = self._get(request, deadline)
+            got = self._get(request, first or self.first_look(request), deadline)
         except errors.AnamError as error:
             if not (request.has_fallback and errors.is_missing_persona(error)):
                 self._observer.token_failed(request, error)
@@ -158,13 +174,14 @@ class SessionTokenManager:
         for mark in narrower or [everything]:
             self._store.invalidate(mark)
 
-    def _get(self, request: TokenRequest, deadline: Deadline) -> _Outcome:
-        place = self._rules.place_of(request)
-        if place is None:
+    def _get(self, request: TokenRequest, first: FirstLook | None, deadline: Deadline) -> _Outcome:
+        if first is None:
             return self._mint(request, deadline)
+        place = first.place
         if request.refused:
             self._store.evict(place.key, request.refused)
-        kept = self._look(place)
+        afresh = request.refused or not place.seconds
+        kept = self._look(place) if afresh else first.glance.result()
         if kept.token and place.is_fresh(kept.token, self._clock.time()):
             return _Outcome(kept.token)
         outcome, led = self._flights.run(
