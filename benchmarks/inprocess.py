@@ -46,14 +46,22 @@ class Driver:
         app: the app.
         users: how many users take turns.
         personas: how many personas take turns with them.
+        cookies: of the users, where they have logged in already.
 
     """
 
-    def __init__(self, app: Flask, *, users: int = 100, personas: int = 1) -> None:
+    def __init__(
+        self,
+        app: Flask,
+        *,
+        users: int = 100,
+        personas: int = 1,
+        cookies: Sequence[str] | None = None,
+    ) -> None:
         self.app = app
         if "anam" in app.extensions:
             app.extensions["anam"].manager._client = InstantAnam()  # noqa: SLF001 - see there
-        self._cookies = [_cookie(app, f"user-{number}") for number in range(users)]
+        self._cookies = cookies or cookies_of(app, users)
         self._bodies = [
             json.dumps({"personaType": f"persona-{number}", "slot": "tab"}).encode()
             for number in range(personas)
@@ -81,6 +89,11 @@ class Driver:
         for _ in range(count):
             self.once()
         return (time.process_time() - begun) / count * 1e6
+
+
+def cookies_of(app: Flask, users: int) -> list[str]:
+    """Log so many users in; return the cookie of each."""
+    return [_cookie(app, f"user-{number}") for number in range(users)]
 
 
 def _cookie(app: Flask, user_id: str) -> str:

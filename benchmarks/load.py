@@ -37,7 +37,8 @@ def log_in(port: int, users: Sequence[str]) -> dict[str, str]:
         RuntimeError: one of them could not log in.
 
     """
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    # It may listen before its workers have loaded the app.
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     cookies = {}
     for user in users:
         connection.request("POST", f"/login/{user}")

@@ -14,7 +14,7 @@ from flask_anam.core.messages import (
 )
 from flask_anam.core.tokens import check_token
 from flask_anam.handlers import answer_token, finish
-from flask_anam.identity import METRICS, TALK, Caller
+from flask_anam.identity import METRICS, TALK, Caller, load_caller
 from flask_anam.intake import admit, check_same_site, idempotency_key, load_json
 from flask_anam.openapi import describe
 from flask_anam.state import AnamState, get_state
@@ -83,7 +83,7 @@ def issue_token() -> Response:
         refused=wanted.get("refused"),
         allowance=allowance,
     )
-    return answer_token(issued, allowance.window)
+    return answer_token(state.app, issued, allowance.window)
 
 
 def list_personas() -> Response:
@@ -164,7 +164,7 @@ def openapi() -> Response:
 def _caller(state: AnamState, permission: str) -> Caller:
     if request.method == "GET":  # the others have been admitted with their body
         check_same_site(state.settings.allowed_origins)
-    caller = state.caller()
+    caller = load_caller(state.loaders)
     caller.must_have(permission)
     return caller
 

@@ -23,6 +23,8 @@ from flask_anam.errors import (
 )
 
 if TYPE_CHECKING:
+    from flask import Flask
+
     from flask_anam.core.manager import IssuedToken
     from flask_anam.ratelimit import Window
 
@@ -38,6 +40,7 @@ _BY_STATUS: dict[int, type[AnamError]] = {
 _LINE = "%s: %s (docs/errors.md#%s)"
 _VARY = ("Cookie", "Authorization", "Origin")
 _VARY_TEXT = ", ".join(_VARY)
+_as_text = json.JSONEncoder().encode
 _EXPOSED = "Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Server-Timing"
 _ALLOWED_HEADERS = "Content-Type, Idempotency-Key, X-CSRFToken, X-CSRF-Token, Authorization"
 
@@ -66,13 +69,13 @@ def answer_error(error: AnamError) -> Response:
     return response
 
 
-def answer_token(issued: IssuedToken, window: Window | None) -> Response:
+def answer_token(app: Flask, issued: IssuedToken, window: Window | None) -> Response:
     """Return the JSON answer that hands a token out, and tells how the token limit stands."""
     # Written out, since every request comes here: the same as jsonify() would make.
     body = (
         f'{{"expiresAt":{issued.expires_at},"expiresIn":{issued.expires_in},'
-        f'"personaType":{json.dumps(issued.persona_type)},'
-        f'"sessionToken":{json.dumps(issued.session_token)},"tokenId":"{issued.token_id}"}}\n'
+        f'"personaType":{_as_text(issued.persona_type)},'
+        f'"sessionToken":{_as_text(issued.session_token)},"tokenId":"{issued.token_id}"}}\n'
     )
     headers = [
         ("Content-Type", "application/json"),
@@ -80,7 +83,7 @@ def answer_token(issued: IssuedToken, window: Window | None) -> Response:
     ]
     if window is not None:
         headers += _rate_headers(window.limit, window.remaining, window.reset)
-    return current_app.response_class(body, headers=headers)
+    return app.response_class(body, headers=headers)
 
 
 def _rate_headers(limit: int, remaining: int, reset: int) -> list[tuple[str, str]]:

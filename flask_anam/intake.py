@@ -39,9 +39,11 @@ def admit(allowed_origins: frozenset[str], *, json_only: bool = True) -> bytes:
         CrossSite: the request comes from a page of another site.
 
     """
-    if json_only and not request.is_json:
+    here: Request = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
+    plain = here.environ.get("CONTENT_TYPE") == "application/json"
+    if json_only and not (plain or here.is_json):
         raise UnsupportedMediaType
-    body = _body(request._get_current_object())  # type: ignore[attr-defined]  # noqa: SLF001
+    body = _body(here)
     check_same_site(allowed_origins)
     return body
 
@@ -95,7 +97,7 @@ def idempotency_key() -> str | None:
 
 
 def _body(request: Request) -> bytes:
-    announced = request.content_length
+    announced = _announced(request)
     if announced is not None and announced > MAX_BODY:
         raise PayloadTooLarge
     # Without an announced length only so much is read that too much shows.
@@ -103,6 +105,12 @@ def _body(request: Request) -> bytes:
     if len(body) > MAX_BODY:
         raise PayloadTooLarge
     return body
+
+
+def _announced(request: Request) -> int | None:
+    told: str = request.environ.get("CONTENT_LENGTH", "")
+    chunked = "HTTP_TRANSFER_ENCODING" in request.environ
+    return int(told) if told.isdecimal() and not chunked else request.content_length
 
 
 def _is_own(origin: str) -> bool:

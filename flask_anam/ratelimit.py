@@ -6,7 +6,6 @@ from, and so that what is left is known without asking the storage again.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -99,13 +98,12 @@ class UserLimits:
 
     def buckets(self, name: str, user_id: str) -> list[_Bucket]:
         """Return the counters of a limit for a user, for the time that it is now."""
-        now = self._clock.time()
+        now = int(self._clock.time())
         buckets = []
         for amount, seconds, text in self._limits[name]:
             number, passed = divmod(now, seconds)
-            key = f"{self._key('limit', name, user_id, text)}:{int(number)}"
-            reset = max(1, math.ceil(seconds - passed))
-            buckets.append(_Bucket(amount, seconds, key, reset))
+            key = f"{self._key('limit', name, user_id, text)}:{number}"
+            buckets.append(_Bucket(amount, seconds, key, seconds - passed))
         return buckets
 
     def refuse(self, name: str, user_id: str, full: _Bucket) -> RateLimited:

@@ -7,7 +7,7 @@ import logging
 from typing import Any
 
 import pytest
-from cachelib import FileSystemCache, NullCache, RedisCache, SimpleCache
+from cachelib import FileSystemCache, NullCache, SimpleCache
 from cachelib.base import BaseCache
 
 from flask_anam.core.backends import TRAITS, OwnRedisCache, PlainJson, is_shared, open_backend

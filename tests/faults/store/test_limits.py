@@ -227,7 +227,7 @@ def test_a_reused_answer_costs_one_round_trip_in_all_on_one_redis(
     """Token and limits are asked for together where they are in the same Redis."""
     with counting_proxy(redis_server.port) as (port, trips):
         url = f"redis://127.0.0.1:{port}/0"
-        ours = {"ANAM_RATE_LIMIT_STORAGE_URI": url} if limiter == "ours" else {}
+        ours: dict[str, Any] = {"ANAM_RATE_LIMIT_STORAGE_URI": url} if limiter == "ours" else {}
         app = make_app(sandbox, ANAM_CACHE=url, **ours)
         if limiter != "ours":
             Limiter(lambda: "everybody", app=app, storage_uri=url)
