@@ -242,13 +242,29 @@ def _add_and_read(
 ) -> tuple[list[int], list[int]]:
     if type(storage) is not RedisStorage:
         return [_add(storage, key, s, 1) for key, s in add], [storage.get(key) for key in read]
-    pipe = storage.storage.pipeline(transaction=False)
+    client, name = storage.storage, storage.prefixed_key
+    more = along.keys_in(redis_address(client)) if along else ()
+    commands: list[tuple[str | int, ...]] = []
     for key, seconds in add:
-        pipe.incrby(storage.prefixed_key(key), 1)
-        pipe.expire(storage.prefixed_key(key), seconds)
-    more = along.keys_in(redis_address(storage.storage)) if along else ()
-    pipe.mget([storage.prefixed_key(key) for key in read] + list(more))
-    *answers, values = pipe.execute()
+        commands += [("INCRBY", name(key), 1), ("EXPIRE", name(key), seconds)]
+    *counts, values = _ask_redis(client, [*commands, ("MGET", *map(name, read), *more)])
     if along and more:
         along.take(values[len(read) :])
-    return [int(count) for count in answers[::2]], [int(v or 0) for v in values[: len(read)]]
+    return [int(count) for count in counts[::2]], [int(v or 0) for v in values[: len(read)]]
+
+
+def _ask_redis(client: Any, commands: Sequence[tuple[str | int, ...]]) -> list[Any]:
+    """Send commands in one write and return the answers: a pipeline without its bookkeeping."""
+    pool = client.connection_pool
+    try:
+        connection = pool.get_connection()
+    except TypeError:  # before redis-py 5.3 it had to be told what for
+        connection = pool.get_connection("_")
+    try:
+        connection.send_packed_command(connection.pack_commands(commands))
+        return [connection.read_response() for _ in commands]
+    except BaseException:
+        connection.disconnect()  # the next one must not read what was left unread
+        raise
+    finally:
+        pool.release(connection)

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import redis
 from faults.store.servers import RedisServer, counting_proxy
 from faults.store.workers import job_on, run_all, workers
 from flask import Flask
@@ -14,6 +15,7 @@ from flask_limiter import Limiter
 from hosts import ADA, BOB, TOKEN_PATH, client_of, make_app
 from werkzeug.test import TestResponse
 
+from flask_anam.counters import _ask_redis
 from flask_anam.sandbox import Sandbox
 from flask_anam.testing import ManualClock
 
@@ -253,3 +255,13 @@ def test_another_database_of_the_same_redis_is_asked_by_itself(
         assert _statuses(app, *["tab"] * 20) == [200] * 20
         assert trips.count - before == 40
     assert sandbox.ledger.count(MINT) == 1
+
+
+@pytest.mark.usefixtures("redis_url")
+def test_an_answer_that_was_left_unread_is_nobody_elses(redis_server: RedisServer) -> None:
+    """After an error among several answers the connection is not used again."""
+    with redis_server.client() as client:
+        assert _ask_redis(client, [("SET", "k", "text"), ("GET", "k")]) == [b"OK", b"text"]
+        with pytest.raises(redis.ResponseError):
+            _ask_redis(client, [("INCRBY", "k", 1), ("GET", "k"), ("GET", "k")])
+        assert _ask_redis(client, [("GET", "nothing"), ("GET", "k")]) == [None, b"text"]
