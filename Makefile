@@ -4,12 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 5000
 
-.PHONY: demo test property soak lint types docs wheel-test floors clean
+.PHONY: demo test property soak bench bench-short lint types docs wheel-test floors clean
 
 $(VENV)/.ready: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,test,docs,redis,sandbox]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,test,bench,docs,redis,sandbox]"
 	touch $@
 
 # Starts the example app on the sandbox and prints the URL and a login.
@@ -22,6 +22,7 @@ test: $(VENV)/.ready
 	@tools/get-system-packages.sh
 	@tools/get-sdk.sh tests/browser
 	@tools/get-sdk.sh tests/page
+	@tools/get-sdk.sh benchmarks/express
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 # Compares our rules with the vendor's on many more bodies than `make test` does.
@@ -31,6 +32,18 @@ property: $(VENV)/.ready
 # The long runs: the interleavings at twice the size, and many more generated personas.
 soak: property
 	ANAM_SOAK=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/faults
+
+# Measures what a token costs, beside its floor and beside other ways to get one: under 20 minutes.
+bench: $(VENV)/.ready
+	@tools/get-bench-tools.sh
+	@tools/get-sdk.sh benchmarks/express
+	$(BIN)/python -m benchmarks $(ARGS)
+
+# The same, small: for information, in under three minutes.
+bench-short: $(VENV)/.ready
+	@tools/get-bench-tools.sh
+	@tools/get-sdk.sh benchmarks/express
+	$(BIN)/python -m benchmarks --short --out build/benchmarks $(ARGS)
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -36,7 +36,7 @@ def main() -> None:
     for part in told.only or PARTS:
         found[part] = _measure(part, size)
     found["about"] = {**_about(), "seconds": round(time.monotonic() - begun)}
-    told.out.mkdir(exist_ok=True)
+    told.out.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(_rounded(found), indent=1) + "\n")
     print(report.as_text(found))
     for name, picture in report.pictures(found).items():
