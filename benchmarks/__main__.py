@@ -32,10 +32,10 @@ def main() -> None:
     path = told.out / ("short.json" if told.short else "full.json")
     # A part that is measured alone replaces itself in what is there.
     found: dict[str, Any] = json.loads(path.read_text()) if told.only and path.exists() else {}
-    begun = time.monotonic()
+    begun, about = time.monotonic(), _about()
     for part in told.only or PARTS:
         found[part] = _measure(part, size)
-    found["about"] = {**_about(), "seconds": round(time.monotonic() - begun)}
+    found["about"] = {**about, "seconds": round(time.monotonic() - begun)}
     told.out.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(_rounded(found), indent=1) + "\n")
     print(report.as_text(found))
@@ -58,6 +58,8 @@ def _about() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "cores": os.cpu_count(),
+        # What else the machine does slows everybody down, but not everybody alike.
+        "load_average": os.getloadavg()[0],
         "load": "wrk" if shutil.which("wrk") else "Python",
         "packages": {name: version(name) for name in _PACKAGES},
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 
@@ -116,8 +117,8 @@ def _on(server: str, threads: int = 8) -> list[Contender]:
     return [Contender(app="floor", **size), *ours]  # type: ignore[arg-type]
 
 
-def reused() -> list[Contender]:
-    """Return who is measured on reused tokens."""
+def reused(servers: Sequence[str]) -> list[Contender]:
+    """Return who is measured on reused tokens, of those on some servers."""
     by_hand = [
         Contender(app="by_hand", server=server, cache=cache, limits="redis")
         for server in ("gunicorn", "granian")
@@ -127,13 +128,14 @@ def reused() -> list[Contender]:
         Contender(app="express", server="node", cache="memory", limits="redis", workers=n)
         for n in (1, WORKERS)
     ]
-    return [*_on("gunicorn"), *_on("granian"), *_on("waitress"), *by_hand, *express]
+    found = [*_on("gunicorn"), *_on("granian"), *_on("waitress"), *by_hand, *express]
+    return [contender for contender in found if contender.server in servers]
 
 
-def herd() -> list[Contender]:
-    """Return who is measured on many calls at once, and on a mixed day."""
+def herd(servers: Sequence[str]) -> list[Contender]:
+    """Return who is measured on many calls at once, and on a mixed day; see `reused`."""
     wide = {"cache": "redis", "limits": "redis", "threads": 100}
-    return [
+    found = [
         Contender(app="ours", server="gunicorn", **{**wide, "threads": 8}),  # type: ignore[arg-type]
         Contender(app="ours", server="gunicorn", **wide),  # type: ignore[arg-type]
         Contender(app="ours", server="granian", **wide),  # type: ignore[arg-type]
@@ -141,3 +143,4 @@ def herd() -> list[Contender]:
         Contender(app="by_hand", server="granian", **wide),  # type: ignore[arg-type]
         Contender(app="express", server="node", cache="memory", limits="redis"),
     ]
+    return [contender for contender in found if contender.server in servers]

@@ -165,14 +165,16 @@ def profile(driver: Driver, requests: int, lines: int) -> str:
     whole = sum(own for _, _, own, *_ in stats.values())
     packages: Counter[str] = Counter()
     functions: list[tuple[float, int, str]] = []
-    for (file, line, name), (_, calls, own, *_) in stats.items():
+    for (file, line, name), (_, number, own, *_) in stats.items():
         place = _place(file)
         packages[place.partition("/")[0]] += own / whole * 100
-        functions.append((own / whole * 100, calls, f"{place}:{line} {name}"))
-    text = [f"{share:5.1f} %  {name}" for name, share in packages.most_common(12)]
+        functions.append((own / whole * 100, number, f"{place}:{line} {name}"))
+    calls = sum(calls for _, calls, *_ in stats.values()) / requests
+    text = [f"{calls:.0f} function calls per request", ""]
+    text += [f"{share:5.1f} %  {name}" for name, share in packages.most_common(12)]
     text += ["", "own time  calls/request  function"]
-    for share, calls, name in sorted(functions, reverse=True)[:lines]:
-        text.append(f"{share:6.1f} %  {calls / requests:13.1f}  {name}")
+    for share, number, name in sorted(functions, reverse=True)[:lines]:
+        text.append(f"{share:6.1f} %  {number / requests:13.1f}  {name}")
     return "\n".join(text)
 
 
@@ -192,8 +194,10 @@ def main() -> None:
     told = parser.parse_args()
     base, anam = Driver(floor.make_app()), Driver(ours.make_app())
     if told.profile:
+        base.batch()
         anam.batch()
-        print(profile(anam, 3000, 25))
+        print("The floor:", profile(base, 3000, 0), sep="\n")
+        print("Flask-Anam:", profile(anam, 3000, 25), sep="\n")
         return
     floors, found = compare([base, anam], told.rounds)
     ratios = [ours / floor for ours, floor in zip(found, floors, strict=True)]

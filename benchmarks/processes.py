@@ -80,7 +80,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def family(pid: int) -> list[int]:
     """Return a process and all that descend from it."""
-    parents = {int(path.name): _stat(path)[1] for path in _all() if _stat(path)}
+    stats = {int(path.name): _stat(path) for path in _all()}
+    parents = {child: stat[1] for child, stat in stats.items() if stat}
     found = [pid]
     for member in found:
         found += [child for child, parent in parents.items() if int(parent) == member]

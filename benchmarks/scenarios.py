@@ -22,6 +22,7 @@ class Size:
     """How much is measured; times in seconds.
 
     Attributes:
+        servers: whose contenders are measured.
         rounds: how often each contender has its turn.
         seconds: of load in each turn.
         crowd: callers of the herd.
@@ -31,6 +32,7 @@ class Size:
 
     """
 
+    servers: tuple[str, ...]
     rounds: int
     seconds: float
     crowd: int = 200
@@ -39,8 +41,17 @@ class Size:
     repeats: int
 
 
-FULL = Size(rounds=5, seconds=3, growth=100_000, tokens=100_000, repeats=9)
-SHORT = Size(rounds=2, seconds=1, growth=1_000, tokens=10_000, repeats=3)
+FULL = Size(
+    servers=("gunicorn", "granian", "waitress", "node"),
+    rounds=5,
+    seconds=3,
+    growth=100_000,
+    tokens=100_000,
+    repeats=7,
+)
+SHORT = Size(
+    servers=("granian", "node"), rounds=2, seconds=1, growth=1_000, tokens=10_000, repeats=1
+)
 
 #: Connections that ask all the time, and users that take turns.
 CONNECTIONS, USERS = 32, 100
@@ -57,7 +68,7 @@ def reused(stage: Stage, size: Size, log: Any) -> list[Row]:
     stage.upstream(0)
     users = [f"user-{number}" for number in range(USERS)]
     rows: list[tuple[Running, list[Ask], Row]] = []
-    for running in _started(stage, contenders.reused(), users, log):
+    for running in _started(stage, contenders.reused(size.servers), users, log):
         row = _row(running.contender)
         rows.append((running, running.asks(users, "persona-0", "tab"), row))
         if running.contender.app == "ours" and running.contender.server == "granian":
@@ -75,7 +86,7 @@ def reused(stage: Stage, size: Size, log: Any) -> list[Row]:
 def mixed(stage: Stage, size: Size, log: Any) -> list[Row]:
     """Measure a day on which one request in ten needs a new token."""
     users = [f"user-{number}" for number in range(USERS)]
-    started = list(_started(stage, contenders.herd(), users, log))
+    started = list(_started(stage, contenders.herd(size.servers), users, log))
     rows = [(running, _row(running.contender)) for running in started]
     stage.upstream(DAY_LATENCY)
     for running, _ in rows:
@@ -92,7 +103,7 @@ def mixed(stage: Stage, size: Size, log: Any) -> list[Row]:
 def herd(stage: Stage, size: Size, log: Any) -> list[Row]:
     """Measure a crowd that asks at the same moment, when nothing is stored."""
     users = [f"user-{number}" for number in range(size.crowd)]
-    started = list(_started(stage, contenders.herd(), users, log))
+    started = list(_started(stage, contenders.herd(size.servers), users, log))
     rows: list[Row] = [
         {**_row(running.contender), "kind": kind, "calls": [], "last": [], "answered": []}
         for running in started

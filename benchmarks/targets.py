@@ -46,20 +46,20 @@ def _pick(rows: Iterable[Row], **wanted: Any) -> list[Row]:
 
 def _ratio(over: Row, under: Row, name: str) -> float:
     """Return the median of the ratios of each round: what disturbs one disturbs the other."""
-    return median(a / b for a, b in zip(over[name], under[name], strict=True))
+    pairs: Iterable[tuple[float, float]] = zip(over[name], under[name], strict=True)
+    return median(above / below for above, below in pairs)
 
 
 def _reused(rows: list[Row]) -> list[Row]:
     judged: list[Row] = []
     for server in ("gunicorn", "granian", "waitress"):
-        floors = _pick(rows, app="floor", server=server)
-        stores = (("memory", "memory", 1.15), ("redis", "redis", 1.35))
-        for cache, limits, most in stores:
-            ours = _pick(rows, app="ours", server=server, cache=cache, limits=limits, slot=True)
-            if floors and ours:
-                place = "memory" if cache == "memory" else "Redis"
-                what = f"CPU of a reused token over the floor, {place}, {server}"
-                judged.append(_at_most(what, most, _ratio(ours[0], floors[0], "cpu_us")))
+        floor = _best(_pick(rows, app="floor", server=server))
+        for store, said, most in (("memory", "memory", 1.15), ("redis", "Redis", 1.35)):
+            where = {"server": server, "cache": store, "limits": store, "slot": True}
+            ours = _best(_pick(rows, app="ours", **where))
+            if floor and ours:
+                what = f"CPU of a reused token over the floor, {said}, {server}"
+                judged.append(_at_most(what, most, _ratio(ours, floor, "cpu_us")))
     express = _best(_pick(rows, app="express", workers=2))
     ours = _best(_pick(rows, app="ours", cache="memory", limits="redis", workers=2, slot=True))
     what = "requests/s over the Express cluster, limit in Redis"
