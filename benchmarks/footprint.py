@@ -59,14 +59,14 @@ def _floor_mb(_argument: str) -> float:
 
 
 def _ours_mb(_argument: str) -> float:
-    from benchmarks.apps.ours import make_app
+    from benchmarks.instant import make_app
 
     return _served(make_app(1000, 3))
 
 
 def _served(app: Any) -> float:
     """Return the MB in memory once an app has answered a few requests."""
-    from benchmarks.inprocess import Driver
+    from benchmarks.driver import Driver
 
     driver = Driver(app, users=10)
     for _ in range(100):
@@ -76,19 +76,17 @@ def _served(app: Any) -> float:
 
 
 def _bytes_per_token(argument: str) -> float:
-    from benchmarks.apps.ours import make_app
-    from benchmarks.inprocess import InstantAnam
+    from benchmarks.instant import make_app
     from flask_anam.core.memory_cache import MemoryCache
 
     tokens = int(argument)
-    app = make_app(1, 3, MemoryCache(4 * tokens))
-    state = app.extensions["anam"]
-    state.manager._client = InstantAnam()  # noqa: SLF001 - what Anam does is not measured here
+    state = make_app(1, 3, MemoryCache(4 * tokens)).extensions["anam"]
     persona = state.registry.choose("persona-0")
 
     def fill(first: int, number: int) -> None:
-        for user in range(first, first + number):
-            state.issue_token(persona, user=None, user_id=f"u{user}", overrides={}, slot="tab")
+        # Of one user: the counts of its limits are no part of the cache.
+        for tab in range(first, first + number):
+            state.issue_token(persona, user=None, user_id="1", overrides={}, slot=f"tab-{tab}")
 
     fill(0, 5000)  # what remembers a bounded number of things is full then
     gc.collect()

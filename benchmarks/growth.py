@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.apps import floor, ours
-from benchmarks.inprocess import Driver, compare, cookies_of
+from benchmarks import instant
+from benchmarks.apps import floor
+from benchmarks.driver import Driver, compare, cookies_of
 from flask_anam.core.memory_cache import MemoryCache
 
 PERSONAS = (1, 10, 100, 1000)
@@ -28,7 +29,7 @@ def measure(users: int, rounds: int, log: Any) -> list[dict[str, Any]]:
         rows.append({"app": "floor", "personas": 0, "users": number})
     for personas, number in sizes:
         log(f"growth: a token for each of {number} users, {personas} personas")
-        app = ours.make_app(number, personas, MemoryCache(4 * number))
+        app = instant.make_app(number, personas, MemoryCache(4 * number))
         driver = Driver(app, cookies=cookies[:number], personas=personas)
         driver.batch(number)
         drivers.append(driver)

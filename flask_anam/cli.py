@@ -11,8 +11,6 @@ from flask.cli import AppGroup
 from flask_anam.core.account import AccountCheck, Finding
 from flask_anam.core.jsonschema import persona_json_schema
 from flask_anam.errors import AnamError
-from flask_anam.sandbox import Sandbox
-from flask_anam.sandbox.announcement import announcement
 from flask_anam.state import get_state
 
 _COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
@@ -106,6 +104,9 @@ def clear_cache(persona: str | None, user_id: str | None) -> None:
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="0 takes a free one.")
 def sandbox(port: int) -> None:
     """Run the sandbox, a local stand-in for the Anam API, until Ctrl+C."""
+    from flask_anam.sandbox import Sandbox  # loaded by nothing else of an app in production
+    from flask_anam.sandbox.announcement import announcement
+
     try:
         stand_in = Sandbox(port=port)
     except OSError as failure:

@@ -7,7 +7,7 @@ import secrets
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask import Flask
 
@@ -32,9 +32,11 @@ from flask_anam.handlers import answer_error
 from flask_anam.identity import Loaders, checked_user_id, user_id_of
 from flask_anam.player import add_to_templates, page_config
 from flask_anam.ratelimit import UserLimits
-from flask_anam.sandbox import Sandbox
 from flask_anam.signals import Announcer
 from flask_anam.state import AnamState, get_state
+
+if TYPE_CHECKING:
+    from flask_anam.sandbox import Sandbox
 
 log = logging.getLogger("flask_anam")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -355,6 +357,8 @@ def _secret_of(app: Flask, settings: Settings) -> bytes:
 
 
 def _open_sandbox(secret: bytes) -> Sandbox:
+    from flask_anam.sandbox import Sandbox  # an app in production never needs it
+
     log.warning(
         "ANAM_SANDBOX is on: a local stand-in takes the place of Anam. ANAM_API_KEY and "
         "ANAM_BASE_URL are not used."

@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks import contenders, load, scenarios
-from benchmarks.apps import floor, ours
+from benchmarks import contenders, instant, load, scenarios
+from benchmarks.apps import floor
 from benchmarks.contenders import Contender
-from benchmarks.inprocess import Driver, compare, profile
+from benchmarks.driver import Driver, compare
+from benchmarks.inprocess import profile
 from benchmarks.stage import Stage
 from benchmarks.upstream import TOKEN_LENGTH
 
@@ -77,7 +78,7 @@ def test_loads_and_crowds_are_counted(stage: Stage, monkeypatch: pytest.MonkeyPa
 
 def test_the_floor_answers_what_we_answer() -> None:
     """Fields, and length but for a digit: so that both send as much."""
-    base, anam = Driver(floor.make_app(5), users=5), Driver(ours.make_app(5, 2), users=5)
+    base, anam = Driver(floor.make_app(5), users=5), Driver(instant.make_app(5, 2), users=5)
     floors, answers = json.loads(base.once()), json.loads(anam.once())
     assert sorted(floors) == sorted(answers)
     assert abs(len(str(floors)) - len(str(answers))) < 5
