@@ -33,6 +33,7 @@ DEPENDENCIES = (
 def measure(repeats: int, tokens: int, log: Any) -> dict[str, list[float]]:
     """Return every figure, asked for several times in turn."""
     found: dict[str, list[float]] = {name: [] for name in QUESTIONS}
+    _asked("import_ms")  # compiles what was not compiled yet
     for turn in range(repeats):
         log(f"memory and start-up, round {turn + 1} of {repeats}")
         for name in QUESTIONS:
@@ -47,6 +48,7 @@ def measure(repeats: int, tokens: int, log: Any) -> dict[str, list[float]]:
 def _asked(*question: str) -> float:
     command = [sys.executable, "-m", "benchmarks.footprint", *question]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # what pip installs is compiled
     told = subprocess.run(command, cwd=ROOT, env=env, check=True, capture_output=True, timeout=600)
     return float(told.stdout)
 

@@ -365,7 +365,7 @@ def _open_sandbox(secret: bytes) -> Sandbox:
     )
     keys = KeyMaker(secret)
     # Made from the app's secret, so that several workers accept each other's tokens.
-    return Sandbox(api_key=keys("sandbox-key")[-32:], token_secret=keys("sandbox-secret"))
+    return Sandbox(api_key=keys("sandbox-key")[-24:], token_secret=keys("sandbox-secret"))
 
 
 def _warn_of_single_process_parts(settings: Settings) -> None:

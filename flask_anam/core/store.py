@@ -31,6 +31,8 @@ T = TypeVar("T")
 _json = PlainJson()
 #: Values that are remembered instead of verified again, and their characters at most.
 REMEMBERED, LONGEST_REMEMBERED = 1024, 4096
+#: Bytes of a hash that make a key: no two are ever alike, and each token costs five of them.
+KEY_BYTES = 18
 #: Seconds that a failing cache is left alone.
 SKIP_FOR = 5.0
 #: Seconds that a mark of `TokenStore.invalidate` is kept: longer than any token is.
@@ -45,8 +47,8 @@ class KeyMaker:
 
     def __call__(self, kind: str, *parts: object) -> str:
         """Return the key for parts of any JSON type; 1 and "1" make different keys."""
-        digest = hmac.digest(self._secret, canonical([kind, *parts]), "sha256")
-        return f"anam1:{kind}:{base64.urlsafe_b64encode(digest).decode().rstrip('=')}"
+        digest = hmac.digest(self._secret, canonical([kind, *parts]), "sha256")[:KEY_BYTES]
+        return f"anam1:{kind}:{base64.urlsafe_b64encode(digest).decode()}"
 
 
 class Lookup(NamedTuple):
