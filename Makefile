@@ -4,12 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 5000
 
-.PHONY: demo test bench-first-frame property soak hostile fuzz lint types docs wheel-test floors build audit clean
+.PHONY: demo test bench-first-frame property soak hostile fuzz bench bench-short lint types docs wheel-test floors build audit clean
 
 $(VENV)/.ready: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,test,docs,redis,sandbox,analytics]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,test,bench,docs,redis,sandbox,analytics]"
 	touch $@
 
 # Starts the example app on the sandbox and prints the URL and a login.
@@ -23,6 +23,7 @@ test: $(VENV)/.ready
 	@tools/get-sdk.sh tests/browser
 	@tools/get-sdk.sh tests/page
 	@tools/get-sdk.sh tests/media
+	@tools/get-sdk.sh benchmarks/express
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 # Prints the time from a click to the first picture on the sandbox, and what a session costs.
@@ -47,6 +48,18 @@ hostile: $(VENV)/.ready
 # Feeds every parser and check with made-up input for longer.
 fuzz: $(VENV)/.ready
 	ANAM_FUZZ_EXAMPLES=20000 $(BIN)/python -m pytest -n 2 --dist worksteal tests/security/test_fuzz.py $(ARGS)
+
+# Measures what a token costs, beside its floor and beside other ways to get one: under 20 minutes.
+bench: $(VENV)/.ready
+	@tools/get-bench-tools.sh
+	@tools/get-sdk.sh benchmarks/express
+	$(BIN)/python -m benchmarks $(ARGS)
+
+# The same, small: for information, in under three minutes.
+bench-short: $(VENV)/.ready
+	@tools/get-bench-tools.sh
+	@tools/get-sdk.sh benchmarks/express
+	$(BIN)/python -m benchmarks --short --out build/benchmarks $(ARGS)
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 from configparser import ConfigParser
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-import persona_fields  # noqa: E402 - these three are found in the folder named above
+import performance_tables  # noqa: E402 - these four are found in the folder named above
+import persona_fields  # noqa: E402
 import reliability_tables  # noqa: E402
 import settings_page  # noqa: E402
 
@@ -69,6 +71,15 @@ GENERATED = {
     "configuration.md": settings_page.render,
     "_generated_caches.md": reliability_tables.render_caches,
     "_generated_faults.md": reliability_tables.render_faults,
+    "_generated_about.md": performance_tables.render_about,
+    **{
+        f"_generated_{name}.md": partial(performance_tables.render, name)
+        for name in performance_tables.TABLES
+    },
+    **{
+        f"_generated_{name}.svg": partial(performance_tables.picture, name)
+        for name in performance_tables.PICTURES
+    },
 }
 
 

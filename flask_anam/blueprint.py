@@ -13,7 +13,7 @@ from flask_anam.core.messages import (
 )
 from flask_anam.core.tokens import check_token
 from flask_anam.dashboard import dashboard, dashboard_csv
-from flask_anam.handlers import finish, rate_headers
+from flask_anam.handlers import answer_token, finish
 from flask_anam.identity import METRICS, TALK, Caller
 from flask_anam.intake import admit, check_same_site, idempotency_key, load_json
 from flask_anam.metrics import prometheus_text, wants_prometheus
@@ -33,6 +33,7 @@ _VALIDATE_REQUEST = ValidateRequestSchema()
 def make_blueprint(settings: Settings) -> Blueprint:
     """Return the routes of one app; a blueprint is made anew for each."""
     prefix = settings.url_prefix
+    below = f"{prefix}/"
     bp = Blueprint(
         "anam",
         __name__,
@@ -59,9 +60,11 @@ def make_blueprint(settings: Settings) -> Blueprint:
     @bp.after_app_request
     def finish_ours(response: Response) -> Response:
         """Look at the path, not the endpoint: a wrong method or path has no endpoint."""
-        ours = request.path == settings.token_path or request.path.startswith(f"{prefix}/")
+        path = request.path
+        if path != settings.token_path and not path.startswith(below):
+            return response
         found_file = request.endpoint == "anam.static" and response.status_code < 400
-        return finish(response, settings.allowed_origins) if ours and not found_file else response
+        return response if found_file else finish(response, settings.allowed_origins)
 
     return bp
 
@@ -86,17 +89,7 @@ def issue_token() -> Response:
         refused=wanted.get("refused"),
         allowance=allowance,
     )
-    response = jsonify(
-        sessionToken=issued.session_token,
-        tokenId=issued.token_id,
-        personaType=issued.persona_type,
-        expiresAt=issued.expires_at,
-        expiresIn=issued.expires_in,
-    )
-    response.headers["Server-Timing"] = f"mint;dur={issued.mint_seconds * 1000:.1f}"
-    if window := allowance.window:
-        rate_headers(response, window.limit, window.remaining, window.reset)
-    return response
+    return answer_token(state.app, issued, allowance.window)
 
 
 def list_personas() -> Response:

@@ -19,8 +19,6 @@ from flask_anam.core.measures import overview, summary
 from flask_anam.doctor import examine
 from flask_anam.errors import AnamError
 from flask_anam.identity import find_user
-from flask_anam.sandbox import Sandbox
-from flask_anam.sandbox.announcement import announcement
 from flask_anam.state import get_state
 
 if TYPE_CHECKING:
@@ -148,6 +146,9 @@ def metrics(as_json: bool) -> None:
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="0 takes a free one.")
 def sandbox(port: int) -> None:
     """Run the sandbox, a local stand-in for the Anam API, until Ctrl+C."""
+    from flask_anam.sandbox import Sandbox  # loaded by nothing else of an app in production
+    from flask_anam.sandbox.announcement import announcement
+
     try:
         stand_in = Sandbox(port=port)
     except OSError as failure:

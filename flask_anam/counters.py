@@ -17,9 +17,11 @@ from flask import Flask
 from limits.errors import ConfigurationError
 from limits.storage import MemoryStorage, RedisStorage, Storage, storage_from_string
 
+from flask_anam.core.backends import redis_address
 from flask_anam.core.clock import Clock
 from flask_anam.core.fork import renew_in_children
 from flask_anam.core.settings import Settings
+from flask_anam.core.store import Glance
 from flask_anam.errors import Busy, ConfigError
 
 log = logging.getLogger("flask_anam")
@@ -116,16 +118,21 @@ class Counters:
         )
 
     def add_and_read(
-        self, add: Sequence[tuple[str, int]], read: Sequence[str]
+        self, add: Sequence[tuple[str, int]], read: Sequence[str], along: Glance | None = None
     ) -> tuple[list[int], list[int]]:
         """Add one to some counters (key and seconds), and read others; on Redis in one round trip.
+
+        Args:
+            add: key and seconds of each counter to add to.
+            read: keys of counters to read.
+            along: a lookup in the token cache, made in the same round trip where that is possible.
 
         Raises:
             Busy: the storage is down and ``ANAM_LIMITER_ON_ERROR`` is "closed".
 
         """
         return self._do(
-            lambda storage: _add_and_read(storage, add, read),
+            lambda storage: _add_and_read(storage, add, read, along),
             lambda local: (
                 [local.add(key, seconds, 1) for key, seconds in add],
                 [local.read(key) for key in read],
@@ -246,16 +253,33 @@ def _add(storage: Storage, key: str, seconds: int, amount: int) -> int:
 
 
 def _add_and_read(
-    storage: Storage, add: Sequence[tuple[str, int]], read: Sequence[str]
+    storage: Storage, add: Sequence[tuple[str, int]], read: Sequence[str], along: Glance | None
 ) -> tuple[list[int], list[int]]:
     if type(storage) is not RedisStorage:
         return [_add(storage, key, s, 1) for key, s in add], [storage.get(key) for key in read]
-    pipe = storage.storage.pipeline(transaction=False)
+    client, name = storage.storage, storage.prefixed_key
+    more = along.keys_in(redis_address(client)) if along else ()
+    commands: list[tuple[str | int, ...]] = []
     for key, seconds in add:
-        pipe.incrby(storage.prefixed_key(key), 1)
-        pipe.expire(storage.prefixed_key(key), seconds)
-    for key in read:
-        pipe.get(storage.prefixed_key(key))
-    answers = pipe.execute()
-    added = [int(answers[2 * index]) for index in range(len(add))]
-    return added, [int(value or 0) for value in answers[2 * len(add) :]]
+        commands += [("INCRBY", name(key), 1), ("EXPIRE", name(key), seconds)]
+    *counts, values = _ask_redis(client, [*commands, ("MGET", *map(name, read), *more)])
+    if along and more:
+        along.take(values[len(read) :])
+    return [int(count) for count in counts[::2]], [int(v or 0) for v in values[: len(read)]]
+
+
+def _ask_redis(client: Any, commands: Sequence[tuple[str | int, ...]]) -> list[Any]:
+    """Send commands in one write and return the answers: a pipeline without its bookkeeping."""
+    pool = client.connection_pool
+    try:
+        connection = pool.get_connection()
+    except TypeError:  # before redis-py 5.3 it had to be told what for
+        connection = pool.get_connection("_")
+    try:
+        connection.send_packed_command(connection.pack_commands(commands))
+        return [connection.read_response() for _ in commands]
+    except BaseException:
+        connection.disconnect()  # the next one must not read what was left unread
+        raise
+    finally:
+        pool.release(connection)

@@ -36,13 +36,14 @@ from flask_anam.player import add_to_templates, page_config
 from flask_anam.probe import probe_token
 from flask_anam.ratelimit import UserLimits
 from flask_anam.records import open_books, stop_all_of, stop_any
-from flask_anam.sandbox import Sandbox
 from flask_anam.signals import Announcer
 from flask_anam.start_up import configured_personas, open_sandbox, secret_of
 from flask_anam.state import AnamState, get_state
 
 if TYPE_CHECKING:
     from prometheus_client.registry import Collector
+
+    from flask_anam.sandbox import Sandbox
 
 log = logging.getLogger("flask_anam")
 F = TypeVar("F", bound=Callable[..., Any])

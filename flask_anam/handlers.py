@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Response, current_app, jsonify, request
 
@@ -22,6 +23,12 @@ from flask_anam.errors import (
 )
 from flask_anam.state import get_state
 
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from flask_anam.core.manager import IssuedToken
+    from flask_anam.ratelimit import Window
+
 log = logging.getLogger("flask_anam")
 
 _BY_STATUS: dict[int, type[AnamError]] = {
@@ -35,6 +42,8 @@ _LINE = "%s: %s (docs/errors.md#%s)"
 #: Marks an answer that says what our callers expect already.
 _OURS = "_flask_anam_answered"
 _VARY = ("Cookie", "Authorization", "Origin")
+_VARY_TEXT = ", ".join(_VARY)
+_as_text = json.JSONEncoder().encode
 _EXPOSED = "Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Server-Timing"
 _ALLOWED_HEADERS = "Content-Type, Idempotency-Key, X-CSRFToken, X-CSRF-Token, Authorization"
 
@@ -59,7 +68,7 @@ def answer_error(error: AnamError) -> Response:
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(math.ceil(error.retry_after))
     if isinstance(error, RateLimited):
-        rate_headers(response, error.limit, 0, math.ceil(error.retry_after or 1))
+        response.headers.update(_rate_headers(error.limit, 0, math.ceil(error.retry_after or 1)))
     response.headers["Cache-Control"] = "no-store"
     return as_it_is(response)
 
@@ -70,11 +79,30 @@ def as_it_is(response: Response) -> Response:
     return response
 
 
-def rate_headers(response: Response, limit: int, remaining: int, reset: int) -> None:
+def answer_token(app: Flask, issued: IssuedToken, window: Window | None) -> Response:
+    """Return the JSON answer that hands a token out, and tells how the token limit stands."""
+    # Written out, since every request comes here: the same as jsonify() would make.
+    body = (
+        f'{{"expiresAt":{issued.expires_at},"expiresIn":{issued.expires_in},'
+        f'"personaType":{_as_text(issued.persona_type)},'
+        f'"sessionToken":{_as_text(issued.session_token)},"tokenId":"{issued.token_id}"}}\n'
+    )
+    headers = [
+        ("Content-Type", "application/json"),
+        ("Server-Timing", f"mint;dur={issued.mint_seconds * 1000:.1f}"),
+    ]
+    if window is not None:
+        headers += _rate_headers(window.limit, window.remaining, window.reset)
+    return app.response_class(body, headers=headers)
+
+
+def _rate_headers(limit: int, remaining: int, reset: int) -> list[tuple[str, str]]:
     """Tell the caller how a limit stands: hits, hits left, seconds until the window ends."""
-    response.headers["RateLimit-Limit"] = str(limit)
-    response.headers["RateLimit-Remaining"] = str(remaining)
-    response.headers["RateLimit-Reset"] = str(reset)
+    return [
+        ("RateLimit-Limit", str(limit)),
+        ("RateLimit-Remaining", str(remaining)),
+        ("RateLimit-Reset", str(reset)),
+    ]
 
 
 def finish(response: Response, allowed_origins: frozenset[str]) -> Response:
@@ -86,9 +114,9 @@ def finish(response: Response, allowed_origins: frozenset[str]) -> Response:
     if "Vary" in response.headers:
         response.vary.update(_VARY)
     else:
-        response.headers["Vary"] = ", ".join(_VARY)
-    origin = request.headers.get("Origin")
-    if origin in allowed_origins:
+        response.headers["Vary"] = _VARY_TEXT
+    origin = request.headers.get("Origin") if allowed_origins else None
+    if origin is not None and origin in allowed_origins:
         headers = response.headers
         headers["Access-Control-Allow-Origin"] = origin
         headers["Access-Control-Allow-Credentials"] = "true"

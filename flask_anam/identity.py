@@ -116,7 +116,8 @@ def _login_user() -> Any:
 def _permissions(loaders: Loaders, user: Any) -> frozenset[str]:
     if loaders.permissions:
         return _names(loaders.permissions(user), "The permission loader must return")
-    held = _names(getattr(user, "permissions", None) or (), "user.permissions must be")
+    given = getattr(user, "permissions", None)
+    held = _names(given, "user.permissions must be") if given else frozenset()
     return held | {TALK} if getattr(user, "can_access_personas", False) is True else held
 
 

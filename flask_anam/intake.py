@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
-from flask import request
+from flask import Request, request
 from marshmallow import ValidationError
 
 from flask_anam.core.unseen import Unseen, without_traces
@@ -42,9 +42,11 @@ def admit(allowed_origins: frozenset[str], *, json_only: bool = True) -> bytes:
         CrossSite: the request comes from a page of another site.
 
     """
-    if json_only and not request.is_json:
+    here: Request = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
+    plain = here.environ.get("CONTENT_TYPE") == "application/json"
+    if json_only and not (plain or here.is_json):
         raise UnsupportedMediaType
-    body = _body()
+    body = _body(here)
     check_same_site(allowed_origins)
     return Unseen(body)
 
@@ -55,12 +57,13 @@ def check_same_site(allowed_origins: frozenset[str]) -> None:
     A caller that sends neither ``Origin`` nor ``Sec-Fetch-Site`` is no browser, and cannot be
     misled into sending somebody's cookies.
     """
-    origin = request.headers.get("Origin")
+    told = request.environ.get
+    origin = told("HTTP_ORIGIN")
     if origin is not None:
         if origin in allowed_origins or _is_own(origin):
             return
         raise CrossSite
-    if request.headers.get("Sec-Fetch-Site", "none") not in {"same-origin", "none"}:
+    if told("HTTP_SEC_FETCH_SITE", "none") not in {"same-origin", "none"}:
         raise CrossSite
 
 
@@ -74,7 +77,7 @@ def load_json(body: bytes, schema: Schema) -> dict[str, Any]:
 
     """
     try:
-        data = json.loads(body, parse_constant=_no_constant)
+        data = _parsed(body)
     except (ValueError, RecursionError):
         raise MalformedJson from None
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _is_deep(data):
@@ -106,14 +109,14 @@ def idempotency_key() -> str | None:
         InvalidRequest: it is longer than 255 characters.
 
     """
-    key = request.headers.get("Idempotency-Key")
+    key: str | None = request.environ.get("HTTP_IDEMPOTENCY_KEY")
     if key and len(key) > MAX_IDEMPOTENCY_KEY:
         raise InvalidRequest(details={"Idempotency-Key": ["Longer than 255 characters."]})
     return key or None
 
 
-def _body() -> bytes:
-    announced = request.content_length
+def _body(request: Request) -> bytes:
+    announced = _announced(request)
     if announced is not None and announced > MAX_BODY:
         raise PayloadTooLarge
     # Without an announced length only so much is read that too much shows.
@@ -121,6 +124,12 @@ def _body() -> bytes:
     if len(body) > MAX_BODY:
         raise PayloadTooLarge
     return body
+
+
+def _announced(request: Request) -> int | None:
+    told: str = request.environ.get("CONTENT_LENGTH", "")
+    chunked = "HTTP_TRANSFER_ENCODING" in request.environ
+    return int(told) if told.isdecimal() and not chunked else request.content_length
 
 
 def _is_own(origin: str) -> bool:
@@ -156,6 +165,17 @@ def _is_deep(data: object) -> bool:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(name)
+
+
+_decoder = json.JSONDecoder(parse_constant=_no_constant)
+
+
+def _parsed(body: bytes) -> Any:
+    """Return what `json.loads` does; it would make a new decoder for each text."""
+    try:
+        return _decoder.decode(body.decode())
+    except ValueError:  # perhaps in another of JSON's encodings
+        return json.loads(body, parse_constant=_no_constant)
 
 
 def _details(messages: object) -> dict[str, object]:

@@ -6,17 +6,16 @@ from, and so that what is left is known without asking the storage again.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
-from limits import RateLimitItem, parse_many
+from limits import parse_many
 
 from flask_anam.core.clock import Clock
 from flask_anam.core.settings import Settings
-from flask_anam.core.store import KeyMaker
+from flask_anam.core.store import Glance, KeyMaker
 from flask_anam.counters import Counters
 from flask_anam.errors import RateLimited
 
@@ -24,8 +23,7 @@ from flask_anam.errors import RateLimited
 REMEMBERED = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """How a limit stands for one user.
 
     Attributes:
@@ -45,16 +43,24 @@ class Window:
         return max(0, self.limit - self.used)
 
 
-@dataclass(frozen=True, slots=True)
-class _Bucket:
+class _Limit(NamedTuple):
+    """One part of a limit, taken apart once: so many hits in so many seconds."""
+
+    amount: int
+    seconds: int
+    text: str
+
+
+class _Bucket(NamedTuple):
     """The counter of one limit, user and window of time."""
 
-    item: RateLimitItem
+    amount: int
+    seconds: int
     key: str
     reset: int
 
     def window(self, used: int) -> Window:
-        return Window(self.item.amount, used, self.reset)
+        return Window(self.amount, used, self.reset)
 
 
 class UserLimits:
@@ -77,7 +83,7 @@ class UserLimits:
         clock: Clock,
         on_full: Callable[[str, str, int], None],
     ) -> None:
-        self._items = {
+        self._limits = {
             "token": _scarcest_first(settings.token_rate_limit),
             "request": _scarcest_first(settings.request_rate_limit),
         }
@@ -92,20 +98,18 @@ class UserLimits:
 
     def buckets(self, name: str, user_id: str) -> list[_Bucket]:
         """Return the counters of a limit for a user, for the time that it is now."""
-        now = self._clock.time()
+        now = int(self._clock.time())
         buckets = []
-        for item in self._items[name]:
-            size = item.get_expiry()
-            number, passed = divmod(now, size)
-            key = self._key("limit", name, user_id, str(item))
-            reset = max(1, math.ceil(size - passed))
-            buckets.append(_Bucket(item, f"{key}:{number:.0f}", reset))
+        for amount, seconds, text in self._limits[name]:
+            number, passed = divmod(now, seconds)
+            key = f"{self._key('limit', name, user_id, text)}:{number}"
+            buckets.append(_Bucket(amount, seconds, key, seconds - passed))
         return buckets
 
     def refuse(self, name: str, user_id: str, full: _Bucket) -> RateLimited:
         """Tell that a limit is reached, and return the error."""
         self._on_full(name, user_id, full.reset)
-        return RateLimited(limit=full.item.amount, retry_after=full.reset)
+        return RateLimited(limit=full.amount, retry_after=full.reset)
 
 
 class Allowance:
@@ -121,8 +125,11 @@ class Allowance:
         self._user_id = user_id
         self.window: Window | None = None
 
-    def admit(self) -> None:
+    def admit(self, along: Glance | None = None) -> None:
         """Count the request; on Redis one round trip, which also tells how the token limit stands.
+
+        Args:
+            along: a lookup that is made in the same round trip, if it is in the same Redis.
 
         Raises:
             RateLimited: the request limit is reached; the request is not counted then.
@@ -131,11 +138,12 @@ class Allowance:
         requests = self._limits.buckets("request", self._user_id)
         tokens = self._limits.buckets("token", self._user_id)
         counted, known = self._limits.counters.add_and_read(
-            [(bucket.key, bucket.item.get_expiry()) for bucket in requests],
+            [(bucket.key, bucket.seconds) for bucket in requests],
             [bucket.key for bucket in tokens],
+            along,
         )
         for bucket, used in zip(requests, counted, strict=True):
-            if used > bucket.item.amount:
+            if used > bucket.amount:
                 self._give_back(requests)
                 raise self._limits.refuse("request", self._user_id, bucket)
         self.window = _tightest([b.window(n) for b, n in zip(tokens, known, strict=True)])
@@ -159,8 +167,8 @@ class Allowance:
     def _take(self, buckets: list[_Bucket]) -> None:
         windows: list[Window] = []
         for position, bucket in enumerate(buckets):
-            used = self._limits.counters.add(bucket.key, bucket.item.get_expiry())
-            if used > bucket.item.amount:
+            used = self._limits.counters.add(bucket.key, bucket.seconds)
+            if used > bucket.amount:
                 self._give_back(buckets[: position + 1])
                 raise self._limits.refuse("token", self._user_id, bucket)
             windows.append(bucket.window(used))
@@ -168,13 +176,16 @@ class Allowance:
 
     def _give_back(self, buckets: list[_Bucket]) -> None:
         for bucket in buckets:
-            self._limits.counters.add(bucket.key, bucket.item.get_expiry(), -1)
+            self._limits.counters.add(bucket.key, bucket.seconds, -1)
 
 
-def _scarcest_first(limit: str) -> list[RateLimitItem]:
+def _scarcest_first(limit: str) -> list[_Limit]:
     """Return the parts of a limit; a refusal by a later one has less to give back then."""
-    return sorted(parse_many(limit), key=lambda item: item.amount / item.get_expiry())
+    parts = [_Limit(item.amount, item.get_expiry(), str(item)) for item in parse_many(limit)]
+    return sorted(parts, key=lambda part: part.amount / part.seconds)
 
 
 def _tightest(windows: list[Window]) -> Window:
+    if len(windows) == 1:
+        return windows[0]
     return min(windows, key=lambda window: window.remaining / window.limit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from typing import TYPE_CHECKING
 
 from flask import Flask
 
@@ -13,7 +14,9 @@ from flask_anam.core.settings import Settings
 from flask_anam.core.store import KeyMaker
 from flask_anam.core.unseen import Unseen
 from flask_anam.errors import ConfigError
-from flask_anam.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from flask_anam.sandbox import Sandbox
 
 log = logging.getLogger("flask_anam")
 
@@ -47,10 +50,12 @@ def secret_of(app: Flask, settings: Settings) -> bytes:
 
 def open_sandbox(secret: bytes) -> Sandbox:
     """Return a sandbox that takes the place of Anam, and say so in the log."""
+    from flask_anam.sandbox import Sandbox  # an app in production never needs it
+
     log.warning(
         "ANAM_SANDBOX is on: a local stand-in takes the place of Anam. ANAM_API_KEY and "
         "ANAM_BASE_URL are not used."
     )
     keys = KeyMaker(secret)
     # Made from the app's secret, so that several workers accept each other's tokens.
-    return Sandbox(api_key=keys("sandbox-key")[-32:], token_secret=keys("sandbox-secret"))
+    return Sandbox(api_key=keys("sandbox-key")[-24:], token_secret=keys("sandbox-secret"))

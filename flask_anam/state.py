@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from flask import current_app, request
@@ -97,21 +96,23 @@ class AnamState:
         With an `allowance` the request is counted against it, once the persona is known to be
         valid; without one only the token limit of the user counts.
         """
-        wanted = partial(
-            self._request,
-            user=user,
+        counted = allowance or (self.limits.allowance(user_id) if user_id is not None else None)
+        request = TokenRequest(
             user_id=user_id,
-            overrides=overrides,
+            persona_type=persona.name,
+            body=self.registry.body_for(persona, user, overrides),
+            api_key=self.api_key(persona, user),
             slot=slot,
             idempotency_key=idempotency_key,
             refused=refused,
-            allowance=allowance,
+            has_fallback=persona.fallback is not None,
+            limit=counted.charged if counted else nullcontext,
         )
-        request = wanted(persona)
+        first = self.manager.first_look(request)
         if allowance is not None:
-            allowance.admit()
+            allowance.admit(first and first.glance)
         try:
-            return self.manager.create_token(request)
+            return self.manager.create_token(request, first)
         except AnamRejected as error:
             fallback = self.registry.find(persona.fallback) if persona.fallback else None
             if fallback is None or not error.persona_missing:
@@ -120,7 +121,14 @@ class AnamState:
             signals.send(signals.persona_missing, self.app, user_id=user_id, **facts)
             # The browser chose its overrides for the other persona: this one allows some of them.
             kept = {k: v for k, v in overrides.items() if fallback.allows(k, v)}
-            return self.manager.create_token(wanted(fallback, overrides=kept))
+            other = replace(
+                request,
+                persona_type=fallback.name,
+                body=self.registry.body_for(fallback, user, kept),
+                api_key=self.api_key(fallback, user),
+                has_fallback=fallback.fallback is not None,
+            )
+            return self.manager.create_token(other)
 
     def api_key(self, persona: Persona | None = None, user: object = None) -> str:
         """Return the API key for a persona and user, or that of the app.
@@ -131,28 +139,6 @@ class AnamState:
         """
         keys = persona.keys if persona and persona.keys else self.keys
         return keys.key_for(persona.name if persona else None, user)
-
-    def _request(
-        self,
-        persona: Persona,
-        *,
-        user: object,
-        user_id: str | None,
-        overrides: Mapping[str, object],
-        allowance: Allowance | None,
-        **how: str | None,
-    ) -> TokenRequest:
-        if allowance is None and user_id is not None:
-            allowance = self.limits.allowance(user_id)
-        return TokenRequest(
-            user_id=user_id,
-            persona_type=persona.name,
-            body=self.registry.body_for(persona, user, overrides),
-            api_key=self.api_key(persona, user),
-            has_fallback=persona.fallback is not None,
-            limit=allowance.charged if allowance else nullcontext,
-            **how,
-        )
 
 
 def get_state(app: Flask | None = None) -> AnamState:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 import types
 
 import flask_anam
@@ -49,3 +51,19 @@ def test_every_public_object_is_documented() -> None:
             for method, function in inspect.getmembers(thing, inspect.isfunction):
                 if not method.startswith("_") and function.__module__.startswith("flask_anam"):
                     assert function.__doc__, f"{name}.{method}"
+
+
+def test_extras_and_the_sandbox_are_loaded_only_where_they_are_used() -> None:
+    """Importing the package, and setting an app up in memory, loads none of them."""
+    code = (
+        "import sys, flask, flask_anam\n"
+        "app = flask.Flask('app'); app.secret_key = 'x'\n"
+        "app.config['ANAM_API_KEY'] = 'key'\n"
+        "flask_anam.FlaskAnam(app)\n"
+        "print(*sorted(sys.modules))\n"
+    )
+    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    loaded = set(told.stdout.split())
+    late = {"redis", "pymemcache", "sqlalchemy", "prometheus_client", "aiortc", "av", "tomllib"}
+    assert not loaded & late
+    assert not any(name.startswith("flask_anam.sandbox") for name in loaded)

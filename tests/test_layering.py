@@ -51,7 +51,7 @@ LAYERS = [
     ["core.quota", "core.database", "core.periods"],
     ["core.session_records", "core.migrations.versions", "core.error_facts"],
     ["core.transport", "core.guard", "core.retry", "core.backends", "core.measures"],
-    ["core.personas", "core.persona_files", "core.jsonschema", "core.lease"],
+    ["core.personas", "core.persona_files", "core.jsonschema", "core.lease", "core.memory_cache"],
     ["core.schemas"],
     ["core.session_options"],
     ["core.parts", "core.messages", "core.settings"],

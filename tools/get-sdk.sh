@@ -19,6 +19,7 @@ give_up() {
 
 case $folder in
     example_app) effect="The page loads it from a CDN instead." ;;
+    benchmarks/express) effect="Express is left out of the benchmarks." ;;
     *) effect="The tests that need it are left out." ;;
 esac
 

@@ -18,6 +18,7 @@ from cachelib.base import BaseCache
 
 from flask_anam.core.clock import Clock
 from flask_anam.core.lease import AddLease, FileLease, Lease, NoLease
+from flask_anam.core.memory_cache import MemoryCache
 from flask_anam.errors import ConfigError
 
 #: Entries a cache of ours may hold before it starts to evict.
@@ -47,6 +48,23 @@ class PlainJson:
     def load(self, f: IO[bytes]) -> Any:
         """Read a value from a file."""
         return self.loads(f.read())
+
+
+class OwnRedisCache(RedisCache):
+    """A Redis cache opened here: its values are JSON, and one read may bring them along."""
+
+    def __init__(self, client: Any) -> None:
+        super().__init__(host=client)
+        self.serializer = PlainJson()  # type: ignore[assignment]
+        #: Where it is, as `redis_address` tells it.
+        self.address = redis_address(client)
+
+
+def redis_address(client: Any) -> tuple[str, ...]:
+    """Return what two clients of Redis have in common when they see the same data."""
+    facts = client.connection_pool.connection_kwargs
+    names = ("host", "port", "path", "db", "username", "password")
+    return tuple(str(facts.get(name) or "") for name in names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +147,12 @@ def _lease_of(cache: BaseCache, clock: Clock) -> Lease:
 def is_shared(where: BaseCache | str) -> bool:
     """Whether other processes can read this cache, so that its signatures need a fixed secret."""
     if isinstance(where, BaseCache):
-        return not isinstance(where, SimpleCache | NullCache)
+        return not isinstance(where, SimpleCache | MemoryCache | NullCache)
     return TRAITS[urlsplit(where).scheme].shared
 
 
 def _memory(_url: str) -> BaseCache:
-    return SimpleCache(threshold=THRESHOLD)
+    return MemoryCache(THRESHOLD)
 
 
 def _null(_url: str) -> BaseCache:
@@ -178,9 +196,7 @@ def _redis(url: str) -> BaseCache:
         socket_connect_timeout=IO_TIMEOUT,
         retry=Retry(NoBackoff(), 0),
     )
-    cache = RedisCache(host=client)
-    cache.serializer = PlainJson()  # type: ignore[assignment]
-    return cache
+    return OwnRedisCache(client)
 
 
 def _memcached(url: str) -> BaseCache:

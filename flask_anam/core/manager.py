@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from flask_anam import errors
 from flask_anam.core.books import Books, Entry
@@ -21,7 +21,7 @@ from flask_anam.core.memory_sessions import MemorySessions
 from flask_anam.core.reuse import Place, ReuseRules, TokenRequest
 from flask_anam.core.setbacks import Setbacks
 from flask_anam.core.settings import Settings
-from flask_anam.core.store import KeyMaker, Lookup, TokenStore
+from flask_anam.core.store import Glance, KeyMaker, Lookup, TokenStore
 from flask_anam.core.tokens import SessionToken
 from flask_anam.core.turn import Turn
 
@@ -71,6 +71,13 @@ class Caretaker(Protocol):
 
     def check_user(self, request: TokenRequest, deadline: Deadline) -> bool:
         """Look up a user's open sessions; return whether that changed what is known."""
+
+
+class FirstLook(NamedTuple):
+    """Where the token of a request is kept, and a lookup there that may be made already."""
+
+    place: Place
+    glance: Glance
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +143,20 @@ class SessionTokenManager:
         self._setbacks = Setbacks(store, clock)
         self._flights: SingleFlight[HandOut] = SingleFlight()
 
-    def create_token(self, request: TokenRequest) -> IssuedToken:
+    def first_look(self, request: TokenRequest) -> FirstLook | None:
+        """Return where a stored token is looked for first, if anywhere, before that is done."""
+        place = self._rules.place_of(request)
+        return place and FirstLook(place, self._store.glance(place.key, place.marks))
+
+    def create_token(self, request: TokenRequest, first: FirstLook | None = None) -> IssuedToken:
         """Hand out a stored token where the reuse rules allow it, else mint one.
 
         Concurrent equal requests share one mint, and its error: in this process always, among
         processes where the store can lease. A request takes at most the deadline in all.
+
+        Args:
+            request: what is asked for.
+            first: its `first_look`, which may have been made along with another question.
 
         Raises:
             RateLimited: the user's token limit is used up.
@@ -151,7 +167,7 @@ class SessionTokenManager:
         deadline = Deadline.after(self._clock, self._settings.deadline)
         began = self._clock.monotonic()
         try:
-            got = self._get(request, deadline)
+            got = self._get(request, first or self.first_look(request), deadline)
         except errors.AnamError as error:
             if not (request.has_fallback and is_missing_persona(error)):
                 self._observer.token_failed(request, error, self._clock.monotonic() - began)
@@ -194,14 +210,15 @@ class SessionTokenManager:
         for mark in narrower or [everything]:
             self._store.invalidate(mark)
 
-    def _get(self, request: TokenRequest, deadline: Deadline) -> HandOut:
-        place = self._rules.place_of(request)
-        if place is None:
+    def _get(self, request: TokenRequest, first: FirstLook | None, deadline: Deadline) -> HandOut:
+        if first is None:
             return self._mint(request, deadline)
+        place = first.place
         if request.refused:
             self._store.evict(place.key, request.refused)
             self._books.refused(str(request.user_id), request.refused)
-        kept = self._look(place)
+        afresh = request.refused or not place.seconds
+        kept = self._look(place) if afresh else first.glance.result()
         if kept.token and place.is_fresh(kept.token, self._clock.time()):
             return _kept(place, kept.token)
         got, led = self._flights.run(

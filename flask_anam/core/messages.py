@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from marshmallow.validate import Length
 
 from flask_anam.core.base_schemas import StrictSchema
 from flask_anam.core.fields import Free, Text, about, when
 
 
-def _plain(value: str) -> str | None:
+def _part_of_path(value: str) -> str | None:
     """Refuse what could be more than a name in a path."""
     plain = value.isascii() and value.replace("-", "a").replace("_", "a").isalnum()
     return None if plain or not value else "Must hold only letters, digits, - and _."
@@ -36,6 +38,34 @@ class TokenRequestSchema(StrictSchema):
         **about("Token id of a token that failed to start.", "pZd0zCgdI9VcvcbO"),
     )
 
+    def load(self, data: Any, **how: Any) -> Any:
+        """Return the checked request; the common kind needs no schema to see that it is right."""
+        return (None if how else _plain(data)) or super().load(data, **how)
+
+
+#: Fields that hold a plain text: name here, shortest and longest.
+_PLAIN = {
+    "personaType": ("persona_type", 1, 100),
+    "slot": ("slot", 1, 64),
+    "refused": ("refused", 16, 16),
+}
+
+
+def _plain(data: object) -> dict[str, Any] | None:
+    """Return what the schema would, for a request of nothing but right ASCII texts, else None."""
+    if type(data) is not dict:
+        return None
+    loaded: dict[str, Any] = {"overrides": {}}
+    for name, value in data.items():
+        rule = _PLAIN.get(name)
+        if rule is None or type(value) is not str or not value.isascii():
+            return None
+        known_as, shortest, longest = rule
+        if not shortest <= len(value) <= longest:
+            return None
+        loaded[known_as] = value
+    return loaded
+
 
 class SessionReportSchema(StrictSchema):
     """The report that a conversation has started."""
@@ -49,7 +79,7 @@ class SessionReportSchema(StrictSchema):
     session_id = Text(
         required=True,
         data_key="sessionId",
-        validate=[Length(min=1, max=64), when(_plain)],
+        validate=[Length(min=1, max=64), when(_part_of_path)],
         **about(
             "Anam's id of the session.",
             "11111111-2222-4333-8444-555555555555",

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,13 @@ def _from_json(text: str) -> Any:
     return json.loads(text, object_pairs_hook=_without_twins)
 
 
-_READERS: dict[str, Callable[[str], Any]] = {".toml": tomllib.loads, ".json": _from_json}
+def _from_toml(text: str) -> Any:
+    import tomllib  # takes longer to load than most of what is here
+
+    return tomllib.loads(text)
+
+
+_READERS: dict[str, Callable[[str], Any]] = {".toml": _from_toml, ".json": _from_json}
 
 
 def read_personas(where: str) -> dict[str, Any]:

@@ -43,9 +43,11 @@ _BOUND_NAMES = {"min", "max", "maxLength"}
 
 def canonical(value: object) -> bytes:
     """Return the one JSON spelling of a value, for hashing: sorted, compact, ASCII."""
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
-    ).encode()
+    return _canonical.encode(value).encode()
+
+
+# json.dumps() would make one for each value.
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

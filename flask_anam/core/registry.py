@@ -6,6 +6,7 @@ import hashlib
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -189,8 +190,8 @@ class PersonaRegistry:
         """The persona type used when none is named: the configured one, or the only one."""
         if self._default is not None:
             return self._default
-        names = [persona.name for persona in self]
-        return names[0] if len(names) == 1 else None
+        first_two = [persona.name for persona in islice(self, 2)]
+        return first_two[0] if len(first_two) == 1 else None
 
     def choose(self, name: str | None) -> Persona:
         """Return the persona of that name, or the default for None.

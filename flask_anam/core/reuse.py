@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
 from flask_anam.core.registry import MintBody
 from flask_anam.core.settings import Settings
@@ -16,8 +17,8 @@ from flask_anam.core.tokens import SessionToken
 USABLE_SHARE = 5 / 6
 #: Seconds that a token must still have to be handed out when a new one cannot be had.
 STALE_MARGIN = 120.0
-#: Keys of users, personas and accounts that are remembered instead of hashed again.
-REMEMBERED = 4096
+#: Places, and keys of users, personas and accounts, that are remembered instead of hashed again.
+REMEMBERED = 2048
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +49,7 @@ class TokenRequest:
     limit: Callable[[], AbstractContextManager[object]] = nullcontext
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(NamedTuple):
     """Where the token of a request is kept.
 
     Attributes:
@@ -100,41 +100,63 @@ class ReuseRules:
         self._keys = keys
         # The same few parts come with every request, and hashing them is most of the work.
         self._part = lru_cache(REMEMBERED)(keys)
+        self._place = lru_cache(REMEMBERED)(self._make_place)
 
     def place_of(self, request: TokenRequest) -> Place | None:
         """Return where a request's token is kept, or None when nothing may be shared."""
         if request.user_id is None:
             return None
-        start, seconds = self._start(request)
+        return self._place(
+            (request.user_id, request.persona_type, request.body.digest),
+            request.api_key,
+            request.slot,
+            request.idempotency_key,
+            request.body.holds_secrets,
+        )
+
+    def _make_place(
+        self,
+        who: tuple[str, str, str],
+        api_key: str,
+        slot: str | None,
+        idempotency_key: str | None,
+        holds_secrets: bool,
+    ) -> Place:
+        start, seconds = self._start(slot, idempotency_key)
         lasts = seconds == self._settings.token_cache_timeout
-        if request.body.holds_secrets:
+        if holds_secrets:
             seconds, lasts = 0.0, False
-        who = [request.user_id, request.persona_type, request.body.digest]
+        account = self._account(api_key)
         return Place(
-            key=self._keys("token", self._settings.token_reuse, who, self.account(request), start),
+            key=self._keys("token", self._settings.token_reuse, who, account, start),
             seconds=seconds,
             outlives=lasts,
             replays=start[:1] in (["replay"], ["key"]),
-            marks=self.marks(request.persona_type, request.user_id),
+            marks=self.marks(who[1], who[0]),
         )
 
     def account(self, request: TokenRequest) -> str:
         """Return what tells accounts apart: a new API key means new tokens."""
-        return self._part("account", self._settings.base_url, request.api_key)
+        return self._account(request.api_key)
+
+    def _account(self, api_key: str) -> str:
+        return self._part("account", self._settings.base_url, api_key)
 
     def marks(self, persona_type: str | None, user_id: str | None) -> tuple[str, ...]:
         """Return the marks of everything, a persona and a user."""
         parts = (("persona", persona_type), ("user", user_id))
-        return (self._part("all"), *(self._part(kind, part) for kind, part in parts if part))
+        return (self._part("all"), *[self._part(kind, part) for kind, part in parts if part])
 
-    def _start(self, request: TokenRequest) -> tuple[list[str | None], float]:
+    def _start(
+        self, slot: str | None, idempotency_key: str | None
+    ) -> tuple[list[str | None], float]:
         settings = self._settings
         if settings.token_reuse == "until_expiry":
             return [], settings.token_cache_timeout
         if settings.token_reuse == "never":
-            return [request.slot, request.idempotency_key], 0.0
-        if request.slot is not None:
-            return ["slot", request.slot], settings.token_cache_timeout
-        if request.idempotency_key is not None:
-            return ["key", request.idempotency_key], settings.idempotency_window
+            return [slot, idempotency_key], 0.0
+        if slot is not None:
+            return ["slot", slot], settings.token_cache_timeout
+        if idempotency_key is not None:
+            return ["key", idempotency_key], settings.idempotency_window
         return ["replay"], settings.replay_window

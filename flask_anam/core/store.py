@@ -14,12 +14,12 @@ import logging
 import math
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeVar
 
 from itsdangerous import BadSignature, Signer
 
-from flask_anam.core.backends import Backend
+from flask_anam.core.backends import Backend, OwnRedisCache, PlainJson
 from flask_anam.core.clock import Clock
 from flask_anam.core.fork import renew_in_children
 from flask_anam.core.personas import canonical
@@ -28,6 +28,11 @@ from flask_anam.core.tokens import SessionToken
 log = logging.getLogger("flask_anam")
 T = TypeVar("T")
 
+_json = PlainJson()
+#: Values that are remembered instead of verified again, and their characters at most.
+REMEMBERED, LONGEST_REMEMBERED = 1024, 4096
+#: Bytes of a hash that make a key: no two are ever alike, and each token costs five of them.
+KEY_BYTES = 18
 #: Seconds that a failing cache is left alone.
 SKIP_FOR = 5.0
 #: Seconds that a mark of `TokenStore.invalidate` is kept: longer than any token is.
@@ -42,12 +47,11 @@ class KeyMaker:
 
     def __call__(self, kind: str, *parts: object) -> str:
         """Return the key for parts of any JSON type; 1 and "1" make different keys."""
-        digest = hmac.digest(self._secret, canonical([kind, *parts]), "sha256")
-        return f"anam1:{kind}:{base64.urlsafe_b64encode(digest).decode().rstrip('=')}"
+        digest = hmac.digest(self._secret, canonical([kind, *parts]), "sha256")[:KEY_BYTES]
+        return f"anam1:{kind}:{base64.urlsafe_b64encode(digest).decode()}"
 
 
-@dataclass(frozen=True, slots=True)
-class Lookup:
+class Lookup(NamedTuple):
     """What a look into the store found.
 
     Attributes:
@@ -59,6 +63,42 @@ class Lookup:
 
     token: SessionToken | None
     generation: str | None
+
+
+class _Entry(NamedTuple):
+    """What a kept value holds: its key, Unix seconds of its end, and a text or a token."""
+
+    key: object
+    until: float
+    text: str | None
+    generation: object
+    token: SessionToken | None
+
+
+class Glance:
+    """One lookup, which may ride along with another question to the same Redis.
+
+    Belongs to one thread.
+    """
+
+    def __init__(self, store: TokenStore, key: str, marks: Sequence[str]) -> None:
+        self._store = store
+        self._key = key
+        self._marks = marks
+        self._found: Lookup | None = None
+
+    def keys_in(self, address: tuple[str, ...] | None) -> Sequence[str]:
+        """Return what to read in the Redis at that address; nothing when we are elsewhere."""
+        here = address is not None and address == self._store.redis_address
+        return (self._key, *self._marks) if here else ()
+
+    def take(self, values: Sequence[bytes | None]) -> None:
+        """Take what was read."""
+        self._found = self._store.judge(self._key, self._marks, [_json.loads(v) for v in values])
+
+    def result(self) -> Lookup:
+        """Return what was found; nothing has been asked for it when it came along."""
+        return self._found or self._store.lookup(self._key, self._marks)
 
 
 class TokenStore:
@@ -76,6 +116,8 @@ class TokenStore:
         # Derived once, here: itsdangerous would derive the key anew for each value.
         key = hmac.digest(secret, b"flask-anam store v1", "sha256")
         self._signer = Signer(key, key_derivation="none", digest_method=hashlib.sha256)
+        # The same value is read again and again; whether it is ours depends on nothing else.
+        self._read = lru_cache(REMEMBERED)(self._unsigned)
         self._skip_until = -math.inf
         renew_in_children(self)
 
@@ -108,15 +150,28 @@ class TokenStore:
 
         A token kept before one of the marks was renewed is a miss.
         """
-        kept = self._try(lambda: self._cache.get_many(key, *marks))
+        return self.judge(key, marks, self._try(lambda: self._cache.get_many(key, *marks)))
+
+    def glance(self, key: str, marks: Sequence[str] = ()) -> Glance:
+        """Return the same lookup, to be made later or along with another question."""
+        return Glance(self, key, marks)
+
+    @property
+    def redis_address(self) -> tuple[str, ...] | None:
+        """Where another client can read our entries now; None where that cannot be done."""
+        cache = self._cache
+        return cache.address if isinstance(cache, OwnRedisCache) and not self.is_down else None
+
+    def judge(self, key: str, marks: Sequence[str], kept: Sequence[object] | None) -> Lookup:
+        """Return what values say that were kept under a key and marks; None: they are not known."""
         if kept is None or len(kept) != 1 + len(marks):
             return Lookup(None, None)
-        seen = [self._opened(mark, value) for mark, value in zip(marks, kept[1:], strict=True)]
-        generation = ".".join(str(mark.get("n")) if mark else "" for mark in seen)
+        seen = [self._text(mark, value) for mark, value in zip(marks, kept[1:], strict=True)]
+        generation = ".".join([mark or "" for mark in seen])
         entry = self._opened(key, kept[0])
-        if entry is None or entry.get("g") != generation:
+        if entry is None or entry.generation != generation:
             return Lookup(None, generation)
-        return Lookup(self._token(entry), generation)
+        return Lookup(self._fresh(entry), generation)
 
     def put(self, key: str, token: SessionToken, seconds: float, generation: str = "") -> None:
         """Keep a token for at most that many seconds."""
@@ -126,7 +181,7 @@ class TokenStore:
     def evict(self, key: str, token_id: str) -> None:
         """Delete the token under a key if it has that id, so that a newer one stays."""
         entry = self._opened(key, self._try(lambda: self._cache.get(key)))
-        token = self._token(entry) if entry else None
+        token = self._fresh(entry) if entry else None
         if token is not None and token.id == token_id:
             self.forget(key)
 
@@ -136,18 +191,14 @@ class TokenStore:
 
     def noted(self, key: str) -> str | None:
         """Return the text kept under a key, or None."""
-        entry = self._opened(key, self._try(lambda: self._cache.get(key)))
-        text = entry.get("n") if entry else None
-        return text if isinstance(text, str) else None
+        return self._text(key, self._try(lambda: self._cache.get(key)))
 
     def noted_many(self, *keys: str) -> list[str | None]:
         """Return the texts kept under several keys, in one round trip."""
         kept = self._try(lambda: self._cache.get_many(*keys))
         if kept is None or len(kept) != len(keys):
             return [None] * len(keys)
-        entries = [self._opened(key, value) for key, value in zip(keys, kept, strict=True)]
-        texts = [entry.get("n") if entry else None for entry in entries]
-        return [text if isinstance(text, str) else None for text in texts]
+        return [self._text(key, value) for key, value in zip(keys, kept, strict=True)]
 
     def forget(self, key: str) -> None:
         """Delete what is kept under a key."""
@@ -157,29 +208,30 @@ class TokenStore:
         """Make every token kept under this mark a miss, without knowing their keys."""
         self.note(mark, secrets.token_urlsafe(9), MARK_LIFETIME)
 
-    def _token(self, entry: dict[str, Any]) -> SessionToken | None:
-        try:
-            token = SessionToken(
-                value=str(entry["t"]), minted_at=float(entry["m"]), expires_at=float(entry["e"])
-            )
-        except (KeyError, TypeError, ValueError):
-            return None
+    def _fresh(self, entry: _Entry) -> SessionToken | None:
+        token, now = entry.token, self._clock.time()
         # A clock that jumped back must read as a miss, not as a token that lives for ever.
-        fresh = token.minted_at - 60 <= self._clock.time() < token.expires_at
-        return token if fresh else None
+        return token if token and token.minted_at - 60 <= now < token.expires_at else None
 
-    def _opened(self, key: str, kept: object) -> dict[str, Any] | None:
+    def _text(self, key: str, kept: object) -> str | None:
+        entry = self._opened(key, kept)
+        return entry.text if entry else None
+
+    def _opened(self, key: str, kept: object) -> _Entry | None:
         """Return what a kept value holds, or None unless it is ours, whole and in time."""
         if not isinstance(kept, str | bytes):
             return None
+        entry = self._read(kept) if len(kept) <= LONGEST_REMEMBERED else self._unsigned(kept)
+        ours = entry is not None and entry.key == key and entry.until > self._clock.time()
+        return entry if ours else None
+
+    def _unsigned(self, kept: str | bytes) -> _Entry | None:
+        """Return what a signed value holds, or None when it is not ours or has another shape."""
         try:
-            entry = json.loads(self._signer.unsign(kept))
+            facts = json.loads(self._signer.unsign(kept))
         except (BadSignature, ValueError, RecursionError):
             return None
-        if not isinstance(entry, dict) or entry.get("k") != key:
-            return None
-        until = entry.get("x")
-        return entry if isinstance(until, int | float) and until > self._clock.time() else None
+        return _entry_of(facts) if isinstance(facts, dict) else None
 
     def _write(self, key: str, facts: dict[str, Any], seconds: float) -> None:
         if seconds <= 0:
@@ -202,3 +254,17 @@ class TokenStore:
                 SKIP_FOR,
             )
             return None
+
+
+def _entry_of(facts: dict[str, Any]) -> _Entry | None:
+    until, text = facts.get("x"), facts.get("n")
+    if not isinstance(until, int | float):
+        return None
+    try:
+        token = SessionToken(
+            value=str(facts["t"]), minted_at=float(facts["m"]), expires_at=float(facts["e"])
+        )
+    except (KeyError, TypeError, ValueError):
+        token = None
+    text = text if isinstance(text, str) else None
+    return _Entry(facts.get("k"), until, text, facts.get("g"), token)

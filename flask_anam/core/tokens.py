@@ -97,11 +97,11 @@ class SessionToken:
     value: str = field(repr=False)
     minted_at: float
     expires_at: float
+    #: The token id.
+    id: str = field(init=False)
 
-    @property
-    def id(self) -> str:
-        """The token id."""
-        return token_id(self.value)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", token_id(self.value))
 
     @property
     def lifetime(self) -> float:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from marshmallow import Schema
+from hypothesis import given
+from hypothesis import strategies as st
+from marshmallow import Schema, ValidationError
 
 from flask_anam.core.messages import (
     SessionReportSchema,
@@ -61,3 +63,35 @@ def test_what_a_browser_may_send_is_loaded() -> None:
     }
     report = {"tokenId": "t" * 16, "sessionId": "s"}
     assert SessionReportSchema().load(report) == {"token_id": "t" * 16, "session_id": "s"}
+
+
+TEXTS = st.one_of(
+    st.text(st.characters(codec=None), max_size=3),
+    st.sampled_from(["x" * size for size in (0, 1, 15, 16, 17, 64, 65, 100, 101)]),
+    st.sampled_from(["é" * 16, "\ud800" * 16, "\0" * 16, " " * 16]),
+)
+VALUES = st.one_of(TEXTS, st.none(), st.booleans(), st.integers(), st.lists(TEXTS), st.just({}))
+NAMES = st.sampled_from(["personaType", "slot", "refused", "overrides", "persona_type", "Slot", ""])
+BODIES = st.one_of(st.dictionaries(NAMES, VALUES), st.dictionaries(NAMES, TEXTS), VALUES)
+
+
+class WithoutShortCut(TokenRequestSchema):
+    """The same rules, with nothing but the schema to judge."""
+
+    def load(self, data: Any, **how: Any) -> Any:
+        """Ask the schema."""
+        return Schema.load(self, data, **how)
+
+
+def judged(schema: Schema, data: Any) -> object:
+    """Return what a schema makes of some data: the request, or its messages."""
+    try:
+        return schema.load(data)
+    except ValidationError as no:
+        return no.messages
+
+
+@given(BODIES)
+def test_the_short_cut_for_common_requests_changes_no_verdict(data: object) -> None:
+    """Whatever a browser sends, the answer is the one that the schema alone would give."""
+    assert judged(TokenRequestSchema(), data) == judged(WithoutShortCut(), data)

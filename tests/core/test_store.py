@@ -7,11 +7,12 @@ import logging
 from typing import Any
 
 import pytest
-from cachelib import FileSystemCache, NullCache, RedisCache, SimpleCache
+from cachelib import FileSystemCache, NullCache, SimpleCache
 from cachelib.base import BaseCache
 
-from flask_anam.core.backends import TRAITS, PlainJson, is_shared, open_backend
+from flask_anam.core.backends import TRAITS, OwnRedisCache, PlainJson, is_shared, open_backend
 from flask_anam.core.lease import AddLease, FileLease, NoLease
+from flask_anam.core.memory_cache import MemoryCache
 from flask_anam.core.store import KeyMaker, TokenStore
 from flask_anam.core.tokens import SessionToken
 from flask_anam.errors import ConfigError
@@ -204,10 +205,10 @@ def test_tokens_kept_while_marks_change_are_misses(store: TokenStore, clock: Fro
 @pytest.mark.parametrize(
     ("url", "kind"),
     [
-        ("memory://", SimpleCache),
+        ("memory://", MemoryCache),
         ("null://", NullCache),
-        ("redis://127.0.0.1:1/0", RedisCache),
-        ("rediss://127.0.0.1:1/0", RedisCache),
+        ("redis://127.0.0.1:1/0", OwnRedisCache),
+        ("rediss://127.0.0.1:1/0", OwnRedisCache),
         ("file://{tmp}/a%20b", FileSystemCache),
     ],
 )

@@ -34,6 +34,24 @@ def test_answer_holds_the_token_its_id_and_its_expiry(ada: FlaskClient, sandbox:
     assert 3595 <= body["expiresIn"] <= 3600
 
 
+@pytest.mark.parametrize("name", ["support", 'quo"te\\', "línea\n2", "\u2028</script>"])
+def test_the_answer_is_the_json_that_flask_would_write(sandbox: Sandbox, name: str) -> None:
+    """It is put together by hand, and stays JSON for every persona type."""
+    app = make_app(sandbox, ANAM_PERSONAS={name: PERSONA})
+    answer = client_of(app, ADA).post(TOKEN_PATH, json={"personaType": name})
+    assert answer.get_json()["personaType"] == name
+    assert answer.text == app.json.dumps(answer.get_json(), separators=(",", ":")) + "\n"
+    assert answer.headers["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32-be"])
+def test_json_may_come_in_each_of_its_encodings(ada: FlaskClient, encoding: str) -> None:
+    """As Flask's own request.get_json() takes it."""
+    body = json.dumps({"personaType": "support"}).encode(encoding)
+    answer = ada.post(TOKEN_PATH, data=body, content_type="application/json")
+    assert answer.status_code == 200
+
+
 def test_anam_receives_the_persona_config_as_declared(ada: FlaskClient, sandbox: Sandbox) -> None:
     """Anam gets the declared persona config under personaConfig, and our Bearer key."""
     ada.post(TOKEN_PATH, json={})

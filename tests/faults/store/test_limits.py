@@ -7,12 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import redis
 from faults.store.servers import RedisServer, counting_proxy
 from faults.store.workers import job_on, run_all, workers
 from flask import Flask
+from flask_limiter import Limiter
 from hosts import ADA, BOB, TOKEN_PATH, client_of, make_app
 from werkzeug.test import TestResponse
 
+from flask_anam.counters import _ask_redis
 from flask_anam.sandbox import Sandbox
 from flask_anam.testing import ManualClock
 
@@ -216,3 +219,49 @@ def test_a_reused_answer_costs_one_round_trip_each(
         assert _statuses(app, *["tab"] * 20) == [200] * 20
         assert (for_tokens.count - before[0], for_limits.count - before[1]) == (20, 20)
     assert sandbox.ledger.count(MINT) == 1
+
+
+@pytest.mark.usefixtures("redis_url")
+@pytest.mark.parametrize("limiter", ["ours", "the host's"])
+def test_a_reused_answer_costs_one_round_trip_in_all_on_one_redis(
+    sandbox: Sandbox, redis_server: RedisServer, limiter: str
+) -> None:
+    """Token and limits are asked for together where they are in the same Redis."""
+    with counting_proxy(redis_server.port) as (port, trips):
+        url = f"redis://127.0.0.1:{port}/0"
+        ours: dict[str, Any] = {"ANAM_RATE_LIMIT_STORAGE_URI": url} if limiter == "ours" else {}
+        app = make_app(sandbox, ANAM_CACHE=url, **ours)
+        if limiter != "ours":
+            Limiter(lambda: "everybody", app=app, storage_uri=url)
+        assert _statuses(app, "tab", "tab") == [200, 200]  # connects, and mints
+        before = trips.count
+        assert _statuses(app, *["tab"] * 20) == [200] * 20
+        assert trips.count - before == 20
+        answer = _ask(app, "tab")
+        assert answer.headers["RateLimit-Remaining"] == "9"
+    assert sandbox.ledger.count(MINT) == 1
+
+
+@pytest.mark.usefixtures("redis_url")
+def test_another_database_of_the_same_redis_is_asked_by_itself(
+    sandbox: Sandbox, redis_server: RedisServer
+) -> None:
+    """What is counted in one database says nothing of the tokens in another."""
+    with counting_proxy(redis_server.port) as (port, trips):
+        url = f"redis://127.0.0.1:{port}"
+        app = make_app(sandbox, ANAM_CACHE=f"{url}/1", ANAM_RATE_LIMIT_STORAGE_URI=f"{url}/0")
+        assert _statuses(app, "tab", "tab") == [200, 200]
+        before = trips.count
+        assert _statuses(app, *["tab"] * 20) == [200] * 20
+        assert trips.count - before == 40
+    assert sandbox.ledger.count(MINT) == 1
+
+
+@pytest.mark.usefixtures("redis_url")
+def test_an_answer_that_was_left_unread_is_nobody_elses(redis_server: RedisServer) -> None:
+    """After an error among several answers the connection is not used again."""
+    with redis_server.client() as client:
+        assert _ask_redis(client, [("SET", "k", "text"), ("GET", "k")]) == [b"OK", b"text"]
+        with pytest.raises(redis.ResponseError):
+            _ask_redis(client, [("INCRBY", "k", 1), ("GET", "k"), ("GET", "k")])
+        assert _ask_redis(client, [("GET", "nothing"), ("GET", "k")]) == [None, b"text"]

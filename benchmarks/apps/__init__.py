@@ -1,0 +1,1 @@
+"""The Flask apps that are measured; each is made from environment variables."""
