@@ -58,7 +58,7 @@ def test_extras_and_the_sandbox_are_loaded_only_where_they_are_used() -> None:
     code = (
         "import sys, flask, flask_anam\n"
         "app = flask.Flask('app'); app.secret_key = 'x'\n"
-        "app.config['ANAM_API_KEY'] = 'key'\n"
+        "app.config.update(ANAM_API_KEY='key', ANAM_USAGE_URL='memory://')\n"
         "flask_anam.FlaskAnam(app)\n"
         "print(*sorted(sys.modules))\n"
     )
