@@ -121,7 +121,7 @@ def test_a_busy_day_in_every_look(page: Page, busy: str) -> None:
     ("name", "query", "user", "says"),
     [
         ("empty", "", "ada", "press Start"),
-        ("wrong", "?range=fortnight&since=x", "ada", "2026-07-14T09:30"),
+        ("wrong", "?range=custom&since=x", "ada", "2026-07-14T09:30"),
         ("refused", "", "bob", "anam:metrics"),
     ],
 )

@@ -123,7 +123,7 @@ def test_row_41_ten_thousand_requests_never_show_a_foreign_token(
             last[user_id] = answer.get_json()["tokenId"]
             owners[last[user_id]].add(user_id)
             if dice.random() < 0.05:
-                start = {"tokenId": last[user_id], "sessionId": f"s-{seed}-{dice.random()}"}
+                start = {"tokenId": last[user_id], "sessionId": f"s-{seed}-{dice.getrandbits(40)}"}
                 statuses.add(clients[user_id].post("/anam/sessions", json=start).status_code)
 
     with ThreadPoolExecutor(BROWSERS) as pool:
