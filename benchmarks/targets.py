@@ -60,12 +60,12 @@ def _reused(rows: list[Row]) -> list[Row]:
             if floor and ours:
                 what = f"CPU of a reused token over the floor, {said}, {server}"
                 judged.append(_at_most(what, most, _ratio(ours, floor, "cpu_us")))
-    where = {"limits": "redis", "workers": 2, "slot": True}
+    both: dict[str, Any] = {"limits": "redis", "workers": 2, "slot": True}
     express = _best(_pick(rows, app="express", workers=2))
-    ours = _best(_pick(rows, app="ours", cache="memory", **where))
+    ours = _best(_pick(rows, app="ours", cache="memory", **both))
     judged += _faster("the Express cluster, limit in Redis", 0.7, ours, express)
-    hand = _best(_pick(rows, app="by_hand", cache="redis", **where))
-    ours = _best(_pick(rows, app="ours", cache="redis", **where))
+    hand = _best(_pick(rows, app="by_hand", cache="redis", **both))
+    ours = _best(_pick(rows, app="ours", cache="redis", **both))
     return judged + _faster("the page written by hand, Redis for both", 2.0, ours, hand)
 
 
