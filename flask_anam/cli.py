@@ -47,6 +47,8 @@ def check(as_json: bool) -> None:
     Asks Anam whether each avatar, voice, LLM, persona and tool exists and fits. The exit status is
     1 when something is wrong.
     """
+    from flask_anam.core.account import AccountCheck, Finding  # of no use to a server
+
     state = get_state()
     where = "the sandbox in this process" if state.sandbox else state.settings.base_url
     found = [Finding("ok", "settings", f"using {where}")]
@@ -89,6 +91,8 @@ def personas() -> None:
 )
 def schema(whole_file: bool) -> None:
     """Print the JSON Schema of a persona, for editors that complete persona files."""
+    from flask_anam.core.jsonschema import persona_json_schema
+
     click.echo(json.dumps(persona_json_schema(whole_file=whole_file), indent=2))
 
 

@@ -48,7 +48,6 @@ class _Limit(NamedTuple):
 
     amount: int
     seconds: int
-    text: str
 
 
 class _Bucket(NamedTuple):
@@ -98,11 +97,11 @@ class UserLimits:
 
     def buckets(self, name: str, user_id: str) -> list[_Bucket]:
         """Return the counters of a limit for a user, for the time that it is now."""
-        now = int(self._clock.time())
+        now, who = int(self._clock.time()), self._key("limit", user_id)
         buckets = []
-        for amount, seconds, text in self._limits[name]:
+        for amount, seconds in self._limits[name]:
             number, passed = divmod(now, seconds)
-            key = f"{self._key('limit', name, user_id, text)}:{number}"
+            key = f"{who}:{name}:{amount}:{seconds}:{number}"
             buckets.append(_Bucket(amount, seconds, key, seconds - passed))
         return buckets
 
@@ -181,7 +180,7 @@ class Allowance:
 
 def _scarcest_first(limit: str) -> list[_Limit]:
     """Return the parts of a limit; a refusal by a later one has less to give back then."""
-    parts = [_Limit(item.amount, item.get_expiry(), str(item)) for item in parse_many(limit)]
+    parts = {_Limit(item.amount, item.get_expiry()) for item in parse_many(limit)}
     return sorted(parts, key=lambda part: part.amount / part.seconds)
 
 

@@ -43,11 +43,13 @@ class KeyMaker:
     """Makes cache keys that tell nothing to somebody who can read the cache. Thread-safe."""
 
     def __init__(self, secret: bytes) -> None:
-        self._secret = hmac.digest(secret, b"flask-anam keys v1", "sha256")
+        self._secret = hmac.digest(secret, b"flask-anam keys v2", "sha256")
 
     def __call__(self, kind: str, *parts: object) -> str:
         """Return the key for parts of any JSON type; 1 and "1" make different keys."""
-        digest = hmac.digest(self._secret, canonical([kind, *parts]), "sha256")[:KEY_BYTES]
+        text = canonical([kind, *parts])
+        # A keyed hash of its own right, at a third of the cost of HMAC-SHA256.
+        digest = hashlib.blake2b(text, key=self._secret, digest_size=KEY_BYTES).digest()
         return f"anam1:{kind}:{base64.urlsafe_b64encode(digest).decode()}"
 
 
