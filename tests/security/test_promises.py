@@ -15,12 +15,14 @@ from flask_anam.sandbox import Sandbox
 pytestmark = pytest.mark.source
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "security.md"
+FILE = ROOT / "docs" / "security.md"
+# Read here, where pytest also looks when the docs are not there and the tests are left out.
+PAGE = FILE.read_text() if FILE.is_file() else ""
 
 
 def promises() -> dict[str, str]:
     """Return each promise of the page, and what holds it."""
-    part = PAGE.read_text().partition("## Promises and their tests")[2].partition("\n## ")[0]
+    part = PAGE.partition("## Promises and their tests")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| (.+) \| (.+) \|$", part, re.MULTILINE)
     return {promise: held for promise, held in rows if not held.startswith("Test")}
 
@@ -42,9 +44,9 @@ def test_every_promise_is_held(promise: str) -> None:
 
 def test_the_page_keeps_its_promises_about_headers(sandbox: Sandbox) -> None:
     """Pasted into an app, the block lets our tags run by nonce and nothing inline."""
-    blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    blocks = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
     app = make_app(sandbox)
-    exec(compile(blocks[0], PAGE.name, "exec"), {"app": app})  # noqa: S102 - our own text
+    exec(compile(blocks[0], FILE.name, "exec"), {"app": app})  # noqa: S102 - our own text
     text = "{{ anam.head(nonce=csp_nonce()) }}{{ anam.player('support') }}"
     app.add_url_rule("/page", "page", lambda: render_template_string(text))
     answers = [client_of(app).get("/page") for _ in range(2)]
