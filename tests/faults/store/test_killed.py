@@ -98,7 +98,7 @@ class _LimitThatLeaves:
     ) -> None:
         self._leading, self._all_wait, self._error = leading, all_wait, error
 
-    def admit(self) -> None:
+    def admit(self, along: object = None) -> None:
         """Let the request in."""
 
     @contextmanager
