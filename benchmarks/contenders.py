@@ -25,6 +25,7 @@ class Contender:
         server: "gunicorn", "granian", "waitress" or "node".
         cache: where tokens are kept: "memory", "redis", or "" where there are none.
         limits: where limits are counted; the same words.
+        records: where ours records sessions: "memory" or "sqlite".
         workers: processes that answer.
         threads: of each process.
 
@@ -34,13 +35,14 @@ class Contender:
     server: str
     cache: str = ""
     limits: str = ""
+    records: str = "memory"
     workers: int = WORKERS
     threads: int = 8
 
     @property
     def name(self) -> str:
         """A short name for files and options."""
-        stores = f"{self.cache or 'none'}-{self.limits or 'none'}"
+        stores = f"{self.cache or 'none'}-{self.limits or 'none'}-{self.records}"
         return f"{self.app}-{self.server}-{self.workers}x{self.threads}-{stores}"
 
     @property
@@ -61,7 +63,8 @@ class Contender:
         """Where token and limit are, in words."""
         if not self.cache:
             return "none"
-        return f"token in {_said(self.cache)}, limit in {_said(self.limits)}"
+        more = ", sessions in SQLite" if self.records == "sqlite" else ""
+        return f"token in {_said(self.cache)}, limit in {_said(self.limits)}{more}"
 
     def missing(self) -> str:
         """Return why it cannot be measured here, or nothing."""
@@ -89,8 +92,8 @@ class Contender:
             return [python, "-m", "waitress", *options, f"--backlog={BACKLOG}", _WSGI]
         return ["node", str(EXPRESS / "server.js")]
 
-    def env(self, port: int, upstream: int, redis: int) -> dict[str, str]:
-        """Return what its app reads from the environment."""
+    def env(self, port: int, upstream: int, redis: int, folder: str) -> dict[str, str]:
+        """Return what its app reads from the environment; files go into a folder."""
         # A database for each, so that no contender finds what another has kept.
         url = f"redis://127.0.0.1:{redis}/0"
         return {
@@ -99,6 +102,9 @@ class Contender:
             "BENCH_UPSTREAM": f"http://127.0.0.1:{upstream}",
             "BENCH_CACHE": url if self.cache == "redis" else "memory://",
             "BENCH_LIMITS": url if self.limits == "redis" else "memory://",
+            "BENCH_RECORDS": f"sqlite:///{folder}/{self.name}.sqlite"
+            if self.records == "sqlite"
+            else "memory://",
             "BENCH_WORKERS": str(self.workers),
             "BENCH_THREADS": str(max(32, self.threads)),
         }
@@ -133,7 +139,7 @@ def reused(servers: Sequence[str]) -> list[Contender]:
 
 
 def herd(servers: Sequence[str]) -> list[Contender]:
-    """Return who is measured on many calls at once, and on a mixed day; see `reused`."""
+    """Return who is measured on many calls at once; see `reused`."""
     wide = {"cache": "redis", "limits": "redis", "threads": 100}
     found = [
         Contender(app="ours", server="gunicorn", **{**wide, "threads": 8}),  # type: ignore[arg-type]
@@ -144,3 +150,10 @@ def herd(servers: Sequence[str]) -> list[Contender]:
         Contender(app="express", server="node", cache="memory", limits="redis"),
     ]
     return [contender for contender in found if contender.server in servers]
+
+
+def mixed(servers: Sequence[str]) -> list[Contender]:
+    """Return who is measured on a mixed day: the same, and ours with records in a database."""
+    wide = {"cache": "redis", "limits": "redis", "threads": 100}
+    recorded = Contender(app="ours", server="granian", records="sqlite", **wide)  # type: ignore[arg-type]
+    return herd(servers) + [recorded] * (recorded.server in servers)

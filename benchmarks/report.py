@@ -68,6 +68,7 @@ _TARGET: list[Column] = [
 _WHAT = {
     "floor_mb": "a worker with Flask, Flask-Login and requests, MB",
     "ours_mb": "a worker with Flask-Anam, MB",
+    "recorded_mb": "the same with sessions in SQLite (extra analytics), MB",
     "bytes_per_token": "a token in the memory cache, bytes",
     "import_dependencies_ms": "importing what Flask-Anam depends on, ms of CPU",
     "import_ms": "importing flask_anam, ms of CPU",

@@ -86,7 +86,7 @@ def reused(stage: Stage, size: Size, log: Any) -> list[Row]:
 def mixed(stage: Stage, size: Size, log: Any) -> list[Row]:
     """Measure a day on which one request in ten needs a new token."""
     users = [f"user-{number}" for number in range(USERS)]
-    started = list(_started(stage, contenders.herd(size.servers), users, log))
+    started = list(_started(stage, contenders.mixed(size.servers), users, log))
     rows = [(running, _row(running.contender)) for running in started]
     stage.upstream(DAY_LATENCY)
     for running, _ in rows:

@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from tempfile import TemporaryDirectory
 from typing import Self
 
 import redis
@@ -49,6 +50,7 @@ class Stage:
         self._stack.enter_context(server(redis_command(self.redis_port), self.redis_port, {}))
         self._stack.enter_context(server(upstream, self.upstream_port, {}))
         self.redis = redis.Redis(port=self.redis_port)
+        self._folder = self._stack.enter_context(TemporaryDirectory())
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -63,7 +65,7 @@ class Stage:
 
         """
         port = free_port()
-        env = contender.env(port, self.upstream_port, self.redis_port)
+        env = contender.env(port, self.upstream_port, self.redis_port, self._folder)
         pid = self._stack.enter_context(server(contender.command(port), port, env))
         running = Running(contender=contender, port=port, pid=pid, cookies=log_in(port, users))
         (ask,) = running.asks(users[:1], "persona-0", "first")

@@ -13,8 +13,6 @@ from flask import current_app
 from flask.cli import AppGroup
 
 from flask_anam.cli_usage import add_usage_commands
-from flask_anam.core.account import AccountCheck, Finding
-from flask_anam.core.jsonschema import persona_json_schema
 from flask_anam.core.measures import overview, summary
 from flask_anam.doctor import examine
 from flask_anam.errors import AnamError
@@ -23,6 +21,8 @@ from flask_anam.state import get_state
 
 if TYPE_CHECKING:
     from flask import Flask
+
+    from flask_anam.core.account import Finding
 
 _ALONE = (
     "These are the counters of this command alone. Set PROMETHEUS_MULTIPROC_DIR here and in the "
@@ -47,12 +47,12 @@ def check(as_json: bool) -> None:
     Asks Anam whether each avatar, voice, LLM, persona and tool exists and fits. The exit status is
     1 when something is wrong.
     """
-    from flask_anam.core.account import AccountCheck, Finding  # of no use to a server
+    from flask_anam.core import account  # of no use to a server
 
     state = get_state()
     where = "the sandbox in this process" if state.sandbox else state.settings.base_url
-    found = [Finding("ok", "settings", f"using {where}")]
-    found += AccountCheck(state.client, state.registry, state.api_key, state.deadline).run()
+    found = [account.Finding("ok", "settings", f"using {where}")]
+    found += account.AccountCheck(state.client, state.registry, state.api_key, state.deadline).run()
     _report(found, as_json=as_json)
 
 

@@ -316,11 +316,11 @@ class FlaskAnam:
     ) -> AnamState:
         clock, keys = self._clock, KeyMaker(secret)
         usage = UsageCounters(open_mirror(app.name))
-        announcer = Announcer(app, usage)
         counters = Counters(app, settings, clock)
         client = _make_client(settings, clock, usage)
         capacity = Capacity(client, keys, clock)
         books = open_books(app, settings, keys, clock, usage)
+        announcer = Announcer(app, usage, books)
         reconciler = Reconciler(
             client, books, clock, lambda: Deadline.after(clock, settings.deadline)
         )

@@ -43,6 +43,12 @@ _LINE = "%s: %s (docs/errors.md#%s)"
 _OURS = "_flask_anam_answered"
 _VARY = ("Cookie", "Authorization", "Origin")
 _VARY_TEXT = ", ".join(_VARY)
+#: What every answer on our paths carries.
+_ALWAYS = [
+    ("Cache-Control", "no-store"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Vary", _VARY_TEXT),
+]
 _as_text = json.JSONEncoder().encode
 _EXPOSED = "Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Server-Timing"
 _ALLOWED_HEADERS = "Content-Type, Idempotency-Key, X-CSRFToken, X-CSRF-Token, Authorization"

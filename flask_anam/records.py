@@ -1,4 +1,4 @@
-"""Session records of one app: opening their store, hearing what is counted, stopping sessions."""
+"""Session records of one app: opening their store, stopping sessions."""
 
 from __future__ import annotations
 
@@ -17,12 +17,10 @@ from flask_anam.errors import (
     AnamAuthError,
     AnamError,
     ConfigError,
-    MinutesExhausted,
     NotFound,
-    TooManySessions,
 )
 from flask_anam.identity import find_user
-from flask_anam.state import AnamState, get_state
+from flask_anam.state import AnamState
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -38,8 +36,6 @@ log = logging.getLogger("flask_anam")
 
 #: The database in the instance folder, where none is named.
 FILE = "anam-usage.sqlite"
-#: Error codes of the limits that are kept with the records, and the names of those limits.
-_LIMITS = {MinutesExhausted.code: "minutes", TooManySessions.code: "sessions"}
 
 
 def open_books(
@@ -169,24 +165,3 @@ def tell_end(state: AnamState, record: SessionRecord | None, user_id: str | None
         state.usage.session_ended(record.seconds)
         facts = {"session_id": record.session_id, "duration": record.seconds}
         signals.send(signals.session_ended, state.app, user_id=user_id, **facts)
-
-
-@signals.token_minted.connect
-def _count_minted(app: Flask, persona_type: str, **_: object) -> None:
-    get_state(app).books.count(persona_type, "minted")
-
-
-@signals.token_reused.connect
-def _count_reused(app: Flask, persona_type: str, how: str = "reused", **_: object) -> None:
-    get_state(app).books.count(persona_type, how)
-
-
-@signals.token_failed.connect
-def _count_failed(
-    app: Flask, persona_type: str, error: AnamError, user_id: str | None = None, **_: object
-) -> None:
-    get_state(app).books.count(persona_type, error.code)
-    limit = _LIMITS.get(error.code)
-    if limit:
-        facts = {"limit": limit, "retry_after": error.retry_after}
-        signals.send(signals.limit_reached, app, user_id=user_id, **facts)

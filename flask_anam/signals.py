@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 from blinker import Namespace
 
-from flask_anam.errors import AnamError
+from flask_anam.errors import AnamError, MinutesExhausted, TooManySessions
 
 if TYPE_CHECKING:
     from blinker import NamedSignal
     from flask import Flask
 
+    from flask_anam.core.books import Books
     from flask_anam.core.manager import HandOut
     from flask_anam.core.reuse import TokenRequest
     from flask_anam.core.usage import UsageCounters
@@ -50,6 +51,8 @@ limit_reached = _signals.signal("anam-limit-reached")
 
 #: How loud each event is in the log; the others are INFO.
 _LEVELS = {token_reused: logging.DEBUG, persona_missing: logging.WARNING}
+#: Error codes of the limits that are kept with the records, and the names of those limits.
+_KEPT_WITH_RECORDS = {MinutesExhausted.code: "minutes", TooManySessions.code: "sessions"}
 
 
 def send(signal: NamedSignal, app: Flask, **facts: object) -> None:
@@ -83,32 +86,55 @@ def _plain(value: object) -> object:
 
 
 class Announcer:
-    """Hears of tokens from the manager, counts them and sends the signals of one app."""
+    """Hears of tokens from the manager, counts them and sends the signals of one app.
 
-    def __init__(self, app: Flask, usage: UsageCounters) -> None:
+    Args:
+        app: the sender.
+        usage: the counters of this process.
+        books: where what became of requests is counted for the dashboard.
+
+    """
+
+    def __init__(self, app: Flask, usage: UsageCounters, books: Books) -> None:
         self._app = app
         self._usage = usage
+        self._books = books
 
     def token_minted(self, request: TokenRequest, got: HandOut, seconds: float) -> None:
         """Count and announce a new token."""
-        self._usage.handed_out(got.how, request.persona_type, seconds)
-        facts = {"user_id": request.user_id, "persona_type": request.persona_type}
         took = {"seconds": got.mint_seconds, "attempts": got.attempts}
-        send(token_minted, self._app, **facts, token_id=got.token.id, **took)
+        self._handed_out(token_minted, request, got, seconds, took)
 
     def token_reused(self, request: TokenRequest, got: HandOut, seconds: float) -> None:
         """Count and announce a token handed out again."""
-        self._usage.handed_out(got.how, request.persona_type, seconds)
-        facts = {"user_id": request.user_id, "persona_type": request.persona_type}
-        send(token_reused, self._app, **facts, token_id=got.token.id, how=got.how)
+        self._handed_out(token_reused, request, got, seconds, {"how": got.how})
 
     def token_failed(self, request: TokenRequest, error: AnamError, seconds: float) -> None:
         """Count and announce a failure."""
-        self._usage.failed(error.code, request.persona_type, seconds)
-        facts = {"user_id": request.user_id, "persona_type": request.persona_type}
-        send(token_failed, self._app, **facts, error=error)
+        user_id, persona_type = request.user_id, request.persona_type
+        self._usage.failed(error.code, persona_type, seconds)
+        self._books.count(persona_type, error.code)
+        send(token_failed, self._app, user_id=user_id, persona_type=persona_type, error=error)
+        limit = _KEPT_WITH_RECORDS.get(error.code)
+        if limit:
+            facts = {"limit": limit, "retry_after": error.retry_after}
+            send(limit_reached, self._app, user_id=user_id, **facts)
 
     def limit_reached(self, limit: str, user_id: str, retry_after: int) -> None:
         """Count and announce that a user hit a limit."""
         self._usage.refused(f"{limit}_limit")
         send(limit_reached, self._app, user_id=user_id, limit=limit, retry_after=retry_after)
+
+    def _handed_out(
+        self,
+        signal: NamedSignal,
+        request: TokenRequest,
+        got: HandOut,
+        seconds: float,
+        facts: Mapping[str, object],
+    ) -> None:
+        user_id, persona_type = request.user_id, request.persona_type
+        self._usage.handed_out(got.how, persona_type, seconds)
+        self._books.count(persona_type, got.how)
+        told = {"persona_type": persona_type, "token_id": got.token.id, **facts}
+        send(signal, self._app, user_id=user_id, **told)

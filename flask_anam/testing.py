@@ -157,7 +157,6 @@ def _under_test(state: AnamState, sandbox: Sandbox) -> AnamState:
     )
     clock, secret = state.clock, secrets.token_bytes(32)
     keys, usage = KeyMaker(secret), UsageCounters()
-    announcer = Announcer(state.app, usage)
     timeouts = {"connect_timeout": settings.connect_timeout, "read_timeout": settings.read_timeout}
     client = AnamClient(
         Transport(sandbox.url, pool_size=settings.max_in_flight, **timeouts),
@@ -167,6 +166,7 @@ def _under_test(state: AnamState, sandbox: Sandbox) -> AnamState:
         witness=usage,
     )
     books = open_books(state.app, settings, keys, clock, usage)
+    announcer = Announcer(state.app, usage, books)
     reconciler = Reconciler(client, books, clock, lambda: Deadline.after(clock, settings.deadline))
     ring = KeyRing(sandbox.api_key, "ANAM_API_KEY")
     # An app without extensions: a Limiter of the host would remember other tests.

@@ -15,6 +15,8 @@ PERSONAS = int(os.environ.get("BENCH_PERSONAS", "1000"))
 UPSTREAM = os.environ.get("BENCH_UPSTREAM", "http://127.0.0.1:1")
 CACHE = os.environ.get("BENCH_CACHE", "memory://")
 LIMITS = os.environ.get("BENCH_LIMITS", "memory://")
+#: Where ours records sessions; nobody else does that.
+RECORDS = os.environ.get("BENCH_RECORDS", "memory://")
 #: High enough that nobody meets it: it is the counting that is measured.
 LIMIT = "1000000 per hour"
 PATH = "/api/session-token"

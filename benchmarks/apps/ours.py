@@ -22,6 +22,7 @@ def make_app(
         ANAM_PERSONAS=host.personas(personas),
         ANAM_CACHE=cache,
         ANAM_RATE_LIMIT_STORAGE_URI=host.LIMITS,
+        ANAM_USAGE_URL=host.RECORDS,
         ANAM_TOKEN_RATE_LIMIT=host.LIMIT,
         ANAM_REQUEST_RATE_LIMIT=host.LIMIT,
         # A burst of different users needs as many calls under way as there are threads.

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import math
 import secrets
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -231,7 +230,7 @@ class Books:
     def _hash(self, kind: str, *parts: str) -> str:
         return self._keys(kind, *parts).rpartition(":")[2]
 
-    def _write_counts(self, counts: Counter[CountKey]) -> bool:
+    def _write_counts(self, counts: Mapping[CountKey, int]) -> bool:
         def write() -> bool:
             self.store.count(counts)
             return True

@@ -5,8 +5,7 @@ from __future__ import annotations
 import atexit
 import threading
 import weakref
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from flask_anam.core.clock import Clock
 from flask_anam.core.fork import renew_in_children
@@ -30,7 +29,7 @@ class CountBuffer:
     """
 
     def __init__(
-        self, write: Callable[[Counter[CountKey]], bool], clock: Clock, *, at_once: bool
+        self, write: Callable[[Mapping[CountKey, int]], bool], clock: Clock, *, at_once: bool
     ) -> None:
         self._write = write
         self._clock = clock
@@ -43,28 +42,30 @@ class CountBuffer:
     def renew(self) -> None:
         """Begin anew, without thread and counts."""
         self._lock = threading.Lock()
-        self._counts: Counter[CountKey] = Counter()
+        self._counts: dict[CountKey, int] = {}
         self._timer: threading.Timer | None = None
         self._is_closed = False
 
     def add(self, persona_type: str, outcome: str) -> None:
         """Count once."""
         start = int(self._clock.time() // COUNT_BUCKET * COUNT_BUCKET)
+        key = (start, persona_type, outcome)
+        if self._at_once and self._write({key: 1}):
+            return
         with self._lock:
             if len(self._counts) < MOST:
-                self._counts[start, persona_type, outcome] += 1
+                self._counts[key] = self._counts.get(key, 0) + 1
             if self._timer is None and not self._at_once:
                 self._timer = self._started_timer()
-        if self._at_once:
-            self.flush()
 
     def flush(self) -> None:
         """Hand over what is gathered."""
         with self._lock:
-            counts, self._counts = self._counts, Counter()
+            counts, self._counts = self._counts, {}
         if counts and not self._write(counts):
             with self._lock:
-                self._counts.update(counts)
+                for key, number in counts.items():
+                    self._counts[key] = self._counts.get(key, 0) + number
 
     def close(self) -> None:
         """Hand over what is gathered, now and not later; nothing is under way afterwards."""

@@ -32,7 +32,7 @@ class MemorySessions(SessionStore):
     def __init__(self) -> None:
         self._records: dict[int, SessionRecord] = {}
         self._ids: dict[tuple[str, str], dict[int, None]] = defaultdict(dict)
-        self._counts: Counter[CountKey] = Counter()
+        self._counts: dict[CountKey, int] = {}
         self._last = 0
         self.renew()
         renew_in_children(self)
@@ -134,12 +134,11 @@ class MemorySessions(SessionStore):
     def count(self, counts: Mapping[CountKey, int]) -> None:
         """Add to the counts."""
         with self._lock:
-            self._counts.update(counts)
-            newest = max((start for start, _, _ in counts), default=0)
-            oldest = newest - MAX_BUCKETS * COUNT_BUCKET
-            if any(start < oldest for start, _, _ in self._counts):
-                kept = {key: n for key, n in self._counts.items() if key[0] >= oldest}
-                self._counts = Counter(kept)
+            known = len(self._counts)
+            for key, number in counts.items():
+                self._counts[key] = self._counts.get(key, 0) + number
+            if len(self._counts) > known:
+                self._forget_old_counts(max(start for start, _, _ in counts))
 
     def purge(self, before: float, *, user_id: str | None = None) -> int:
         """Forget records and counts older than `before`; return how many records."""
@@ -149,7 +148,7 @@ class MemorySessions(SessionStore):
                 self._drop(record_id)
             if user_id is None:
                 kept = {k: n for k, n in self._counts.items() if k[0] + COUNT_BUCKET > before}
-                self._counts = Counter(kept)
+                self._counts = kept
             return len(old)
 
     def find(
@@ -283,6 +282,11 @@ class MemorySessions(SessionStore):
 
     def _drop(self, record_id: int) -> None:
         self._forget_keys(self._records.pop(record_id))
+
+    def _forget_old_counts(self, newest: int) -> None:
+        oldest = newest - MAX_BUCKETS * COUNT_BUCKET
+        while (first := next(iter(self._counts)))[0] < oldest:
+            del self._counts[first]  # they came in the order of time
 
     def _forget_keys(self, record: SessionRecord) -> None:
         for key in _keys(record):

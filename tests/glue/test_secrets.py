@@ -38,7 +38,11 @@ def test_no_secret_is_logged_answered_or_kept_in_clear(
     cache = SimpleCache()
     clock = ManualClock()
     caller = User("ada.lovelace@example")  # long enough to be no chance find in a hash
-    config = {"ANAM_CACHE": cache, "DEBUG": debug, "ANAM_TOKEN_RATE_LIMIT": "99 per hour"}
+    config: dict[str, Any] = {
+        "ANAM_CACHE": cache,
+        "DEBUG": debug,
+        "ANAM_TOKEN_RATE_LIMIT": "99 per hour",
+    }
     app = make_app(sandbox, caller, clock=clock, **config)
     logging.getLogger("urllib3").setLevel(logging.DEBUG)
     tokens, answers, errors = [], [], []

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
+from collections.abc import Mapping
 
 import pytest
 
 from flask_anam.core import counting
 from flask_anam.core.counting import CountBuffer
-from flask_anam.core.session_records import CountKey
+from flask_anam.core.memory_sessions import MAX_BUCKETS, MemorySessions
+from flask_anam.core.session_records import COUNT_BUCKET, CountKey, Wanted
 from flask_anam.testing import ManualClock
 
 
@@ -22,7 +24,7 @@ class Taker:
         self.asked = threading.Semaphore(0)
         self.taken: Counter[CountKey] = Counter()
 
-    def write(self, counts: Counter[CountKey]) -> bool:
+    def write(self, counts: Mapping[CountKey, int]) -> bool:
         """Take them if it may."""
         if self.takes:
             self.taken.update(counts)
@@ -100,3 +102,12 @@ def test_a_store_that_costs_nothing_gets_them_at_once(taker: Taker, clock: Manua
     buffer = CountBuffer(taker.write, clock, at_once=True)
     buffer.add("support", "minted")
     assert sum(taker.taken.values()) == 1
+
+
+def test_memory_forgets_counts_after_a_month() -> None:
+    """However many stretches of time and personas there have been."""
+    store = MemorySessions()
+    for start in (0, COUNT_BUCKET, (MAX_BUCKETS + 1) * COUNT_BUCKET):
+        store.count({(start, "support", "minted"): 1, (start, "coach", "reused"): 2})
+    kept = {count.start for count in store.counts(Wanted(), COUNT_BUCKET)}
+    assert kept == {COUNT_BUCKET, (MAX_BUCKETS + 1) * COUNT_BUCKET}
