@@ -10,33 +10,26 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask import Flask
 
+from flask_anam.assembly import assemble
 from flask_anam.blueprint import make_blueprint
 from flask_anam.cli import make_cli
-from flask_anam.core.backends import open_backend
-from flask_anam.core.capacity import Capacity
-from flask_anam.core.client import AnamClient
-from flask_anam.core.clock import Clock, Deadline
+from flask_anam.core.clock import Clock
 from flask_anam.core.keys import KeyRing, KeySource
-from flask_anam.core.manager import IssuedToken, SessionTokenManager
+from flask_anam.core.manager import IssuedToken
 from flask_anam.core.personas import Bounds, Declarations, Source, declare
-from flask_anam.core.reconcile import Reconciler
 from flask_anam.core.registry import PersonaRegistry, check_static
 from flask_anam.core.settings import Settings
-from flask_anam.core.store import KeyMaker, TokenStore
 from flask_anam.core.tokens import TokenStatus, check_token
-from flask_anam.core.transport import Transport
 from flask_anam.core.unseen import without_traces
 from flask_anam.core.usage import UsageCounters
-from flask_anam.counters import Counters, several_workers_are_likely
+from flask_anam.counters import several_workers_are_likely
 from flask_anam.errors import AnamError, ConfigError
 from flask_anam.handlers import answer_error
 from flask_anam.identity import Loaders, checked_user_id, user_id_of
 from flask_anam.metrics import collector_of, open_mirror
 from flask_anam.player import add_to_templates, page_config
 from flask_anam.probe import probe_token
-from flask_anam.ratelimit import UserLimits
-from flask_anam.records import open_books, stop_all_of, stop_any
-from flask_anam.signals import Announcer
+from flask_anam.records import stop_all_of, stop_any
 from flask_anam.start_up import configured_personas, open_sandbox, secret_of
 from flask_anam.state import AnamState, get_state
 
@@ -314,19 +307,12 @@ class FlaskAnam:
     def _build(
         self, app: Flask, settings: Settings, secret: bytes, sandbox: Sandbox | None
     ) -> AnamState:
-        clock, keys = self._clock, KeyMaker(secret)
-        usage = UsageCounters(open_mirror(app.name))
-        counters = Counters(app, settings, clock)
-        client = _make_client(settings, clock, usage)
-        capacity = Capacity(client, keys, clock)
-        books = open_books(app, settings, keys, clock, usage)
-        announcer = Announcer(app, usage, books)
-        reconciler = Reconciler(
-            client, books, clock, lambda: Deadline.after(clock, settings.deadline)
-        )
-        return AnamState(
-            app=app,
-            settings=settings,
+        return assemble(
+            app,
+            settings,
+            secret=secret,
+            clock=self._clock,
+            usage=UsageCounters(open_mirror(app.name)),
             registry=PersonaRegistry(
                 configured_personas(settings),
                 self._declarations,
@@ -336,42 +322,9 @@ class FlaskAnam:
             ),
             loaders=self._loaders,
             keys=KeyRing(settings.api_key, "ANAM_API_KEY"),
-            client=client,
-            manager=SessionTokenManager(
-                client=client,
-                store=TokenStore(open_backend(settings.cache, clock), secret, clock),
-                keys=keys,
-                settings=settings,
-                clock=clock,
-                observer=announcer,
-                books=books,
-                caretaker=reconciler,
-                precheck=capacity.refuse_if_full if settings.concurrency_precheck else None,
-            ),
-            books=books,
-            reconciler=reconciler,
-            capacity=capacity,
-            usage=usage,
-            limits=UserLimits(settings, counters, keys, clock, announcer.limit_reached),
-            clock=clock,
             sandbox=sandbox,
+            counts_for=app,
         )
-
-
-def _make_client(settings: Settings, clock: Clock, usage: UsageCounters) -> AnamClient:
-    transport = Transport(
-        settings.base_url,
-        connect_timeout=settings.connect_timeout,
-        read_timeout=settings.read_timeout,
-        pool_size=settings.max_in_flight,
-    )
-    return AnamClient(
-        transport,
-        clock=clock,
-        max_attempts=settings.max_attempts,
-        max_in_flight=settings.max_in_flight,
-        witness=usage,
-    )
 
 
 def _warn_of_single_process_parts(settings: Settings) -> None:

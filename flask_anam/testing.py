@@ -14,22 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask, request
 
-from flask_anam.core.backends import open_backend
-from flask_anam.core.capacity import Capacity
-from flask_anam.core.client import AnamClient
-from flask_anam.core.clock import Clock, Deadline
+from flask_anam.assembly import assemble
+from flask_anam.core.clock import Clock
 from flask_anam.core.keys import KeyRing
-from flask_anam.core.manager import SessionTokenManager
-from flask_anam.core.reconcile import Reconciler
-from flask_anam.core.store import KeyMaker, TokenStore
-from flask_anam.core.transport import Transport
 from flask_anam.core.usage import UsageCounters
-from flask_anam.counters import Counters
 from flask_anam.identity import Loaders, user_id_of
-from flask_anam.ratelimit import UserLimits
-from flask_anam.records import open_books
 from flask_anam.sandbox import Sandbox
-from flask_anam.signals import Announcer
 from flask_anam.state import AnamState, get_state
 
 if TYPE_CHECKING:
@@ -155,48 +145,19 @@ def _under_test(state: AnamState, sandbox: Sandbox) -> AnamState:
         rate_limit_storage_uri="memory://",
         usage_url="memory://",
     )
-    clock, secret = state.clock, secrets.token_bytes(32)
-    keys, usage = KeyMaker(secret), UsageCounters()
-    timeouts = {"connect_timeout": settings.connect_timeout, "read_timeout": settings.read_timeout}
-    client = AnamClient(
-        Transport(sandbox.url, pool_size=settings.max_in_flight, **timeouts),
-        clock=clock,
-        max_attempts=settings.max_attempts,
-        max_in_flight=settings.max_in_flight,
-        witness=usage,
-    )
-    books = open_books(state.app, settings, keys, clock, usage)
-    announcer = Announcer(state.app, usage, books)
-    reconciler = Reconciler(client, books, clock, lambda: Deadline.after(clock, settings.deadline))
-    ring = KeyRing(sandbox.api_key, "ANAM_API_KEY")
-    # An app without extensions: a Limiter of the host would remember other tests.
-    counters = Counters(Flask(state.app.name), settings, clock)
-    capacity = Capacity(client, keys, clock)
-    return _StateUnderTest(
-        app=state.app,
-        settings=settings,
+    return assemble(
+        state.app,
+        settings,
+        secret=secrets.token_bytes(32),
+        clock=state.clock,
+        usage=UsageCounters(),
         registry=state.registry,
         loaders=_with_logged_in(state.loaders),
-        keys=ring,
-        client=client,
-        manager=SessionTokenManager(
-            client=client,
-            store=TokenStore(open_backend("memory://", clock), secret, clock),
-            keys=keys,
-            settings=settings,
-            clock=clock,
-            observer=announcer,
-            books=books,
-            caretaker=reconciler,
-            precheck=capacity.refuse_if_full if settings.concurrency_precheck else None,
-        ),
-        books=books,
-        reconciler=reconciler,
-        capacity=capacity,
-        usage=usage,
-        limits=UserLimits(settings, counters, keys, clock, announcer.limit_reached),
-        clock=clock,
+        keys=KeyRing(sandbox.api_key, "ANAM_API_KEY"),
         sandbox=sandbox,
+        # One without extensions: a Limiter of the host would remember other tests.
+        counts_for=Flask(state.app.name),
+        kind=_StateUnderTest,
     )
 
 

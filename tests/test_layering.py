@@ -32,6 +32,7 @@ LAYERS = [
         "metrics",
         "doctor",
     ],
+    ["assembly"],
     ["records", "start_up", "intake"],
     ["state"],
     ["identity", "ratelimit", "signals"],
