@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from faults.store.servers import MemcachedServer, RedisServer
 from flask import Flask
 from hypothesis import HealthCheck, settings
 from werkzeug.datastructures import ImmutableDict
@@ -33,6 +34,20 @@ def sandbox() -> Iterator[Sandbox]:
     """Yield a running sandbox with a key that can be searched for."""
     with Sandbox(api_key="sandbox-SENTINEL-api-key-9f2c") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """Yield a Redis that no test may harm."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def memcached_server() -> Iterator[MemcachedServer]:
+    """Yield a Memcached that no test may harm."""
+    with MemcachedServer() as server:
+        yield server
 
 
 @pytest.fixture

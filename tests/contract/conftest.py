@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,20 +38,6 @@ class Opened:
 def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give a busy machine time: how long a slow cache may take is tested elsewhere."""
     monkeypatch.setattr(backends, "IO_TIMEOUT", 10.0)
-
-
-@pytest.fixture(scope="session")
-def redis_server() -> Iterator[RedisServer]:
-    """Yield a Redis."""
-    with RedisServer() as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def memcached_server() -> Iterator[MemcachedServer]:
-    """Yield a Memcached."""
-    with MemcachedServer() as server:
-        yield server
 
 
 @pytest.fixture(params=["memory", "file", "redis", "memcached"])

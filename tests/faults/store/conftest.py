@@ -13,20 +13,6 @@ from faults.store.servers import MemcachedServer, RedisServer, file_url
 from flask_anam.sandbox import Sandbox
 
 
-@pytest.fixture(scope="session")
-def redis_server() -> Iterator[RedisServer]:
-    """Yield a Redis that no test may harm."""
-    with RedisServer() as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def memcached_server() -> Iterator[MemcachedServer]:
-    """Yield a Memcached that no test may harm."""
-    with MemcachedServer() as server:
-        yield server
-
-
 @pytest.fixture
 def redis_url(redis_server: RedisServer) -> str:
     """Return the URL of an empty Redis."""
