@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flask_anam.core.fork import renew_in_children
+from flask_anam.core.session_records import Unstorable
 from flask_anam.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -75,16 +76,21 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Yield a connection in a transaction that is committed at the end."""
+        """Yield a connection in a transaction that is committed at the end.
+
+        Raises:
+            Unstorable: the database does not take a value.
+
+        """
         if self.dialect != "sqlite":
-            with self._ready().begin() as connection:
+            with _values_told_apart(), self._ready().begin() as connection:
                 yield connection
             return
         # Threads of one process queue up here: SQLite itself would let them try at random.
         if not self._turn.acquire(timeout=LOCK_WITHIN):
             raise TimeoutError("The database is busy.")
         try:
-            with self._ready().connect() as connection:
+            with _values_told_apart(), self._ready().connect() as connection:
                 writer = connection.execution_options(anam_writes=True)
                 with writer.begin():
                     yield writer
@@ -93,8 +99,8 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Yield a connection for queries that may take a while."""
-        with self._ready().begin() as connection:
+        """Yield a connection for queries that may take a while; raises Unstorable as well."""
+        with _values_told_apart(), self._ready().begin() as connection:
             if self.dialect == "postgresql":
                 limit = f"SET LOCAL statement_timeout = '{READ_WITHIN}s'"
                 connection.exec_driver_sql(limit)
@@ -142,6 +148,20 @@ class Database:
         if self._engine is None:
             self._engine = _make_engine(self._url)
         return self._engine
+
+
+@contextmanager
+def _values_told_apart() -> Iterator[None]:
+    """Tell a value that a database does not take from a database that is out of order.
+
+    Drivers refuse some values themselves: SQLite's too large numbers, psycopg2 a NUL.
+    """
+    from sqlalchemy.exc import DataError
+
+    try:
+        yield
+    except (DataError, OverflowError, ValueError) as no:
+        raise Unstorable(type(no).__name__) from None
 
 
 def _checked(url: str) -> URL:

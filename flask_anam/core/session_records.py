@@ -18,6 +18,12 @@ LONGEST = 4 * 3600.0
 COUNT_BUCKET = 300
 #: Characters of a client label at most; the shortest bound that Anam publishes for one.
 MAX_LABEL = 128
+#: Seconds that any database can hold as the longest time of a session: 68 years.
+MOST_SECONDS = 2**31 - 1
+
+
+class Unstorable(ValueError):
+    """A store cannot hold a value that it was given, while it works for all others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

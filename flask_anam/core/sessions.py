@@ -29,8 +29,9 @@ from flask_anam.core.session_records import Count, CountKey, SessionRecord, Tota
 class SessionStore(ABC):
     """Where session records are kept. Thread-safe.
 
-    Every method may raise what the store's own library raises; `flask_anam.core.books.Books`
-    stands between a store and those who must not fail with it.
+    Every method may raise `Unstorable` for a value, and what the store's own library raises for
+    all else; `flask_anam.core.books.Books` stands between a store and those who must not fail
+    with it.
     """
 
     #: Whether other processes see what is stored, and it outlives this one.

@@ -119,11 +119,14 @@ class SqlSessions(SessionStore):
     ) -> SessionRecord | None:
         """Note a start that this user's browser reports; None when it changes nothing."""
         wanted = _select(and_(_rows.token_id == token_id, _rows.user_id == user_id))
-        with self._database.writing() as connection:
-            mine = _records(connection, wanted.with_for_update())
-            record = started(mine, session_id, at, again=again)
-            if record is not None:
-                self._store(connection, record)
+        try:
+            with self._database.writing() as connection:
+                mine = _records(connection, wanted.with_for_update())
+                record = started(mine, session_id, at, again=again)
+                if record is not None:
+                    self._store(connection, record)
+        except IntegrityError:  # an equal report came at the same time
+            return None
         return record
 
     def end(
