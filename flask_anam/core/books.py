@@ -166,8 +166,10 @@ class Books:
     def stopped(self, record: SessionRecord) -> SessionRecord | None:
         """Note that the session of a record has been stopped; None when it was over before."""
         now, session = self._clock.time(), str(record.session_id)
-        user = record.user_id
-        return self._try(lambda: self.store.end(user, session, now, "STOPPED"), loses=1)
+        whose = {"label": record.label or None}
+        return self._try(
+            lambda: self.store.end(record.user_id, session, now, "STOPPED", **whose), loses=1
+        )
 
     def of_session(self, session_id: str, user_id: str | None = None) -> list[SessionRecord]:
         """Return the records of a session, or those of one user; ids come from browsers."""

@@ -130,12 +130,20 @@ class SqlSessions(SessionStore):
         return record
 
     def end(
-        self, user_id: str | None, session_id: str, at: float, exit_status: str | None = None
+        self,
+        user_id: str | None,
+        session_id: str,
+        at: float,
+        exit_status: str | None = None,
+        *,
+        label: str | None = None,
     ) -> SessionRecord | None:
         """Note the end of this user's session; None when there is none that runs."""
         mine = and_(
             _rows.session_id == session_id, _rows.user_id == user_id, _rows.ended_at.is_(None)
         )
+        if label is not None:
+            mine = and_(mine, _rows.label == label)
         with self._database.writing() as connection:
             found = _records(connection, _select(mine).with_for_update())
             if not found:
