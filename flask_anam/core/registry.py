@@ -13,7 +13,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError
 
-from flask_anam.core.base_schemas import MOST_TOLD
+from flask_anam.core.base_schemas import MOST_TOLD, first_few
 from flask_anam.core.fields import did_you_mean, is_late, looking_at, unwritable
 from flask_anam.core.personas import (
     ABOUT,
@@ -308,7 +308,7 @@ class PersonaRegistry:
         except ValidationError as no:
             messages = no.messages_dict
             told = messages.get("personaConfig", messages)
-            raise InvalidRequest(details={"overrides": told}) from None
+            raise InvalidRequest(details={"overrides": first_few(told)}) from None
 
 
 def _needs_more(fallback: Persona, persona: Persona) -> bool:
