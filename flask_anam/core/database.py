@@ -6,6 +6,7 @@ Imports SQLAlchemy only when a database is opened, and Alembic only when one mus
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -156,12 +157,16 @@ def _values_told_apart() -> Iterator[None]:
 
     Drivers refuse some values themselves: SQLite's too large numbers, psycopg2 a NUL.
     """
-    from sqlalchemy.exc import DataError
+    from sqlalchemy.exc import DataError, StatementError
 
     try:
         yield
-    except (DataError, OverflowError, ValueError) as no:
+    except (OverflowError, ValueError) as no:
         raise Unstorable(type(no).__name__) from None
+    except StatementError as no:
+        if isinstance(no, DataError) or isinstance(no.orig, OverflowError | ValueError):
+            raise Unstorable(type(no.orig).__name__) from None
+        raise
 
 
 def _checked(url: str) -> URL:
@@ -196,7 +201,7 @@ def _make_engine(url: URL) -> Engine:
     backend = url.get_backend_name()
     options: dict[str, Any] = {"connect_args": _connect_args(url), "hide_parameters": True}
     if backend == "sqlite":
-        Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+        _make_file(Path(str(url.database)))
     else:
         options |= {"pool_pre_ping": True, "pool_timeout": CONNECT_WITHIN, "pool_recycle": 1800}
         options["isolation_level"] = "READ COMMITTED"
@@ -205,6 +210,14 @@ def _make_engine(url: URL) -> Engine:
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _make_file(path: Path) -> None:
+    """Make the file of an SQLite database, for its owner alone: it says who talked when."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not str(path).startswith("file:"):  # which SQLite itself takes apart
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 def _connect_args(url: URL) -> dict[str, Any]:

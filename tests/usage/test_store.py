@@ -101,6 +101,19 @@ def test_two_users_may_claim_one_session_id(store: SessionStore, record: Maker) 
     assert only(store.find(session_id="s", user_id="ada")).ended_at is None
 
 
+def test_ids_that_look_alike_are_told_apart(store: SessionStore, record: Maker) -> None:
+    """Nobody is somebody else for a blank, a letter's case, or another spelling of it."""
+    names = ["ada", "ada ", " ada", "Ada", "\u00e4da", "a\u0308da", "ada\t", "ada\u3000"]
+    for number, name in enumerate(names):
+        store.add(record(f"t{number}", user_id=name))
+        assert store.start(name, f"t{number}", "s", 1.0)
+    for name in names:
+        assert only(store.find(session_id="s", user_id=name)).user_id == name
+    assert store.end("ada ", "s", 2.0)
+    ended = [one.user_id for one in store.find(session_id="s") if one.ended_at is not None]
+    assert ended == ["ada "]
+
+
 def test_a_token_that_may_be_used_again_gets_a_record_per_session(
     store: SessionStore, record: Maker
 ) -> None:
