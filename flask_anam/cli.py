@@ -171,6 +171,11 @@ def _table(rows: Sequence[Sequence[str]]) -> None:
         click.echo("  ".join(cells).rstrip())
 
 
+def _shown(text: str) -> str:
+    """Return a text that moves no cursor: some of it may come from Anam or from a config."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)
+
+
 def _fitted(cell: str, width: int) -> str:
     return cell.ljust(width) if len(cell) <= width else f"{cell[: width - 1]}…"
 
@@ -181,6 +186,6 @@ def _report(found: Sequence[Finding], *, as_json: bool) -> None:
         click.echo(json.dumps([asdict(finding) for finding in found], indent=2))
     for finding in () if as_json else found:
         mark = click.style(finding.level.ljust(7), fg=_COLOURS[finding.level])
-        click.echo(f"{mark} {finding.subject}: {finding.text}")
+        click.echo(f"{mark} {_shown(finding.subject)}: {_shown(finding.text)}")
     if any(finding.level == "error" for finding in found):
         raise SystemExit(1)

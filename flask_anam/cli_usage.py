@@ -12,6 +12,7 @@ import click
 from flask.cli import AppGroup, with_appcontext
 
 from flask_anam.core.clock import Clock
+from flask_anam.core.session_csv import safe_cell
 from flask_anam.core.session_records import SessionRecord, Wanted
 from flask_anam.errors import AnamError
 from flask_anam.records import key_finder, stop_any, stop_own, upgrade
@@ -218,12 +219,7 @@ def _print_sessions_csv(found: Iterable[SessionRecord], now: float) -> None:
 def _print_csv(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(head)
-    writer.writerows(["" if cell is None else cell for cell in map(_safe, row)] for row in rows)
-
-
-def _safe(cell: object) -> object:
-    """Return a cell that a spreadsheet does not take for a formula."""
-    return f"'{cell}" if isinstance(cell, str) and cell[:1] in {"=", "+", "-", "@"} else cell
+    writer.writerows(map(safe_cell, row) for row in rows)
 
 
 def _print_table(head: Sequence[str], rows: Sequence[Sequence[object]], nothing: str) -> None:

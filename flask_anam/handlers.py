@@ -140,14 +140,23 @@ def _as_json(response: Response) -> Response:
     if kind is not None:
         answer = answer_error(kind())
     else:
-        status = HTTPStatus(response.status_code)
-        code = status.name.lower()
-        answer = jsonify({"error": status.phrase, "code": code, "retryable": status >= 500})
-        answer.status_code = response.status_code
+        number = response.status_code
+        code, phrase = _name_of(number)
+        answer = jsonify({"error": phrase, "code": code, "retryable": number >= 500})
+        answer.status_code = number
     for name in ("Allow", "Retry-After", "Set-Cookie"):
         for value in response.headers.getlist(name):
             answer.headers.add(name, value)
     return answer
+
+
+def _name_of(status: int) -> tuple[str, str]:
+    """Return code and sentence of a status; a host may answer with one that has no name."""
+    try:
+        known = HTTPStatus(status)
+    except ValueError:
+        return f"status_{status}", f"The app refused this request ({status})."
+    return known.name.lower(), known.phrase
 
 
 def _count(error: AnamError) -> None:

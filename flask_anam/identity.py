@@ -12,6 +12,7 @@ from typing import Any
 from flask import Flask, Response, current_app, request
 from flask_login import current_user
 
+from flask_anam.core.fields import is_text
 from flask_anam.errors import ConfigError, PermissionDenied, Unauthenticated
 
 #: The permission to talk to personas, and the one to read the counters.
@@ -68,11 +69,16 @@ def user_id_of(user: Any) -> str:
 
 
 def checked_user_id(value: object) -> str:
-    """Return a user id; raises ConfigError unless it is a string of 1 to 255 characters."""
+    """Return a user id; raises ConfigError unless it is a text of 1 to 255 characters."""
     if not isinstance(value, str) or not 0 < len(value) <= 255:
         raise ConfigError(
             "A user id must be a string of 1 to 255 characters, got "
             f"{type(value).__name__}. Let get_id() return str(self.id)."
+        )
+    if "\0" in value or not is_text(value):
+        raise ConfigError(
+            "A user id holds a character that no database keeps: a NUL, or half of a surrogate "
+            "pair. Do not let people choose such names, or let get_id() return a number."
         )
     return str(value)
 

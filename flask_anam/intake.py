@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from flask import Request, request
 from marshmallow import ValidationError
 
+from flask_anam.core.base_schemas import first_few
 from flask_anam.core.unseen import Unseen, without_traces
 from flask_anam.errors import (
     CrossSite,
@@ -179,4 +180,4 @@ def _parsed(body: bytes) -> Any:
 
 
 def _details(messages: object) -> dict[str, object]:
-    return dict(messages) if isinstance(messages, dict) else {"_schema": messages}
+    return first_few(messages if isinstance(messages, dict) else {"_schema": messages})

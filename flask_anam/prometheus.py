@@ -122,7 +122,10 @@ def exposition(collector: Collector, accept: str) -> tuple[bytes, str]:
     """Return the text for a scraper that sent this Accept header, and its content type."""
     registry = CollectorRegistry()
     registry.register(collector)
-    encode, content_type = choose_encoder(accept)
+    try:
+        encode, content_type = choose_encoder(accept)
+    except (TypeError, ValueError):  # a version that is no number
+        encode, content_type = choose_encoder("")
     return encode(registry), content_type
 
 

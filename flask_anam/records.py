@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from flask_anam.core.books import Books
 from flask_anam.core.database import Database
 from flask_anam.core.memory_sessions import MemorySessions
 from flask_anam.core.sessions import SessionStore
+from flask_anam.core.unseen import without_traces
 from flask_anam.counters import several_workers_are_likely
 from flask_anam.errors import (
     AnamAuthError,
@@ -120,35 +122,42 @@ def stop_own(state: AnamState, user: Any, user_id: str, session_id: str) -> None
         UpstreamError: Anam could not be asked.
 
     """
-    mine = state.books.of_session(session_id, user_id)
-    stopped = [_stop(state, record, user) for record in mine]
-    if not any(stopped):
+    if not _stop(state, state.books.of_session(session_id, user_id), user):
         raise NotFound
 
 
 def stop_any(state: AnamState, session_id: str) -> bool:
     """Stop a session of any user; False when it is not one of this app's."""
-    stopped = [_stop(state, record) for record in state.books.of_session(session_id)]
-    return any(stopped)
+    return _stop(state, state.books.of_session(session_id))
 
 
 def stop_all_of(state: AnamState, user_id: str) -> int:
     """Stop everything that a user has running, reported or not; return how many it was."""
     user = state.books.stored_user(user_id)
     state.reconciler.run(key_finder(state), user_id=user)
-    return sum(_stop(state, record) for record in state.books.running(user_id))
+    return sum(_stop(state, [record]) for record in state.books.running(user_id))
 
 
-def _stop(state: AnamState, record: SessionRecord, user: Any = None) -> bool:
-    if record.source == "anam" and record.ended_at is not None:
+@without_traces
+def _stop(state: AnamState, claims: Sequence[SessionRecord], user: Any = None) -> bool:
+    """Stop the session that all these records claim; False when it is of none of them.
+
+    A browser may claim a session for each of its tokens, so Anam is asked once per account.
+    """
+    if any(record.source == "anam" and record.ended_at is not None for record in claims):
         return True
-    key = key_finder(state, user)(record)
-    if key is None:
+    key_for, deadline = key_finder(state, user), state.deadline()
+    of_key: dict[str | None, list[SessionRecord]] = {}
+    for record in claims:
+        of_key.setdefault(key_for(record), []).append(record)
+    for key, group in of_key.items():
+        found = state.reconciler.stop(group, key, deadline) if key else None
+        if found is not None:
+            tell_end(state, state.books.stopped(found), found.user_id)
+            return True
+    if None in of_key:
         raise AnamAuthError
-    if not state.reconciler.stop(record, key, state.deadline()):
-        return False
-    tell_end(state, state.books.stopped(record), record.user_id)
-    return True
+    return False
 
 
 def tell_start(state: AnamState, record: SessionRecord | None, user_id: str) -> None:

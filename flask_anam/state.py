@@ -114,8 +114,8 @@ class AnamState:
         try:
             return self.manager.create_token(request, first)
         except AnamRejected as error:
-            fallback = self.registry.find(persona.fallback) if persona.fallback else None
-            if fallback is None or not error.persona_missing:
+            fallback = self.registry.fallback_of(persona) if error.persona_missing else None
+            if fallback is None:
                 raise
             facts = {"persona_type": persona.name, "fallback": fallback.name}
             signals.send(signals.persona_missing, self.app, user_id=user_id, **facts)

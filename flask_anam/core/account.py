@@ -140,7 +140,8 @@ def _unfit(
     config: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[tuple[str, str]]:
     """Yield what does not go together: the model with the avatar, the options with the voice."""
-    versions = found.get("avatarId", {}).get("availableVersions")
+    told = found.get("avatarId", {}).get("availableVersions")
+    versions = [one for one in told if isinstance(one, str)] if isinstance(told, list) else []
     model = config.get("avatarModel")
     if model and versions and model not in versions:
         yield "error", f"avatarModel {model} is not for this avatar: use {' or '.join(versions)}."

@@ -10,10 +10,13 @@ from urllib.parse import quote
 
 from flask_anam.core.client import AnamClient
 from flask_anam.core.clock import Deadline
+from flask_anam.core.tokens import is_session_id
 from flask_anam.errors import AnamBadResponse
 
 #: Sessions on a page, the most that Anam gives; and bytes of such a page, which has prompts in it.
 PAGE, MOST = 100, 8 * 1024 * 1024
+#: Seconds that a session is believed to have lasted at most: a year.
+LONGEST = 366 * 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,23 +83,39 @@ def _session(entry: Any) -> AnamSession:
         )
         if started_at is None:
             raise AnamBadResponse
+        if not is_session_id(entry["id"]):
+            raise AnamBadResponse
         seconds = None if ended_at is None else max(0.0, ended_at - started_at)
-        if ended_at is not None and isinstance(length, int | float):
-            seconds = max(0.0, length / 1000)
+        if ended_at is not None and _is_length(length):
+            seconds = length / 1000
         return AnamSession(
-            id=str(entry["id"])[:64],
+            id=entry["id"],
             label=label if isinstance(label, str) else None,
             started_at=started_at,
             ended_at=ended_at,
             seconds=seconds,
-            exit_status=str(status)[:64] if status is not None else None,
+            exit_status=_word(status) if status is not None else None,
         )
     except (AttributeError, KeyError, TypeError, ValueError):
         raise AnamBadResponse from None
 
 
+def _is_length(length: object) -> bool:
+    """Whether something is a number of milliseconds that a session can last: nan and inf are not."""
+    number = isinstance(length, int | float) and not isinstance(length, bool)
+    return number and 0 <= length <= LONGEST * 1000  # type: ignore[operator]
+
+
+def _word(status: object) -> str:
+    """Return how a session ended, without what a database or a terminal could stumble over."""
+    return "".join(letter for letter in str(status)[:64] if letter.isprintable())
+
+
 def _seconds(moment: object) -> float | None:
+    """Return Unix seconds; raises ValueError for what is no moment of these centuries."""
     if moment is None:
         return None
     found = datetime.fromisoformat(str(moment))
+    if not 2000 <= found.year <= 2200:
+        raise ValueError(moment)
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()

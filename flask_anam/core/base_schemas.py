@@ -10,8 +10,24 @@ from marshmallow import validates_schema as checks_all
 
 from flask_anam.core.fields import Choice, Part, camel, check_writable, did_you_mean, warn
 
-#: Unknown fields that one error tells of.
+#: Mistakes that one error tells of, so that it is not much longer than what it answers.
 MOST_TOLD = 20
+
+
+def first_few(messages: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return marshmallow's messages where they are, but no more than `MOST_TOLD` of them."""
+    left = MOST_TOLD
+
+    def some(part: Any) -> Any:
+        nonlocal left
+        if isinstance(part, Mapping):
+            # The next part is looked at only while there is room for it.
+            return {key: some(inner) for key, inner in part.items() if left > 0}
+        texts = part[:left] if isinstance(part, list) else part
+        left -= len(texts) if isinstance(texts, list) else 1
+        return texts
+
+    return dict(some(messages))
 
 
 class StrictSchema(Schema):
@@ -33,7 +49,7 @@ class StrictSchema(Schema):
         strange: dict[Any, Any] = {}
         for name in original:
             if len(strange) >= MOST_TOLD:
-                break  # an answer should not be much longer than what it answers
+                break
             if self.outer_name(name) not in known:
                 if self.is_open and isinstance(name, str):
                     check_writable({name: original[name]})

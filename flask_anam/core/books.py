@@ -17,11 +17,17 @@ from flask_anam.core.clock import Clock
 from flask_anam.core.counting import CountBuffer
 from flask_anam.core.quota import QuotaRules
 from flask_anam.core.reuse import TokenRequest
-from flask_anam.core.session_records import MAX_LABEL, CountKey, SessionRecord
+from flask_anam.core.session_records import (
+    MAX_LABEL,
+    MOST_SECONDS,
+    CountKey,
+    SessionRecord,
+    Unstorable,
+)
 from flask_anam.core.sessions import SessionStore
 from flask_anam.core.settings import Settings
 from flask_anam.core.store import KeyMaker
-from flask_anam.core.tokens import SessionToken
+from flask_anam.core.tokens import SessionToken, is_session_id
 from flask_anam.errors import AnamError
 
 log = logging.getLogger("flask_anam")
@@ -151,17 +157,23 @@ class Books:
 
     def ended(self, user_id: str, session_id: str) -> SessionRecord | None:
         """Note the end that a user's browser reports; None when there is none that runs."""
+        if not is_session_id(session_id):
+            return None
         user, now = self.stored_user(user_id), self._clock.time()
         return self._try(lambda: self.store.end(user, session_id, now), loses=1)
 
     def stopped(self, record: SessionRecord) -> SessionRecord | None:
         """Note that the session of a record has been stopped; None when it was over before."""
         now, session = self._clock.time(), str(record.session_id)
-        user = record.user_id
-        return self._try(lambda: self.store.end(user, session, now, "STOPPED"), loses=1)
+        whose = {"label": record.label or None}
+        return self._try(
+            lambda: self.store.end(record.user_id, session, now, "STOPPED", **whose), loses=1
+        )
 
     def of_session(self, session_id: str, user_id: str | None = None) -> list[SessionRecord]:
         """Return the records of a session, or those of one user; ids come from browsers."""
+        if not is_session_id(session_id):
+            return []
         user = self.stored_user(user_id)
         return self._try(lambda: self.store.find(session_id=session_id, user_id=user)) or []
 
@@ -219,7 +231,8 @@ class Books:
             slot=self._slot(request),
             minted_at=now,
             expires_at=now + self._settings.deadline,
-            max_seconds=None if longest is None else math.ceil(longest),
+            # A browser may set it where the persona allows that.
+            max_seconds=None if longest is None else min(math.ceil(longest), MOST_SECONDS),
         )
 
     def _slot(self, request: TokenRequest) -> str | None:
@@ -243,6 +256,8 @@ class Books:
                 done = work()
             except AnamError:
                 raise
+            except Unstorable as no:  # the store itself is well: nobody else should pay for it
+                log.error("The usage store does not take a value (%s).", no)
             except Exception as failure:  # noqa: BLE001 - each database has errors of its own
                 self._note(failure)
             else:

@@ -14,6 +14,7 @@ from flask_anam.core.clock import Clock, Deadline
 from flask_anam.core.flight import SingleFlight
 from flask_anam.core.fork import renew_in_children
 from flask_anam.core.store import KeyMaker
+from flask_anam.core.unseen import without_traces
 
 #: Seconds for which an answer, or a failure, is told again.
 FRESH_FOR = 5.0
@@ -25,6 +26,8 @@ ASK_FOR = 2.0
 LONGEST_WAIT = 300.0
 #: Accounts that are remembered.
 REMEMBERED = 256
+#: Sessions, or seconds, that are believed at most.
+MOST = 10**9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +92,7 @@ class Capacity:
         """Replace the lock; what is known of Anam stays true in a child."""
         self._lock = threading.Lock()
 
+    @without_traces
     def occupancy(self, api_key: str, deadline: Deadline) -> Occupancy:
         """Return how full an account is, as of at most five seconds ago.
 
@@ -104,6 +108,7 @@ class Capacity:
             raise (known.error or errors.AnamUnavailable()).again()
         return _aged(known.said, now - known.said_at, stale=known.error is not None)
 
+    @without_traces
     def refuse_if_full(self, api_key: str, deadline: Deadline) -> None:
         """Raise AnamAtCapacity while Anam says that nobody can start.
 
@@ -165,7 +170,7 @@ def _read(found: Mapping[str, Any]) -> Occupancy:
 def _whole(value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return math.ceil(value) if math.isfinite(value) and value >= 0 else None
+    return math.ceil(value) if 0 <= value <= MOST else None  # nan is neither
 
 
 def _aged(said: Occupancy, age: float, *, stale: bool) -> Occupancy:

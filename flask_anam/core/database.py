@@ -6,6 +6,7 @@ Imports SQLAlchemy only when a database is opened, and Alembic only when one mus
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flask_anam.core.fork import renew_in_children
+from flask_anam.core.session_records import Unstorable
 from flask_anam.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -75,16 +77,21 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Yield a connection in a transaction that is committed at the end."""
+        """Yield a connection in a transaction that is committed at the end.
+
+        Raises:
+            Unstorable: the database does not take a value.
+
+        """
         if self.dialect != "sqlite":
-            with self._ready().begin() as connection:
+            with _values_told_apart(), self._ready().begin() as connection:
                 yield connection
             return
         # Threads of one process queue up here: SQLite itself would let them try at random.
         if not self._turn.acquire(timeout=LOCK_WITHIN):
             raise TimeoutError("The database is busy.")
         try:
-            with self._ready().connect() as connection:
+            with _values_told_apart(), self._ready().connect() as connection:
                 writer = connection.execution_options(anam_writes=True)
                 with writer.begin():
                     yield writer
@@ -93,8 +100,8 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Yield a connection for queries that may take a while."""
-        with self._ready().begin() as connection:
+        """Yield a connection for queries that may take a while; raises Unstorable as well."""
+        with _values_told_apart(), self._ready().begin() as connection:
             if self.dialect == "postgresql":
                 limit = f"SET LOCAL statement_timeout = '{READ_WITHIN}s'"
                 connection.exec_driver_sql(limit)
@@ -144,6 +151,24 @@ class Database:
         return self._engine
 
 
+@contextmanager
+def _values_told_apart() -> Iterator[None]:
+    """Tell a value that a database does not take from a database that is out of order.
+
+    Drivers refuse some values themselves: SQLite's too large numbers, psycopg2 a NUL.
+    """
+    from sqlalchemy.exc import DataError, StatementError
+
+    try:
+        yield
+    except (OverflowError, ValueError) as no:
+        raise Unstorable(type(no).__name__) from None
+    except StatementError as no:
+        if isinstance(no, DataError) or isinstance(no.orig, OverflowError | ValueError):
+            raise Unstorable(type(no.orig).__name__) from None
+        raise
+
+
 def _checked(url: str) -> URL:
     if find_spec("sqlalchemy") is None or find_spec("alembic") is None:
         raise ConfigError(
@@ -176,7 +201,7 @@ def _make_engine(url: URL) -> Engine:
     backend = url.get_backend_name()
     options: dict[str, Any] = {"connect_args": _connect_args(url), "hide_parameters": True}
     if backend == "sqlite":
-        Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+        _make_file(Path(str(url.database)))
     else:
         options |= {"pool_pre_ping": True, "pool_timeout": CONNECT_WITHIN, "pool_recycle": 1800}
         options["isolation_level"] = "READ COMMITTED"
@@ -185,6 +210,14 @@ def _make_engine(url: URL) -> Engine:
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _make_file(path: Path) -> None:
+    """Make the file of an SQLite database, for its owner alone: it says who talked when."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not str(path).startswith("file:"):  # which SQLite itself takes apart
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 def _connect_args(url: URL) -> dict[str, Any]:

@@ -114,12 +114,19 @@ class MemorySessions(SessionStore):
             return record
 
     def end(
-        self, user_id: str | None, session_id: str, at: float, exit_status: str | None = None
+        self,
+        user_id: str | None,
+        session_id: str,
+        at: float,
+        exit_status: str | None = None,
+        *,
+        label: str | None = None,
     ) -> SessionRecord | None:
         """Note the end of this user's session; None when there is none that runs."""
         with self._lock:
             for record in self._with("session", session_id):
-                if record.user_id == user_id and record.ended_at is None:
+                mine = record.user_id == user_id and label in {None, record.label}
+                if mine and record.ended_at is None:
                     over = ended(record, at, exit_status)
                     self._put(over)
                     return over

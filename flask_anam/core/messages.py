@@ -8,12 +8,16 @@ from marshmallow.validate import Length
 
 from flask_anam.core.base_schemas import StrictSchema
 from flask_anam.core.fields import Free, Text, about, when
+from flask_anam.core.tokens import MAX_SESSION_ID, is_plain_id
 
 
-def _part_of_path(value: str) -> str | None:
-    """Refuse what could be more than a name in a path."""
-    plain = value.isascii() and value.replace("-", "a").replace("_", "a").isalnum()
-    return None if plain or not value else "Must hold only letters, digits, - and _."
+def _plain_id(value: str) -> str | None:
+    """Refuse what could be more than a name: in a path of Anam's, or in a question to a store."""
+    return None if is_plain_id(value) or not value else "Must hold only letters, digits, - and _."
+
+
+#: How the ids in messages look, for the description of the API.
+_ID = "^[A-Za-z0-9_-]+$"
 
 
 class TokenRequestSchema(StrictSchema):
@@ -34,8 +38,8 @@ class TokenRequestSchema(StrictSchema):
         **about("Persona fields to set, of those that the persona allows.", {}),
     )
     refused = Text(
-        validate=Length(equal=16),
-        **about("Token id of a token that failed to start.", "pZd0zCgdI9VcvcbO"),
+        validate=[Length(equal=16), when(_plain_id)],
+        **about("Token id of a token that failed to start.", "pZd0zCgdI9VcvcbO", pattern=_ID),
     )
 
     def load(self, data: Any, **how: Any) -> Any:
@@ -61,7 +65,7 @@ def _plain(data: object) -> dict[str, Any] | None:
         if rule is None or type(value) is not str or not value.isascii():
             return None
         known_as, shortest, longest = rule
-        if not shortest <= len(value) <= longest:
+        if not shortest <= len(value) <= longest or (name == "refused" and not is_plain_id(value)):
             return None
         loaded[known_as] = value
     return loaded
@@ -73,18 +77,14 @@ class SessionReportSchema(StrictSchema):
     token_id = Text(
         required=True,
         data_key="tokenId",
-        validate=Length(equal=16),
-        **about("The token id of the token that it started with.", "pZd0zCgdI9VcvcbO"),
+        validate=[Length(equal=16), when(_plain_id)],
+        **about("The token id of the token that it started with.", "pZd0zCgdI9VcvcbO", pattern=_ID),
     )
     session_id = Text(
         required=True,
         data_key="sessionId",
-        validate=[Length(min=1, max=64), when(_part_of_path)],
-        **about(
-            "Anam's id of the session.",
-            "11111111-2222-4333-8444-555555555555",
-            pattern="^[A-Za-z0-9_-]+$",
-        ),
+        validate=[Length(min=1, max=MAX_SESSION_ID), when(_plain_id)],
+        **about("Anam's id of the session.", "11111111-2222-4333-8444-555555555555", pattern=_ID),
     )
 
 

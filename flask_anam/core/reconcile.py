@@ -17,6 +17,7 @@ from flask_anam.core.client import AnamClient
 from flask_anam.core.clock import Clock, Deadline
 from flask_anam.core.reuse import TokenRequest
 from flask_anam.core.session_records import SessionRecord
+from flask_anam.core.unseen import without_traces
 from flask_anam.errors import AnamError, AnamRejected, UpstreamError
 
 log = logging.getLogger("flask_anam")
@@ -163,32 +164,41 @@ class Reconciler:
             if record.account != self._books.account_of(request.api_key):
                 continue
             try:
-                if self.stop(record, request.api_key, deadline):
+                if self.stop([record], request.api_key, deadline):
                     self._books.stopped(record)
             except AnamError as error:
                 log.warning("An orphaned session could not be stopped: %s", error.code)
 
-    def stop(self, record: SessionRecord, api_key: str, deadline: Deadline) -> bool:
-        """Stop the session of a record at Anam; False when it is not one of ours.
+    @without_traces
+    def stop(
+        self, claims: Sequence[SessionRecord], api_key: str, deadline: Deadline
+    ) -> SessionRecord | None:
+        """Stop a session at Anam; return the record that it is of, None when it is of none.
 
         Anam is asked first whose session it is: the id came from a browser.
+
+        Args:
+            claims: records of one account that claim the same session.
+            api_key: of that account.
+            deadline: of both calls.
 
         Raises:
             UpstreamError: Anam could not be asked.
 
         """
-        if not record.session_id or not record.label:
-            return False
+        by_label = {record.label: record for record in claims if record.session_id and record.label}
+        if not by_label:
+            return None
+        session_id = str(claims[0].session_id)
         try:
-            found = one_session(self._client, record.session_id, api_key, deadline)
+            found = one_session(self._client, session_id, api_key, deadline)
         except AnamRejected:
-            return False
-        if found.label != record.label:
-            return False
-        if found.ended_at is None:
+            return None
+        record = by_label.get(found.label or "")
+        if record is not None and found.ended_at is None:
             with suppress(AnamRejected):  # it has ended in between
                 self._client.stop_session(found.id, api_key, deadline)
-        return True
+        return record
 
     def _pending(self, limit: int, user_id: str | None) -> Iterable[SessionRecord]:
         since, after = self._clock.time() - GIVE_UP_AFTER, 0

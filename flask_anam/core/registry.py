@@ -13,7 +13,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError
 
-from flask_anam.core.base_schemas import MOST_TOLD
+from flask_anam.core.base_schemas import MOST_TOLD, first_few
 from flask_anam.core.fields import did_you_mean, is_late, looking_at, unwritable
 from flask_anam.core.personas import (
     ABOUT,
@@ -209,6 +209,19 @@ class PersonaRegistry:
             raise UnknownPersona
         return persona
 
+    def fallback_of(self, persona: Persona) -> Persona | None:
+        """Return the persona to use while Anam does not know this one, or None.
+
+        Raises:
+            PersonaInvalid: it needs a permission that this one does not. One that is known at
+                start-up is refused there.
+
+        """
+        fallback = self.find(persona.fallback) if persona.fallback else None
+        if fallback is not None and _needs_more(fallback, persona):
+            raise PersonaInvalid(_needs_more_text(persona, fallback))
+        return fallback
+
     @without_traces
     def body_for(self, persona: Persona, user: object, overrides: Mapping[str, Any]) -> MintBody:
         """Return what Anam is sent for this persona, user and overrides.
@@ -258,11 +271,8 @@ class PersonaRegistry:
             )
         if name == persona.name:
             raise ConfigError(f"{falls} itself. Name another persona, or none.")
-        if fallback.permission not in {None, persona.permission}:
-            raise ConfigError(
-                f"{falls} {name!r}, which needs the permission {fallback.permission!r}: users "
-                "without it would get it. Use a fallback that needs none or the same."
-            )
+        if _needs_more(fallback, persona):
+            raise ConfigError(_needs_more_text(persona, fallback))
 
     def _config(self, persona: Persona, user: object) -> Mapping[str, Any]:
         if not callable(persona.source):
@@ -298,7 +308,19 @@ class PersonaRegistry:
         except ValidationError as no:
             messages = no.messages_dict
             told = messages.get("personaConfig", messages)
-            raise InvalidRequest(details={"overrides": told}) from None
+            raise InvalidRequest(details={"overrides": first_few(told)}) from None
+
+
+def _needs_more(fallback: Persona, persona: Persona) -> bool:
+    return fallback.permission not in {None, persona.permission}
+
+
+def _needs_more_text(persona: Persona, fallback: Persona) -> str:
+    return (
+        f"Persona {persona.name!r} falls back to {fallback.name!r}, which needs the permission "
+        f"{fallback.permission!r}: users without it would get it. Use a fallback that needs none "
+        "or the same."
+    )
 
 
 def check_static(persona: Persona) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
@@ -25,8 +26,9 @@ SESSION_COLUMNS = (
     "exit_status",
 )
 TOKEN_COLUMNS = ("start", "persona_type", "outcome", "number")
-#: A cell that begins so is a formula to a spreadsheet, whoever wrote it.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+#: Where a spreadsheet may take what follows for a formula, whoever wrote it: at the beginning of a
+#: cell, and behind what some take for the end of one. The wide signs are those of East Asian ones.
+_FORMULA = re.compile("(^|[\t\n\r;|])([=+@\uff1d\uff0b\uff0d\uff20-])")
 
 
 class _Line:
@@ -66,7 +68,7 @@ def lines(rows: Iterable[Iterable[object]]) -> Iterator[str]:
     line = _Line()
     writer = csv.writer(line)
     for row in rows:
-        writer.writerow([_cell(value) for value in row])
+        writer.writerow([safe_cell(value) for value in row])
         yield line.text
 
 
@@ -92,7 +94,9 @@ def _time(moment: float | None) -> str:
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _cell(value: object) -> object:
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return f"'{value}"
-    return value
+def safe_cell(value: object) -> object:
+    """Return a cell in which no spreadsheet finds a formula."""
+    if not isinstance(value, str):
+        return value
+    plain = _FORMULA.sub(r"\1'\2", value)
+    return f"'{plain}" if plain.startswith(("\t", "\n", "\r")) else plain

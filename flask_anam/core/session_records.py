@@ -14,10 +14,18 @@ from dataclasses import dataclass, replace
 GRACE = 60.0
 #: Seconds that a session without a known longest time is believed to run at most.
 LONGEST = 4 * 3600.0
+#: Sessions that one token can be reported to have started, where it may start several.
+MOST_SESSIONS = 100
 #: Seconds of a stretch of time in which tokens are counted together.
 COUNT_BUCKET = 300
 #: Characters of a client label at most; the shortest bound that Anam publishes for one.
 MAX_LABEL = 128
+#: Seconds that any database can hold as the longest time of a session: 68 years.
+MOST_SECONDS = 2**31 - 1
+
+
+class Unstorable(ValueError):
+    """A store cannot hold a value that it was given, while it works for all others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +174,7 @@ def started(
     if not mine or any(one.session_id == session_id for one in mine):
         return None
     free = [one for one in mine if one.session_id is None and one.source != "anam"]
-    if not free and not again:
+    if not free and (not again or len(mine) >= MOST_SESSIONS):
         return None
     fresh = replace(mine[0], id=0, ended_at=None, seconds=None, exit_status=None)
     record = free[0] if free else fresh

@@ -29,8 +29,9 @@ from flask_anam.core.session_records import Count, CountKey, SessionRecord, Tota
 class SessionStore(ABC):
     """Where session records are kept. Thread-safe.
 
-    Every method may raise what the store's own library raises; `flask_anam.core.books.Books`
-    stands between a store and those who must not fail with it.
+    Every method may raise `Unstorable` for a value, and what the store's own library raises for
+    all else; `flask_anam.core.books.Books` stands between a store and those who must not fail
+    with it.
     """
 
     #: Whether other processes see what is stored, and it outlives this one.
@@ -86,9 +87,24 @@ class SessionStore(ABC):
 
     @abstractmethod
     def end(
-        self, user_id: str | None, session_id: str, at: float, exit_status: str | None = None
+        self,
+        user_id: str | None,
+        session_id: str,
+        at: float,
+        exit_status: str | None = None,
+        *,
+        label: str | None = None,
     ) -> SessionRecord | None:
-        """Note the end of this user's session; None when there is none that runs."""
+        """Note the end of this user's session; None when there is none that runs.
+
+        Args:
+            user_id: whose session; as it is stored.
+            session_id: Anam's id, which several of the user's tokens may claim.
+            at: when.
+            exit_status: how, in Anam's words, or None.
+            label: of the token whose session it is, where that is known.
+
+        """
 
     @abstractmethod
     def change(self, record_id: int, **changes: object) -> None:

@@ -119,20 +119,31 @@ class SqlSessions(SessionStore):
     ) -> SessionRecord | None:
         """Note a start that this user's browser reports; None when it changes nothing."""
         wanted = _select(and_(_rows.token_id == token_id, _rows.user_id == user_id))
-        with self._database.writing() as connection:
-            mine = _records(connection, wanted.with_for_update())
-            record = started(mine, session_id, at, again=again)
-            if record is not None:
-                self._store(connection, record)
+        try:
+            with self._database.writing() as connection:
+                mine = _records(connection, wanted.with_for_update())
+                record = started(mine, session_id, at, again=again)
+                if record is not None:
+                    self._store(connection, record)
+        except IntegrityError:  # an equal report came at the same time
+            return None
         return record
 
     def end(
-        self, user_id: str | None, session_id: str, at: float, exit_status: str | None = None
+        self,
+        user_id: str | None,
+        session_id: str,
+        at: float,
+        exit_status: str | None = None,
+        *,
+        label: str | None = None,
     ) -> SessionRecord | None:
         """Note the end of this user's session; None when there is none that runs."""
         mine = and_(
             _rows.session_id == session_id, _rows.user_id == user_id, _rows.ended_at.is_(None)
         )
+        if label is not None:
+            mine = and_(mine, _rows.label == label)
         with self._database.writing() as connection:
             found = _records(connection, _select(mine).with_for_update())
             if not found:

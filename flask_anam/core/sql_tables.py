@@ -13,15 +13,49 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    TypeDecorator,
     UniqueConstraint,
 )
 from sqlalchemy.dialects import mysql
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeEngine
 
 
-def _text(length: int) -> Any:
-    """Return text that tells upper case from lower case, which MySQL does only when asked."""
-    exact = mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_bin")
-    return String(length).with_variant(exact, "mysql", "mariadb")
+class ExactText(TypeDecorator[str]):
+    """Text of which nothing is taken for equal that is not.
+
+    MySQL's own text takes "Ada" for "ada", and even with a binary collation "ada " for "ada": one
+    user would be let into the sessions, and have the minutes, of another. So it gets bytes.
+    """
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, length: int) -> None:
+        """Make the type of a text of so many characters at most."""
+        super().__init__(length)
+        self.length = length
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the type of a kind of database."""
+        if _has_odd_text(dialect):
+            return dialect.type_descriptor(mysql.VARBINARY(4 * self.length))
+        return dialect.type_descriptor(String(self.length))
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        """Return a value as it is sent."""
+        return value.encode() if value is not None and _has_odd_text(dialect) else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002
+        """Return a value as it is read."""
+        return value.decode() if isinstance(value, bytes) else value
+
+
+def _has_odd_text(dialect: Dialect) -> bool:
+    return dialect.name in {"mysql", "mariadb"}
+
+
+_text = ExactText
 
 
 metadata = MetaData()

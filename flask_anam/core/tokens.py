@@ -18,6 +18,22 @@ from dataclasses import dataclass, field
 DEFAULT_LIFETIME = 3600.0
 #: Longest lifetime believed, in seconds (two weeks); anything above is cut to it.
 LONGEST_LIFETIME = 14 * 86400.0
+#: Characters of a session id at most.
+MAX_SESSION_ID = 64
+
+
+def is_plain_id(text: str) -> bool:
+    """Whether a text holds nothing but letters, digits, - and _, as token ids and session ids do.
+
+    Ids come from browsers. Others are in no record, would lead a call to Anam elsewhere, and are
+    an error to some databases, which would close the books for everybody.
+    """
+    return text.isascii() and text.replace("-", "a").replace("_", "a").isalnum()
+
+
+def is_session_id(text: str) -> bool:
+    """Whether a text can be the id of a session."""
+    return len(text) <= MAX_SESSION_ID and is_plain_id(text)
 
 
 def token_id(session_token: str) -> str:

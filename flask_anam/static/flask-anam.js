@@ -363,9 +363,12 @@ async function loadSdk({ sdk, sdkIntegrity = sdk ? "" : SDK_INTEGRITY }) {
 }
 
 function loadScript(src, integrity) {
-  const script = document.createElement("script");
-  const nonce = document.querySelector("script[nonce]")?.nonce ?? "";
-  const crossOrigin = integrity ? "anonymous" : null;
-  document.head.append(Object.assign(script, { src, nonce, integrity, crossOrigin }));
+  const script = Object.assign(document.createElement("script"), { src, integrity });
+  // Markup may name it.
+  if (src === SDK_URL || script.src.startsWith(`${origin}/`)) {
+    script.nonce = document.querySelector("script[nonce]")?.nonce ?? "";
+  }
+  script.crossOrigin = integrity ? "anonymous" : null;
+  document.head.append(script);
   return new Promise((resolve) => (script.onload = script.onerror = resolve));
 }

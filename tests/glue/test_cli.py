@@ -43,6 +43,17 @@ def test_check_names_what_the_account_does_not_know(sandbox: Sandbox) -> None:
     assert "ok      persona support" in output
 
 
+@pytest.mark.parametrize("versions", [["\x1b[2J\u202ecara-9"], 7, [None]], ids=str)
+def test_check_lets_nobody_write_on_the_terminal(sandbox: Sandbox, versions: Any) -> None:
+    """What an account says of an avatar is shown without control characters, or not at all."""
+    app = make_app(sandbox, ANAM_PERSONAS={"support": {**PERSONA, "avatarModel": "cara-4"}})
+    path = f"/v1/avatars/{PERSONA['avatarId']}"
+    sandbox.fail_next(200, json={"availableVersions": versions}, path=path)
+    _, output = _run(app, "check")
+    assert "persona support" in output
+    assert all(letter.isprintable() or letter == "\n" for letter in output)
+
+
 def test_check_says_when_the_key_is_refused(sandbox: Sandbox) -> None:
     """A wrong key is one line and exit status 1."""
     status, output = _run(make_app(sandbox, ANAM_API_KEY="wrong-key"), "check")

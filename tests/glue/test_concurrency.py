@@ -53,6 +53,19 @@ def test_an_old_answer_is_marked_while_anam_is_down(sandbox: Sandbox, clock: Man
     assert answer.headers["Retry-After"]
 
 
+@pytest.mark.parametrize("number", ["1" + "0" * 400, "1e999", "NaN", "1e300", "-1", "true"])
+def test_numbers_that_make_no_sense_are_not_told(
+    sandbox: Sandbox, clock: ManualClock, number: str
+) -> None:
+    """They count as not told; the page gets its answer and the mint goes on."""
+    ada = client_of(app_on(sandbox, clock), ADA)
+    body = f'{{"limit": {number}, "active": {number}, "estimatedWaitSeconds": {number}}}'
+    sandbox.fail_next(200, body=body, path=PATH)
+    found = ada.get("/anam/concurrency").get_json()
+    assert (found["limit"], found["active"], found["estimatedWaitSeconds"]) == (None, None, None)
+    assert ask(ada)["status"] == 200
+
+
 def test_a_full_account_refuses_before_the_mint(clock: ManualClock) -> None:
     """503 with Retry-After; no mint, no charge; and a token once there is room again."""
     with Sandbox(concurrency_limit=1) as sandbox:

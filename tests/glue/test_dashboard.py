@@ -24,6 +24,7 @@ from usage.servers import Postgres, programs
 from flask_anam.core.database import Database
 from flask_anam.core.figures import group_of
 from flask_anam.core.memory_sessions import MemorySessions
+from flask_anam.core.session_csv import lines
 from flask_anam.core.session_records import SessionRecord
 from flask_anam.core.sessions import SessionStore
 from flask_anam.core.sql_sessions import SqlSessions
@@ -405,6 +406,16 @@ def test_names_are_text_and_never_more(sandbox: Sandbox, empty: SessionStore) ->
     assert "@SUM(1)" in page
     rows = list(csv.DictReader(io.StringIO(client.get(f"{PAGE}.csv").text)))
     assert sorted(row["user_id"] for row in rows) == sorted(["'@SUM(1)", "'" + EVIL])
+
+
+@pytest.mark.parametrize("sign", "=+-@\uff1d\uff0b\uff0d\uff20")
+@pytest.mark.parametrize("before", ["", "\t", "\r", "\n", "a;", "a\t", "a\n", "a|", "=;;"])
+def test_no_part_of_a_cell_is_a_formula(before: str, sign: str) -> None:
+    """Not even for a spreadsheet that cuts at semicolons, as those of much of Europe do."""
+    (line,) = lines([["2026", f"{before}{sign}1+1", "x"]])
+    for part in re.split("[;\t\r\n|]", line.replace('"', "")):
+        assert not part.startswith(tuple("=+-@\uff1d\uff0b\uff0d\uff20"))
+    assert list(lines([["ada", "a b", "a;b", 5, -1.5, None]])) == ["ada,a b,a;b,5,-1.5,\r\n"]
 
 
 def test_an_empty_store_says_what_to_do(sandbox: Sandbox, empty: SessionStore) -> None:

@@ -156,6 +156,22 @@ def test_the_fallback_gets_the_overrides_that_it_allows(sandbox: Sandbox) -> Non
     assert sandbox.ledger.mints[0].persona_config == {**PERSONA, "maxSessionLengthSeconds": 60}
 
 
+def test_a_fallback_is_no_way_around_a_permission(
+    sandbox: Sandbox, logged: pytest.LogCaptureFixture
+) -> None:
+    """Also where both are declared after the check at start-up."""
+    anam = flask_anam.FlaskAnam()
+    client = client_of(make_app(sandbox, anam=anam), ADA)
+    anam.add_persona("members", PERSONA, permission="members:talk")
+    anam.add_persona("lost", {"personaId": PERSONA_ID}, fallback="members")
+    assert client.post(TOKEN_PATH, json={"personaType": "members"}).status_code == 403
+    sandbox.fail_next(404, path=MINT)
+    answer = client.post(TOKEN_PATH, json={"personaType": "lost"})
+    assert (answer.status_code, answer.get_json()["code"]) == (500, "persona_invalid")
+    assert "falls back to 'members', which needs the permission 'members:talk'" in logged.text
+    assert sandbox.ledger.mints == ()
+
+
 def test_other_refusals_do_not_use_the_fallback(sandbox: Sandbox) -> None:
     """A wrong key or a wrong request is not a lost persona."""
     for status, code in ((400, "anam_rejected"), (401, "anam_auth"), (402, "anam_quota")):

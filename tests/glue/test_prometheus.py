@@ -96,6 +96,13 @@ def test_a_scraper_gets_text_and_others_json(ada: FlaskClient, accept: str, kind
         assert value(values(answer.text, kind), "anam_sessions_active") == 0
 
 
+@pytest.mark.parametrize("version", ["abc", "1e999", "", "1.0.0;escaping=x"])
+def test_a_version_that_makes_no_sense_is_no_error(ada: FlaskClient, version: str) -> None:
+    """Whatever a scraper says that it understands, it gets text."""
+    accept = f"application/openmetrics-text;version={version}"
+    assert ada.get("/anam/metrics?format=prometheus", headers={"Accept": accept}).status_code == 200
+
+
 def test_the_format_may_be_named(ada: FlaskClient) -> None:
     """?format= decides, whatever is accepted; an unknown one is refused with the choice."""
     assert value(scrape(ada, "*/*", "?format=prometheus"), "anam_upstream_retries_total") == 0

@@ -213,6 +213,21 @@ def test_wrong_methods_and_paths_answer_json(app: Flask) -> None:
     assert client.get("/elsewhere").mimetype == "text/html"
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "retryable"),
+    [(418, "im_a_teapot", False), (499, "status_499", False), (520, "status_520", True)],
+)
+def test_a_status_of_the_hosts_keeps_its_number(
+    app: Flask, status: int, code: str, retryable: bool
+) -> None:
+    """Also one that has no name: a guard of the host's answers, and the browser gets JSON."""
+    app.before_request(lambda: ("<h1>No</h1>", status))
+    answer = client_of(app, ADA).post(TOKEN_PATH, json={})
+    assert answer.status_code == status
+    assert (answer.get_json()["code"], answer.get_json()["retryable"]) == (code, retryable)
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
 def test_the_hosts_own_size_limit_also_answers_json(sandbox: Sandbox) -> None:
     """A body over the host's MAX_CONTENT_LENGTH is 413 as JSON."""
     app = make_app(sandbox, MAX_CONTENT_LENGTH=100)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
+from page.chromium import the_browser
 from page.steps import expect_state, start, wait_for_reports
 from playwright.sync_api import Page, expect
 
@@ -52,6 +53,24 @@ def test_whole_conversation(site: Site, page: Page, visit: Visit) -> None:
     (mint,) = site.sandbox.ledger.mints
     assert session.token_id == mint.token_id
     wait_for_reports(site, page, running=0, ended=1)
+
+
+def test_markup_cannot_lend_the_nonce_to_a_stranger(make_site: Callable[..., Site]) -> None:
+    """A player that somebody smuggled into the page runs no file of another origin."""
+    site = make_site()
+    script = f"{site.url.replace('127.0.0.1', 'localhost')}/test/fake-sdk.js"
+    site.app.config["PLAYER"] = {"sdk": script, "prefetch": "idle"}
+    context = the_browser().new_context()  # unwatched, since the policy is to be offended
+    try:
+        page = context.new_page()
+        page.goto(f"{site.url}/login/ada")
+        page.goto(site.url)
+        start(page)
+        expect_state(page, "failed")
+        expect(page.locator(".anam-player")).to_have_attribute("data-code", "sdk_missing")
+        assert page.evaluate("typeof fakeAnam") == "undefined"
+    finally:
+        context.close()
 
 
 def limit_once(page: Page, seconds: int) -> None:

@@ -70,13 +70,20 @@ AMPLIFIERS = {
     "lone surrogates": '{"slot": "' + "\\ud800" * 10 + '"}',
     "surrogate names": '{"\\ud800": 0}',
     "the same field": "{" + '"slot": "a", ' * 1_000 + '"slot": "b"}',
+    "surrogate override names": json.dumps({"overrides": {f"\ud800{n:x}": 0 for n in range(1000)}}),
+    "wrong items": json.dumps({"personaType": "open", "overrides": {"tools": [1] * 5_000}}),
+    "wrong ids": json.dumps({"personaType": "open", "overrides": {"toolIds": ["x"] * 3_000}}),
+    "wrong parts": json.dumps({"personaType": "open", "overrides": {"tools": [{"type": 1}] * 999}}),
     "colliding names": json.dumps({str(n * (2**61 - 1)): 0 for n in range(500)}),
 }
 
 
 @pytest.mark.parametrize("body", AMPLIFIERS.values(), ids=AMPLIFIERS)
-def test_a_request_is_answered_in_proportion(app: Flask, body: str) -> None:
+def test_a_request_is_answered_in_proportion(sandbox: Sandbox, body: str) -> None:
     """No 5xx, nothing minted for what is wrong, and no answer far longer than the request."""
+    anam = FlaskAnam()
+    app = make_app(sandbox, anam=anam, ANAM_DEFAULT_PERSONA="support")
+    anam.add_persona("open", PERSONA, overrides=("tools", "toolIds"))
     status, length = post(client_of(app, ADA), body)
     assert status in {200, 400, 404, 422}
     assert length < 2 * len(body) + 8_000
@@ -178,6 +185,7 @@ REVIEWED = {
     r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}": "of fixed length",
     r"[A-Z][A-Z0-9_]{2,63}": "of bounded length",
     r"[\w.:@-]+": "one class",
+    "(^|[\t\n\r;|])([=+@\uff1d\uff0b\uff0d\uff20-])": "of bounded length",
     r"(\d{1,6})([mhdw])": "of bounded length",
     r"[A-Za-z]{2}": "of fixed length",
     r"<(?:[^:<>]+:)?([^<>]+)>": "each part ends at a character it cannot hold; our own rules only",

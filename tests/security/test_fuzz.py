@@ -26,7 +26,9 @@ from marshmallow import ValidationError
 
 from flask_anam import errors
 from flask_anam.core import checks
+from flask_anam.core.anam_sessions import _session
 from flask_anam.core.backends import Backend
+from flask_anam.core.capacity import _read
 from flask_anam.core.client import _date
 from flask_anam.core.lease import NoLease, _end_of
 from flask_anam.core.retry import wait_hint
@@ -34,7 +36,7 @@ from flask_anam.core.schemas import MintRequestSchema, PersonaConfigSchema, Sess
 from flask_anam.core.setbacks import Setbacks
 from flask_anam.core.settings import Settings, key_of
 from flask_anam.core.store import TokenStore
-from flask_anam.core.tokens import check_token, read_claims
+from flask_anam.core.tokens import check_token, is_session_id, read_claims
 from flask_anam.intake import check_same_site
 from flask_anam.sandbox import Sandbox
 from flask_anam.testing import ManualClock
@@ -91,6 +93,45 @@ def test_the_token_decoder_takes_each_known_input(token: str) -> None:
 def test_the_token_decoder_takes_anything(token: str) -> None:
     """The same for what nobody thought of."""
     judge(token)
+
+
+odd = st.sampled_from([10**400, -(10**400), math.inf, math.nan, True, 1e300, -1, "a\0", "\ud800"])
+moments = st.datetimes().map(str) | st.sampled_from(
+    ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "2027-01-01T00:00:00Z", "soon"]
+)
+sessions = st.fixed_dictionaries(
+    {"id": st.just("s-1") | anything | odd, "startTime": moments | anything},
+    optional={
+        "endTime": moments | anything | odd,
+        **dict.fromkeys(("sessionLengthMs", "clientLabel", "exitStatus"), anything | odd),
+    },
+)
+
+
+@fuzzed
+@given(anything | sessions)
+def test_what_anam_says_of_a_session_is_believed_or_refused(entry: Any) -> None:
+    """What is believed can be kept in every database, summed up and shown."""
+    try:
+        found = _session(entry)
+    except errors.AnamBadResponse:
+        return
+    assert is_session_id(found.id)
+    for moment in (found.started_at, found.ended_at):
+        assert moment is None or 0 < moment < 8e9
+    assert found.seconds is None or 0 <= found.seconds < 8e9
+    assert found.exit_status is None or found.exit_status.isprintable()
+
+
+@fuzzed
+@given(
+    st.dictionaries(st.sampled_from(["limit", "active", "estimatedWaitSeconds"]), anything | odd)
+)
+def test_what_anam_says_of_its_places_is_believed_or_left_out(told: dict[str, Any]) -> None:
+    """A number that a page can count with, or none."""
+    found = _read(told)
+    for number in (found.limit, found.active, found.wait):
+        assert number is None or 0 <= number <= 10**9
 
 
 dates = st.builds(

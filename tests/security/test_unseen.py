@@ -21,7 +21,10 @@ from hosts import ADA, KEY_SENTINEL, PERSONA, PROMPT_SENTINEL, TOKEN_PATH, clien
 
 import flask_anam
 from flask_anam import AnamError, ConfigError, FlaskAnam, errors
+from flask_anam.core.capacity import Capacity
+from flask_anam.core.clock import Deadline
 from flask_anam.core.settings import Settings
+from flask_anam.core.store import KeyMaker
 from flask_anam.core.unseen import Unseen, without_traces
 from flask_anam.sandbox import Sandbox
 from flask_anam.testing import ManualClock
@@ -163,6 +166,23 @@ def test_a_mistake_of_ours_leaves_no_frames_either(logged: pytest.LogCaptureFixt
         broken(KEY_SENTINEL)
     assert KEY_SENTINEL not in with_locals(caught.value) + logged.text
     assert "ValueError at test_unseen.py, line" in logged.text
+
+
+class _Broken:
+    """A client of Anam that fails in a way that nobody has thought of."""
+
+    def concurrency(self, api_key: str, deadline: Deadline) -> dict[str, Any]:
+        raise ZeroDivisionError
+
+
+def test_no_mistake_while_the_account_is_asked_carries_the_key() -> None:
+    """Whoever asks how full it is: a page, or a mint."""
+    clock = ManualClock()
+    capacity = Capacity(_Broken(), KeyMaker(b"k"), clock)
+    for ask in (capacity.occupancy, capacity.refuse_if_full):
+        with pytest.raises(ZeroDivisionError) as caught:
+            ask(KEY_SENTINEL, Deadline.after(clock, 5))
+        assert KEY_SENTINEL not in with_locals(caught.value)
 
 
 def test_secret_bytes_do_not_show_themselves() -> None:

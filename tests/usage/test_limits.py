@@ -11,6 +11,7 @@ from usage.conftest import World
 import flask_anam
 from flask_anam.core.session_records import GRACE
 from flask_anam.errors import ConfigError
+from flask_anam.records import key_finder
 from flask_anam.sandbox import Sandbox
 
 SHORT = {"support": {**PERSONA, "maxSessionLengthSeconds": 120}}
@@ -140,6 +141,26 @@ def test_a_fallback_persona_reserves_once(world: World, usage_url: str) -> None:
     assert world.token(ADA, "a", personaType="lost")["personaType"] == "support"
     records = world.books.store.pending(since=0.0)
     assert [record.persona_type for record in records] == ["support"]
+
+
+def test_a_page_that_lies_gets_no_more_than_its_tokens(world: World, usage_url: str) -> None:
+    """It says of each token that it failed, and talks with all; the next reconciliation counts."""
+    world.make(usage_url, ANAM_MINUTES_LIMIT="10 per day", ANAM_TOKEN_RATE_LIMIT="3 per hour")
+    token = world.token(ADA, "tab")
+    sessions = [world.open(token)]
+    for _ in range(2):
+        token = world.token(ADA, "tab", refused=token["tokenId"])
+        sessions.append(world.open(token))
+    lie = world.ask(ADA, "tab", refused=token["tokenId"])
+    assert code(lie) == "rate_limited"
+    assert longest(world) == [600, 600, 600]
+    world.clock.move(600)
+    for session_id in sessions:
+        world.hang_up(session_id)
+    with world.app.app_context():
+        assert world.state.reconciler.run(key_finder(world.state)).settled == 3
+    world.clock.move(3600)
+    assert code(world.ask(ADA, "tab")) == "minutes_exhausted"
 
 
 def test_code_without_a_user_is_not_limited(world: World) -> None:

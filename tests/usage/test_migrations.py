@@ -11,6 +11,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
+from sqlalchemy.dialects import mysql
+from sqlalchemy.dialects.mysql.mariadb import MariaDBDialect
 
 from flask_anam.core import database, sql_tables
 from flask_anam.core.database import HEAD, MIGRATIONS, VERSION_TABLE, Database
@@ -33,6 +35,40 @@ def test_the_newest_migration_is_the_one_we_know() -> None:
     """Or no database would ever be brought to it."""
     assert ScriptDirectory(str(MIGRATIONS)).get_current_head() == HEAD
     assert [path.name[1:5] for path in (MIGRATIONS / "versions").glob("v*.py")] == [HEAD]
+
+
+@pytest.mark.parametrize("kind", [mysql.dialect, MariaDBDialect])
+def test_mysql_keeps_bytes(kind: Any) -> None:
+    """Its texts ignore blanks at their end, which would make one of two users."""
+    (script,) = ScriptDirectory(str(MIGRATIONS)).walk_revisions()
+    for table in sql_tables.metadata.sorted_tables:
+        for column in table.columns:
+            if isinstance(column.type, sql_tables.ExactText):
+                length = column.type.length
+                made = [column.type, script.module._text(length)]
+                told = {one.compile(dialect=kind()) for one in made}
+                assert told == {f"VARBINARY({4 * length})"}
+    kept: Any = sql_tables.sessions.c.user_id.type
+    assert kept.bind_processor(kind())("ädä ") == "ädä ".encode()
+    assert kept.result_processor(kind(), None)("ädä ".encode()) == "ädä "
+
+
+def test_nobody_else_can_read_a_file(tmp_path: Path) -> None:
+    """It says who talked when; SQLite makes what is beside it alike. An old file stays as it is."""
+    path = tmp_path / "own" / "usage.sqlite"
+    opened = Database(f"sqlite:///{path}")
+    opened.upgrade()
+    with opened.writing() as connection:
+        connection.execute(text("DELETE FROM anam_users"))
+        made = {file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir()}
+    assert len(made) == 3
+    assert set(made.values()) == {0o600}
+    opened.close()
+    path.chmod(0o640)
+    again = Database(f"sqlite:///{path}")
+    again.upgrade()
+    again.close()
+    assert path.stat().st_mode & 0o777 == 0o640
 
 
 def test_many_may_begin_at_once(database_url: str) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hosts import ADA, make_app
+from hosts import ADA, BOB, PERSONA, TOKEN_PATH, make_app
 from usage.conftest import World
 from usage.servers import Postgres
+from usage.test_limits import code
 from usage.workers import SEARCH
 
 from flask_anam.core.session_records import Wanted
@@ -49,6 +50,43 @@ def test_tokens_come_while_the_database_is_down(
     world.clock.move(6)
     world.token(ADA, "again")
     assert logged.text.count("Usage cannot be recorded") == 2
+
+
+#: What a user may send that is no id, or too large for a column: method, path and body.
+STRANGE: dict[str, tuple[str, str, Any]] = {
+    "end": ("POST", "/anam/sessions/%00/end", {}),
+    "stop": ("DELETE", "/anam/sessions/a%00b", {}),
+    "start": ("POST", "/anam/sessions", {"tokenId": "\0" * 16, "sessionId": "s-1"}),
+    "refused": ("POST", TOKEN_PATH, {"slot": "x", "refused": "\0" * 16}),
+    "long": ("POST", TOKEN_PATH, {"slot": "y", "overrides": {"maxSessionLengthSeconds": 3e9}}),
+    "longest": ("POST", TOKEN_PATH, {"slot": "z", "overrides": {"maxSessionLengthSeconds": 1e300}}),
+}
+
+
+@pytest.mark.parametrize(("method", "path", "body"), STRANGE.values(), ids=STRANGE)
+def test_no_user_can_close_the_books_for_all(
+    world: World, usage_url: str, method: str, path: str, body: Any
+) -> None:
+    """A value that a database does not take is no outage, in which limits would not be kept."""
+    persona = {**PERSONA, "overrides": ["maxSessionLengthSeconds"]}
+    world.make(usage_url, ANAM_CONCURRENT_SESSIONS=1, ANAM_PERSONAS={"support": persona})
+    world.token(ADA, "first")
+    answer = world.client(BOB).open(path, method=method, json=body)
+    assert answer.status_code in {200, 204, 404, 422}
+    assert code(world.ask(ADA, "second")) == "too_many_sessions"
+    assert world.state.metrics()["usage_records_lost"] == 0
+
+
+def test_a_value_that_no_database_takes_is_no_outage(
+    world: World, database_url: str, logged: pytest.LogCaptureFixture
+) -> None:
+    """Should one come through all the same, it is lost alone; the log quotes nothing of it."""
+    world.make(database_url)
+    assert world.books.running("SENTINEL \ud800") == []
+    assert "The usage store does not take a value (UnicodeEncodeError)." in logged.text
+    assert "SENTINEL" not in logged.text
+    world.token(ADA, "tab")
+    assert world.state.metrics()["usage_records_lost"] == 0
 
 
 def test_a_failing_store_is_left_alone_for_five_seconds(world: World, tmp_path: Any) -> None:

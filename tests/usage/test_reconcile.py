@@ -219,6 +219,33 @@ def test_answers_that_make_no_sense_change_nothing(world: World) -> None:
     assert one(world, session_id) == before
 
 
+def test_numbers_that_make_no_sense_are_not_believed(world: World, usage_url: str) -> None:
+    """Lengths, moments, ids and words: nothing is recorded that a page or a sum stumbles over."""
+    world.make(usage_url, ANAM_DASHBOARD=True)
+    session_id = world.talk(ADA, "tab")
+    label = one(world, session_id).label
+    times = '"startTime": "2027-01-15T08:00:00Z", "endTime": "2027-01-15T08:01:00Z"'
+    good = f'"id": "{session_id}", "clientLabel": "{label}"'
+    refused = (
+        f'{good}, "startTime": "0001-01-01T00:00:00+23:59"',
+        f'{good}, "startTime": "9999-12-31"',
+        f'"id": "a\\u0000b", "clientLabel": "{label}", {times}',
+        f'"id": "{"x" * 65}", "clientLabel": "{label}", {times}',
+    )
+    for entry in refused:
+        world.sandbox.fail_next(200, body=f'{{"data": [{{{entry}}}]}}', path="/v1/sessions")
+        assert run(world).failed == 1
+    for length in ("1" + "0" * 400, "1e999", "NaN", "-5", "true", "1e300"):
+        world.books.store.change(one(world, session_id).id, source="report")
+        said = f'{good}, {times}, "sessionLengthMs": {length}, "exitStatus": "A\\u0000\\u001bB"'
+        world.sandbox.fail_next(200, body=f'{{"data": [{{{said}}}]}}', path="/v1/sessions")
+        assert run(world).settled == 1
+        found = one(world, session_id)
+        assert (found.seconds, found.exit_status) == (60.0, "AB")
+    path = "/anam/dashboard?since=2027-01-01&until=2027-02-01"
+    assert world.client(ADA).get(path, headers={"Accept": "text/html"}).status_code == 200
+
+
 def test_hashed_users_and_several_sessions_of_a_token(world: World, usage_url: str) -> None:
     """What was reported is matched one by one, with tokens that may be used again."""
     world.make(usage_url, ANAM_USAGE_USER_IDS="hashed", ANAM_TOKEN_REUSE="until_expiry")

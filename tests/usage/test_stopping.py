@@ -64,6 +64,23 @@ def test_a_stolen_session_id_stops_nothing(world: World, usage_url: str) -> None
     assert delete(world, ADA, session_id).status_code == 204
 
 
+def test_a_session_claimed_for_many_tokens_costs_one_question(world: World, usage_url: str) -> None:
+    """The true token's claim stops it, wherever it stands among the others."""
+    world.make(usage_url)
+    tokens = [world.token(ADA, f"tab {number}") for number in range(4)]
+    session_id = world.open(tokens[2])
+    for token in tokens:
+        world.report(ADA, token, session_id)
+        world.report(ADA, token, "invented")
+    asked = len(world.sandbox.ledger.requests)
+    assert delete(world, ADA, "invented").status_code == 404
+    assert delete(world, ADA, session_id).status_code == 204
+    assert len(world.sandbox.ledger.requests) - asked <= 3  # a look for each, and the stop
+    assert exit_of(world, session_id) == "CLOSED_BY_ENGINE"
+    ended = [one.token_id for one in world.books.store.find(session_id=session_id) if one.ended_at]
+    assert ended == [tokens[2]["tokenId"]]
+
+
 @pytest.mark.parametrize(
     ("user", "headers", "status"),
     [

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
 from flask_anam.core.quota import Quota, Window
-from flask_anam.core.session_records import GRACE, Count, SessionRecord, Totals, Wanted
+from flask_anam.core.session_records import (
+    GRACE,
+    MOST_SESSIONS,
+    Count,
+    SessionRecord,
+    Totals,
+    Wanted,
+)
 from flask_anam.core.sessions import SessionStore
 from flask_anam.errors import MinutesExhausted, TooManySessions
 from flask_anam.testing import ManualClock
@@ -93,6 +101,19 @@ def test_two_users_may_claim_one_session_id(store: SessionStore, record: Maker) 
     assert only(store.find(session_id="s", user_id="ada")).ended_at is None
 
 
+def test_ids_that_look_alike_are_told_apart(store: SessionStore, record: Maker) -> None:
+    """Nobody is somebody else for a blank, a letter's case, or another spelling of it."""
+    names = ["ada", "ada ", " ada", "Ada", "\u00e4da", "a\u0308da", "ada\t", "ada\u3000"]
+    for number, name in enumerate(names):
+        store.add(record(f"t{number}", user_id=name))
+        assert store.start(name, f"t{number}", "s", 1.0)
+    for name in names:
+        assert only(store.find(session_id="s", user_id=name)).user_id == name
+    assert store.end("ada ", "s", 2.0)
+    ended = [one.user_id for one in store.find(session_id="s") if one.ended_at is not None]
+    assert ended == ["ada "]
+
+
 def test_a_token_that_may_be_used_again_gets_a_record_per_session(
     store: SessionStore, record: Maker
 ) -> None:
@@ -104,6 +125,30 @@ def test_a_token_that_may_be_used_again_gets_a_record_per_session(
     store.end("ada", "s1", 6.0)
     assert store.start("ada", "t", "s4", 7.0, again=True)
     assert only(store.find(session_id="s4")).ended_at is None
+
+
+def test_a_token_fills_no_store(store: SessionStore, record: Maker) -> None:
+    """Invented session ids cost their inventor a hundred records, and nobody more."""
+    store.add(record("t"))
+    for number in range(MOST_SESSIONS + 20):
+        found = store.start("ada", "t", f"s{number}", 5.0, again=True)
+        assert bool(found) is (number < MOST_SESSIONS)
+    assert len(store.find(token_id="t")) == MOST_SESSIONS
+
+
+def test_equal_reports_at_the_same_time_count_once(store: SessionStore, record: Maker) -> None:
+    """None of them is an error, which would read as an outage."""
+    store.add(record("t"))
+    store.start("ada", "t", "first", 5.0, again=True)
+    for number in range(20):
+        with ThreadPoolExecutor(4) as pool:
+            found = pool.map(
+                lambda _, name: store.start("ada", "t", name, 6.0, again=True),
+                range(4),
+                [f"s{number}"] * 4,
+            )
+        assert len([one for one in found if one]) == 1
+    assert len(store.find(token_id="t")) == 21
 
 
 def test_a_session_is_never_longer_than_it_may_be(store: SessionStore, record: Maker) -> None:

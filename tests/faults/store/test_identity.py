@@ -85,9 +85,11 @@ class _Hostile:
         return hash("ada")
 
 
-@pytest.mark.parametrize("odd", ["", 0, 1, True, b"ada", ["ada"], _Hostile(), "x" * 256])
+@pytest.mark.parametrize(
+    "odd", ["", 0, 1, True, b"ada", ["ada"], _Hostile(), "x" * 256, "a\0", "\ud800"]
+)
 def test_row_51_an_id_that_is_no_string_is_refused(sandbox: Sandbox, odd: Any) -> None:
-    """Only a string of 1 to 255 characters names a user."""
+    """Only a string of 1 to 255 characters, which a database can keep, names a user."""
     anam = FlaskAnam()
     app = make_app(sandbox, anam=anam)
     with app.app_context(), pytest.raises(ConfigError, match="user id"):
@@ -114,7 +116,7 @@ def test_row_51_ids_that_look_alike_are_told_apart(sandbox: Sandbox) -> None:
         " 1",
         "a",
         "A",
-        "a\x00",
+        "a\x01",
         "a:b",
         "a/b",
         'a","b',

@@ -11,9 +11,8 @@ down_revision = None
 
 
 def _text(length: int) -> sa.types.TypeEngine[str]:
-    """Return text that tells upper case from lower case, which MySQL does only when asked."""
-    exact = mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_bin")
-    return sa.String(length).with_variant(exact, "mysql", "mariadb")
+    """Return text; on MySQL its bytes, since that takes too much text for equal."""
+    return sa.String(length).with_variant(mysql.VARBINARY(4 * length), "mysql", "mariadb")
 
 
 _NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
