@@ -13,8 +13,6 @@ from flask import current_app
 from flask.cli import AppGroup
 
 from flask_anam.cli_usage import add_usage_commands
-from flask_anam.core.account import AccountCheck, Finding
-from flask_anam.core.jsonschema import persona_json_schema
 from flask_anam.core.measures import overview, summary
 from flask_anam.doctor import examine
 from flask_anam.errors import AnamError
@@ -23,6 +21,8 @@ from flask_anam.state import get_state
 
 if TYPE_CHECKING:
     from flask import Flask
+
+    from flask_anam.core.account import Finding
 
 _ALONE = (
     "These are the counters of this command alone. Set PROMETHEUS_MULTIPROC_DIR here and in the "
