@@ -34,7 +34,7 @@ from flask_anam.core.store import SKIP_FOR
 KEY = "sandbox-key-of-the-soak"
 WORKER_CLASSES = ("gthread", "gevent")
 #: Seconds in which a new worker must answer after one was killed.
-BACK_WITHIN = 30.0
+BACK_WITHIN = 60.0
 PARTS = ("warm-up", "calm", "trouble")
 
 
@@ -125,6 +125,7 @@ def soak(worker_class: str, size: Size, seed: int = 1) -> Run:
             sandbox = [sys.executable, "-m", "benchmarks.soak_anam", *facts]
             stack.enter_context(server(sandbox, upstream, {"BENCH_KEY": KEY}))
             env = _env(upstream, redis.port, len(PARTS) * size.users)
+            env["BENCH_USAGE"] = f"sqlite:///{folder}/usage.sqlite"
             command = _gunicorn(worker_class, port, size.workers)
             arbiter = stack.enter_context(server(command, port, env, log))
             evidence.documented = soak_judge.documented(_description(port))
@@ -134,6 +135,8 @@ def soak(worker_class: str, size: Size, seed: int = 1) -> Run:
             evidence.pages = pages
         _read_ledger(run, ledger, calls, seed)
         _read_log(run, log.read_text(errors="replace"))
+    if not evidence.pages:
+        run.broken.append("Nobody has looked at other routes.")
     run.broken += [*soak_judge.complaints(evidence), *_growth(run, size.growth)]
     return run
 
@@ -211,7 +214,8 @@ async def _see_new_worker(run: Run, load: Load, users: Users, size: Size) -> Non
         if time.time() > until:
             run.broken.append(f"No new worker has answered within {BACK_WITHIN:.0f} s.")
             return
-        await load.ask(users, 2 * size.connections, size.connections)
+        # At once, since idle workers let one of them have what comes one by one.
+        await load.ask(users, 4 * size.connections, 4 * size.connections)
 
 
 def _read_ledger(run: Run, ledger: Path, calls: int, seed: int) -> None:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
-import time
-import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -14,9 +11,6 @@ from flask import Flask, Response
 
 from benchmarks.apps import host
 from flask_anam import FlaskAnam
-from flask_anam.core.memory_sessions import MAX_RECORDS
-from flask_anam.core.session_records import SessionRecord
-from flask_anam.state import get_state
 
 #: Personas whose config names the user, so that the ledger of the sandbox tells them apart.
 OWN = ("coach", "guide", "tutor")
@@ -46,12 +40,12 @@ def make_app() -> Flask:
         ANAM_RATE_LIMIT_STORAGE_URI=host.LIMITS,
         ANAM_TOKEN_RATE_LIMIT=f"{TOKEN_LIMIT} per year",
         ANAM_REQUEST_RATE_LIMIT="100000 per year",
+        ANAM_USAGE_URL=os.environ["BENCH_USAGE"],
     )
     anam = FlaskAnam(app)
     for name in OWN:
         anam.persona(name)(_own_persona(name, config))
     anam.add_persona(FORBIDDEN, config, permission="board:talk")
-    _fill_records(app)
 
     @app.get("/page")
     def page() -> str:
@@ -63,27 +57,6 @@ def make_app() -> Flask:
         return response
 
     return app
-
-
-def _fill_records(app: Flask) -> None:
-    """Fill the session records, of which a worker keeps so many, as after days of work.
-
-    Then memory that grows is memory that would grow for ever.
-    """
-    with app.app_context():
-        store = get_state().books.store
-        for number in range(MAX_RECORDS):
-            store.add(
-                SessionRecord(
-                    label=f"soak-{uuid.uuid4()}",
-                    token_id=secrets.token_urlsafe(12),
-                    user_id=f"earlier-{number}",
-                    persona_type=SHARED,
-                    slot=secrets.token_urlsafe(24),
-                    minted_at=time.time(),
-                    expires_at=time.time() + 3600,
-                )
-            )
 
 
 def _own_persona(name: str, config: dict[str, Any]) -> Callable[[Any], dict[str, Any]]:
