@@ -27,14 +27,22 @@ def free_port() -> int:
 
 
 @contextmanager
-def server(command: Sequence[str], port: int, env: Mapping[str, str]) -> Iterator[int]:
+def server(
+    command: Sequence[str], port: int, env: Mapping[str, str], log: Path | None = None
+) -> Iterator[int]:
     """Run a server that listens on a port; yield its process id, and end its whole group.
+
+    Args:
+        command: what starts it.
+        port: where it will listen.
+        env: variables, besides those of this process.
+        log: a file that keeps its output.
 
     Raises:
         RuntimeError: it ended or does not listen; the text holds the end of its output.
 
     """
-    with TemporaryFile() as output:
+    with log.open("w+b") if log else TemporaryFile() as output:
         process = subprocess.Popen(
             command,
             stdout=output,

@@ -17,4 +17,9 @@ if [ "$status" -ne 0 ] && ! grep -q "^Found [0-9]* known vulnerabilit" "$work/ou
     echo "The advisories could not be reached, so nothing was checked. Try again with a connection to pypi.org."
     exit 0
 fi
+# What an index of one's own does not tell of advisories, pip-audit leaves out and calls well.
+unknown=$(grep -c "could not be audited" "$work/out" || true)
+if [ "$unknown" -ne 0 ]; then
+    echo "$unknown packages could not be looked up, so nothing is known about them. Try again with a connection to pypi.org."
+fi
 exit "$status"

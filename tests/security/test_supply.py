@@ -75,3 +75,45 @@ def test_the_scripts_of_the_supply_chain_are_in_the_makefile() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for target, script in (("build", "build.sh"), ("audit", "audit.sh"), ("floors", "floors.sh")):
         assert re.search(rf"^{target}: .*\n\ttools/.*{script}", makefile, re.MULTILINE)
+
+
+#: What stands in for Python: it makes an environment of itself, and tells what pip-audit told.
+STAND_IN = """#!/bin/sh
+case "$2" in
+    venv) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+    pip_audit) printf '%s\\n' "$TOLD"; exit "$STATUS" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("told", "status", "says", "exit_status"),
+    [
+        ("No known vulnerabilities found", 0, "No known", 0),
+        ("Found 1 known vulnerability in 1 package", 1, "Found 1", 1),
+        ("ConnectionError: no way to pypi.org", 1, "nothing was checked", 0),
+        (
+            "No known vulnerabilities found\nflask Dependency could not be audited: flask",
+            0,
+            "1 packages could not be looked up",
+            0,
+        ),
+    ],
+)
+def test_an_audit_says_what_it_could_not_look_up(
+    tmp_path: Path, told: str, status: int, says: str, exit_status: int
+) -> None:
+    """A finding fails it; that advisories could not be had does not, and is told."""
+    python = tmp_path / "python"
+    python.write_text(STAND_IN)
+    python.chmod(0o755)
+    done = subprocess.run(
+        ["sh", str(ROOT / "tools" / "audit.sh"), str(python)],
+        env={**os.environ, "TOLD": told, "STATUS": str(status)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert says in done.stdout
+    assert done.returncode == exit_status
+    assert ("could not be" in done.stdout) == ("no way" in told or "could not be" in told)
