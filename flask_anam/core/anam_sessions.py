@@ -101,7 +101,7 @@ def _session(entry: Any) -> AnamSession:
 
 
 def _is_length(length: object) -> bool:
-    """Whether something is a number of milliseconds that a session can last: nan and inf are not."""
+    """Whether something is a number of milliseconds that a session can last; nan is not."""
     number = isinstance(length, int | float) and not isinstance(length, bool)
     return number and 0 <= length <= LONGEST * 1000  # type: ignore[operator]
 
