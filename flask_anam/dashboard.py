@@ -86,8 +86,9 @@ def _question(state: AnamState) -> Question:
     if period is None or since or until:
         period = custom(since, until, now)
     persona_type, outcome = given.get("persona") or None, given.get("outcome") or None
-    if persona_type and len(persona_type) > 100:
-        raise InvalidRequest(details={"persona": ["A persona type has at most 100 characters."]})
+    if persona_type and (len(persona_type) > 100 or "\0" in persona_type):
+        texts = ["A persona type has at most 100 characters, none of them NUL."]
+        raise InvalidRequest(details={"persona": texts})
     if outcome and outcome not in {*GROUPS, "replayed", "stale", *meanings()}:
         known = ", ".join(GROUPS)
         raise InvalidRequest(details={"outcome": [f"Use one of {known}, or an error code."]})

@@ -324,6 +324,7 @@ def test_a_link_on_another_site_may_lead_here(ada: FlaskClient) -> None:
         ("since=0001-01-01T00:00", "since", "2026-07-14T09:30"),
         ("outcome=splendid", "outcome", "minted, reused, refused, failed"),
         (f"persona={'x' * 101}", "persona", "100 characters"),
+        ("persona=a%00b", "persona", "none of them NUL"),
     ],
 )
 def test_a_bad_question_is_told_so(ada: FlaskClient, query: str, field: str, word: str) -> None:
