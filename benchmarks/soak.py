@@ -125,7 +125,7 @@ def soak(worker_class: str, size: Size, seed: int = 1) -> Run:
             sandbox = [sys.executable, "-m", "benchmarks.soak_anam", *facts]
             stack.enter_context(server(sandbox, upstream, {"BENCH_KEY": KEY}))
             env = _env(upstream, redis.port, len(PARTS) * size.users)
-            env["BENCH_USAGE"] = f"sqlite:///{folder}/usage.sqlite"
+            env["BENCH_RECORDS"] = f"sqlite:///{folder}/usage.sqlite"
             # Else glibc gives each thread a heap, and free memory of one is no use to another.
             env["MALLOC_ARENA_MAX"] = "2"
             command = _gunicorn(worker_class, port, size.workers)

@@ -40,7 +40,7 @@ def make_app() -> Flask:
         ANAM_RATE_LIMIT_STORAGE_URI=host.LIMITS,
         ANAM_TOKEN_RATE_LIMIT=f"{TOKEN_LIMIT} per year",
         ANAM_REQUEST_RATE_LIMIT="100000 per year",
-        ANAM_USAGE_URL=os.environ["BENCH_USAGE"],
+        ANAM_USAGE_URL=os.environ["BENCH_RECORDS"],
     )
     anam = FlaskAnam(app)
     for name in OWN:

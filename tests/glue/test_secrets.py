@@ -44,7 +44,7 @@ def test_no_secret_is_logged_answered_or_kept_in_clear(
         "ANAM_TOKEN_RATE_LIMIT": "99 per hour",
     }
     app = make_app(sandbox, caller, clock=clock, **config)
-    logging.getLogger("urllib3").setLevel(logging.DEBUG)
+    logged.set_level(logging.DEBUG, "urllib3")
     tokens, answers, errors = [], [], []
 
     def failed(sender: Flask, error: AnamError, **facts: Any) -> None:

@@ -199,7 +199,7 @@ def test_a_session_token_that_is_judged_is_not_seen(
     """Over a real server at log level DEBUG (ours, urllib3's, werkzeug's), right or refused."""
     app = make_app(sandbox, SECRET_KEY=SECRET_KEY, DEBUG=debug)
     for name in ("urllib3", "werkzeug", "flask_anam"):
-        logging.getLogger(name).setLevel(logging.DEBUG)
+        logged.set_level(logging.DEBUG, name)
     url, cookies = serve(app), {"session": cookie_of(app, ADA)}
     answer = requests.post(url + TOKEN_PATH, json={}, cookies=cookies, timeout=5)
     token = answer.json()["sessionToken"]

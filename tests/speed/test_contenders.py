@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from dataclasses import replace
 
 import pytest
@@ -58,7 +59,9 @@ def test_each_contender_hands_out_a_stored_token(stage: Stage, contender: Conten
     assert status == 401
 
 
-def test_loads_and_crowds_are_counted(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loads_and_crowds_are_counted(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, aside: Executor
+) -> None:
     """The load of our own does what wrk does, and a crowd for one key costs one call."""
     contender = Contender(
         app="ours", server="gunicorn", cache="redis", limits="redis", workers=1, threads=16
@@ -66,12 +69,13 @@ def test_loads_and_crowds_are_counted(stage: Stage, monkeypatch: pytest.MonkeyPa
     running = stage.start(contender, USERS)
     asks = running.asks(USERS, "persona-0", "tab")
     monkeypatch.setenv("PATH", "/nowhere")
-    told = load.run(running.port, asks, 0.3, 4)
+    told = aside.submit(load.run, running.port, asks, 0.3, 4).result()
     assert told.requests > 0
     assert told.errors == 0
     assert 0 < told.p50 <= told.p99
     stage.upstream(0.2)
-    seen = load.crowd(running.port, running.asks(USERS[:1] * 12, "persona-8", "herd"))
+    herd = running.asks(USERS[:1] * 12, "persona-8", "herd")
+    seen = aside.submit(load.crowd, running.port, herd).result()
     assert seen.answered == 12
     assert stage.upstream(0) == 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from concurrent.futures import Executor
 from dataclasses import replace
 from typing import Any
 
@@ -216,9 +217,9 @@ def test_users_ask_for_all_kinds_of_things() -> None:
 
 
 @pytest.mark.parametrize("worker_class", soak.WORKER_CLASSES)
-def test_a_tiny_soak(worker_class: str) -> None:
+def test_a_tiny_soak(worker_class: str, aside: Executor) -> None:
     """All of it, small: two workers, Redis killed, a worker killed, and no promise broken."""
-    run = soak.soak(worker_class, TINY, seed=7)
+    run = aside.submit(soak.soak, worker_class, TINY, seed=7).result()
     told = soak.report(worker_class, run)
     assert run.broken == [], told
     assert "all promises kept" in told

@@ -165,7 +165,7 @@ def test_row_55_no_secret_is_in_what_an_error_tracker_collects(
 ) -> None:
     """No log at DEBUG, no traceback and no local variable of ours shows key, token or prompt."""
     for name in ("urllib3", "requests", "flask_anam"):
-        logging.getLogger(name).setLevel(logging.DEBUG)
+        logged.set_level(logging.DEBUG, name)
     anam = FlaskAnam()
     app = make_app(sandbox, anam=anam, ANAM_READ_TIMEOUT=0.2, ANAM_MAX_ATTEMPTS=2)
     sandbox.fail_next(times=3, path="*", **fault)
