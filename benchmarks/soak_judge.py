@@ -233,7 +233,9 @@ def _doubled(evidence: Evidence) -> Iterator[str]:
         tokens = sorted({one.got for one in answers}, key=at.__getitem__)
         mine = [use for token in tokens for use in uses.get((place[0], token), ())]
         for old, new in pairwise(tokens):
-            over = at[new] >= at[old] + WINDOWS[place[2]]
+            # The window is counted from when Anam was asked, which a slow answer follows later.
+            asked_old = min(one.began for one in answers if one.got == old)
+            over = at[new] >= min(asked_old, at[old]) + WINDOWS[place[2]]
             # The report of an older token excuses only if it was under way as this one was made.
             used = any(
                 use.began <= at[new] if use.used == old else use.began <= at[old] <= use.ended

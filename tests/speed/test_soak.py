@@ -154,11 +154,12 @@ def test_the_judge_notices(allowed: Any, complaint: str) -> None:
     "change",
     [
         {"outages": [(20.0, 30.0)]},  # Redis was away between the two
+        {"outages": [(12.9, 13.01)]},  # it was back before the mint, but not before the question
         {"seen": [report(39.5, "two")]},  # its start was reported before
         {"seen": [token(39, "", status=502, code="anam_rejected", used="two")]},  # it was refused
         {"began": 36.8},  # the one who asked had waited for another process
     ],
-    ids=["outage", "started", "refused", "waited"],
+    ids=["outage", "outage at first", "started", "refused", "waited"],
 )
 def test_a_second_token_is_excused_by_what_the_docs_name(
     allowed: Any, change: dict[str, Any]
@@ -170,6 +171,20 @@ def test_a_second_token_is_excused_by_what_the_docs_name(
     mints = [*evidence.mints, mint(39.9, "five")]
     told = replace(evidence, seen=seen, mints=mints, outages=change.get("outages", []))
     assert complaints(told) == []
+
+
+@pytest.mark.parametrize(("second", "told"), [(18.95, True), (19.15, False)])
+def test_a_window_begins_when_anam_is_asked(allowed: Any, second: float, told: bool) -> None:
+    """A late answer does not make it longer: three seconds from 16.1, whatever came at 16.5."""
+    evidence, place = good(allowed), ("eve", "coach", "replay")
+    seen = [
+        token(16.1, "late", user="eve", place=place, ended=16.6),
+        token(second - 0.01, "next", user="eve", place=place),
+    ]
+    mints = [mint(16.5, "late", "eve"), mint(second, "next", "eve")]
+    evidence.seen = [*evidence.seen, *seen]
+    evidence.mints = [*evidence.mints, *mints]
+    assert any("A second token" in said for said in complaints(evidence)) is told
 
 
 def test_the_report_of_an_older_token_excuses_nothing(allowed: Any) -> None:
