@@ -29,6 +29,8 @@ DEPENDENCIES = (
     "itsdangerous",
     "blinker",
 )
+#: Tokens after which whatever remembers a bounded number of things is full: 10,000 records.
+BOUNDED = 12_000
 
 
 def measure(repeats: int, tokens: int, log: Any) -> dict[str, list[float]]:
@@ -97,10 +99,10 @@ def _bytes_per_token(argument: str) -> float:
         for tab in range(first, first + number):
             state.issue_token(persona, user=None, user_id="1", overrides={}, slot=f"tab-{tab}")
 
-    fill(0, 5000)  # what remembers a bounded number of things is full then
+    fill(0, BOUNDED)
     gc.collect()
     before = rss(os.getpid())
-    fill(5000, tokens)
+    fill(BOUNDED, tokens)
     gc.collect()
     return (rss(os.getpid()) - before) * 1e6 / tokens
 
@@ -120,13 +122,14 @@ def _import_ms(_argument: str) -> float:
     return _timed(lambda: importlib.import_module("flask_anam"))
 
 
-def _init_app_ms(personas: int) -> Callable[[str], float]:
+def _init_app_ms(personas: int, records: str = "memory://") -> Callable[[str], float]:
     def question(_argument: str) -> float:
         from benchmarks.apps import host
         from flask_anam import FlaskAnam
 
         app = host.make_host(1)
         app.config.update(ANAM_API_KEY="key", ANAM_PERSONAS=host.personas(personas))
+        app.config.update(ANAM_USAGE_URL=records)
         return _timed(lambda: FlaskAnam(app))
 
     return question
@@ -141,6 +144,7 @@ QUESTIONS: dict[str, Callable[[str], float]] = {
     "import_ms": _import_ms,
     "init_app_3_personas_ms": _init_app_ms(3),
     "init_app_1000_personas_ms": _init_app_ms(1000),
+    "init_app_recorded_ms": _init_app_ms(3, "sqlite:///nowhere"),
     "bytes_per_token": _bytes_per_token,
 }
 

@@ -74,6 +74,7 @@ _WHAT = {
     "import_ms": "importing flask_anam, ms of CPU",
     "init_app_3_personas_ms": "FlaskAnam(app) with 3 personas, ms of CPU",
     "init_app_1000_personas_ms": "FlaskAnam(app) with 1,000 personas, ms of CPU",
+    "init_app_recorded_ms": "FlaskAnam(app) with 3 personas and sessions in SQLite, ms of CPU",
 }
 _TITLES = {
     "reused": "Reused tokens",
