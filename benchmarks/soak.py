@@ -133,7 +133,10 @@ def soak(worker_class: str, size: Size, seed: int = 1) -> Run:
             evidence.documented = soak_judge.documented(_description(port))
             with page_visitor(port) as pages:
                 work = _parts(run, size, seed, port, arbiter, redis)
-                asyncio.run(asyncio.wait_for(work, size.seconds))
+                try:
+                    asyncio.run(asyncio.wait_for(work, size.seconds))
+                except TimeoutError:
+                    raise TimeoutError(_how_far(run, size)) from None
             evidence.pages = pages
         _read_ledger(run, ledger, calls, seed)
         _read_log(run, log.read_text(errors="replace"))
@@ -141,6 +144,16 @@ def soak(worker_class: str, size: Size, seed: int = 1) -> Run:
         run.broken.append("Nobody has looked at other routes.")
     run.broken += [*soak_judge.complaints(evidence), *_growth(run, size.growth)]
     return run
+
+
+def _how_far(run: Run, size: Size) -> str:
+    """Return what tells a slow machine from one that waits for something."""
+    seen, part = run.evidence.seen, PARTS[max(0, len(run.began) - 1)]
+    last = time.time() - seen[-1].ended if seen else size.seconds
+    return (
+        f"not done within {size.seconds:.0f} s: {len(seen)} requests, in the part {part!r}, "
+        f"the last of them {last:.1f} s ago, {sum(one.status == HUNG for one in seen)} unanswered"
+    )
 
 
 def _env(upstream: int, redis: int, users: int) -> dict[str, str]:
@@ -319,8 +332,8 @@ def main() -> int:
     for worker_class in [told.only] if told.only else WORKER_CLASSES:
         try:
             run = soak(worker_class, size, told.seed)
-        except TimeoutError:
-            print(f"{worker_class}: BROKEN: not done within {size.seconds:.0f} s")
+        except TimeoutError as late:
+            print(f"{worker_class}: BROKEN: {late}")
             return 1
         print(report(worker_class, run), flush=True)
         broken += len(run.broken)

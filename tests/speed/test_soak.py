@@ -231,6 +231,17 @@ def test_users_ask_for_all_kinds_of_things() -> None:
     assert own_name("coach", "ada") == "coach of ada"
 
 
+def test_a_soak_that_takes_too_long_says_how_far_it_came(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It ends with 1, and with what tells a slow machine from a wait without end."""
+    monkeypatch.setattr(soak, "SHORT", replace(TINY, seconds=0.0))
+    monkeypatch.setattr("sys.argv", ["soak", "--short", "--only", "gthread"])
+    assert soak.main() == 1
+    said = "gthread: BROKEN: not done within 0 s: 0 requests, in the part 'warm-up'"
+    assert said in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("worker_class", soak.WORKER_CLASSES)
 def test_a_tiny_soak(worker_class: str, aside: Executor) -> None:
     """All of it, small: two workers, Redis killed, a worker killed, and no promise broken."""
