@@ -62,7 +62,7 @@ bench-short: $(VENV)/.ready
 	$(BIN)/python -m benchmarks --short --out build/benchmarks $(ARGS)
 
 # Load and neglect: 30,000 requests, and again with Redis and a worker killed, for two kinds of
-# workers; fails when a promise is broken. Under ten minutes; ARGS="--short" takes about one.
+# workers; fails when a promise is broken. About ten minutes; ARGS="--short" takes about one.
 bench-soak: $(VENV)/.ready
 	@tools/get-bench-tools.sh
 	$(BIN)/python -m benchmarks.soak $(ARGS)
