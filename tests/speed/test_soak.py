@@ -232,12 +232,12 @@ def test_users_ask_for_all_kinds_of_things() -> None:
 
 
 def test_a_soak_that_takes_too_long_says_how_far_it_came(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], aside: Executor
 ) -> None:
     """It ends with 1, and with what tells a slow machine from a wait without end."""
     monkeypatch.setattr(soak, "SHORT", replace(TINY, seconds=0.0))
     monkeypatch.setattr("sys.argv", ["soak", "--short", "--only", "gthread"])
-    assert soak.main() == 1
+    assert aside.submit(soak.main).result() == 1
     said = "gthread: BROKEN: not done within 0 s: 0 requests, in the part 'warm-up'"
     assert said in capsys.readouterr().out
 
