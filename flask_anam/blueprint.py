@@ -12,12 +12,10 @@ from flask_anam.core.messages import (
     ValidateRequestSchema,
 )
 from flask_anam.core.tokens import check_token
-from flask_anam.dashboard import dashboard, dashboard_csv
 from flask_anam.handlers import answer_token, finish
 from flask_anam.identity import METRICS, TALK, Caller
 from flask_anam.intake import admit, check_same_site, idempotency_key, load_json
 from flask_anam.metrics import prometheus_text, wants_prometheus
-from flask_anam.openapi import describe
 from flask_anam.records import stop_own, tell_end, tell_start
 from flask_anam.state import AnamState, get_state
 
@@ -54,6 +52,8 @@ def make_blueprint(settings: Settings) -> Blueprint:
     ):
         bp.add_url_rule(prefix + rule, view_func=view, methods=[method])
     if settings.dashboard:
+        from flask_anam.dashboard import dashboard, dashboard_csv  # of no use to most apps
+
         bp.add_url_rule(f"{prefix}/dashboard", view_func=dashboard, methods=["GET"])
         bp.add_url_rule(f"{prefix}/dashboard.csv", view_func=dashboard_csv, methods=["GET"])
 
@@ -178,6 +178,8 @@ def metrics() -> Response:
 
 def openapi() -> Response:
     """Describe these routes as OpenAPI."""
+    from flask_anam.openapi import describe  # of no use to browsers
+
     return jsonify(describe(get_state().app, root=request.script_root or "/"))
 
 

@@ -14,7 +14,6 @@ from flask.cli import AppGroup
 
 from flask_anam.cli_usage import add_usage_commands
 from flask_anam.core.measures import overview, summary
-from flask_anam.doctor import examine
 from flask_anam.errors import AnamError
 from flask_anam.identity import find_user
 from flask_anam.state import get_state
@@ -68,6 +67,8 @@ def doctor(as_json: bool, workers: int | None) -> None:
     Run it where the app runs, with the same environment. Nothing is sent to Anam. The exit status
     is 1 when something is dangerous.
     """
+    from flask_anam.doctor import examine  # of no use to a server
+
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
     _report(examine(app, get_state(), workers=workers), as_json=as_json)
 
