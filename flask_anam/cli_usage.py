@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import click
 from flask.cli import AppGroup, with_appcontext
 
-from flask_anam.core.clock import Clock
+from flask_anam.core.clock import Clock, moment_of
 from flask_anam.core.session_csv import safe_cell
 from flask_anam.core.session_records import SessionRecord, Wanted
 from flask_anam.errors import AnamError
@@ -29,11 +29,10 @@ def moment(text: str) -> float:
     if age:
         return Clock().time() - int(age[1]) * _UNITS[age[2]]
     try:
-        found = datetime.fromisoformat(text)
+        return moment_of(text).timestamp()
     except ValueError:
         told = f"{text!r} is neither a date such as 2026-01-31 nor an age such as 7d."
         raise click.BadParameter(told) from None
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
 def add_usage_commands(group: AppGroup) -> None:

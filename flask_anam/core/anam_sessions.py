@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
 from flask_anam.core.client import AnamClient
-from flask_anam.core.clock import Deadline
+from flask_anam.core.clock import Deadline, seconds_of
 from flask_anam.core.tokens import is_session_id
 from flask_anam.errors import AnamBadResponse
 
@@ -112,10 +111,4 @@ def _word(status: object) -> str:
 
 
 def _seconds(moment: object) -> float | None:
-    """Return Unix seconds; raises ValueError for what is no moment of these centuries."""
-    if moment is None:
-        return None
-    found = datetime.fromisoformat(str(moment))
-    if not 2000 <= found.year <= 2200:
-        raise ValueError(moment)
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    return None if moment is None else seconds_of(str(moment))

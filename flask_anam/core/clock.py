@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 
 class Clock:
@@ -37,3 +38,17 @@ class Deadline:
     def left(self) -> float:
         """Return the seconds left; zero or less when it is over."""
         return self.at - self.clock.monotonic()
+
+
+def moment_of(text: str) -> datetime:
+    """Return the moment that a text of ISO 8601 names, UTC unless it says; raises ValueError."""
+    found = datetime.fromisoformat(text)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def seconds_of(text: str) -> float:
+    """Return the same as Unix seconds; raises ValueError for what is not of these centuries."""
+    found = moment_of(text)
+    if not 2000 <= found.year <= 2200:
+        raise ValueError(text)
+    return found.timestamp()

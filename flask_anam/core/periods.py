@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
+from flask_anam.core.clock import seconds_of
 from flask_anam.core.session_records import COUNT_BUCKET
 from flask_anam.errors import InvalidRequest
 
@@ -79,7 +79,7 @@ def custom(since: str, until: str, now: float) -> Period:
     found, details = dict[str, float](), dict[str, object]()
     for field, text in moments.items():
         try:
-            found[field] = now if field == "until" and not text else _moment(text)
+            found[field] = now if field == "until" and not text else seconds_of(text.strip())
         except ValueError:
             details[field] = [_HOW if text else f"Say when it begins. {_HOW}"]
     if details:
@@ -92,13 +92,3 @@ def custom(since: str, until: str, now: float) -> Period:
         raise InvalidRequest(details={"since": ["Choose at most 366 days."]})
     step = next(one for one in _STEPS if (end - start) / one <= _MOST_STEPS)
     return Period(CUSTOM, start, end, step)
-
-
-def _moment(text: str) -> float:
-    """Return Unix seconds; raises ValueError for what is no date of these centuries."""
-    found = datetime.fromisoformat(text.strip())
-    if found.tzinfo is None:
-        found = found.replace(tzinfo=UTC)
-    if not 2000 <= found.year <= 2200:
-        raise ValueError(text)
-    return found.timestamp()
