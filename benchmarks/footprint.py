@@ -88,7 +88,7 @@ def _served(app: Any) -> float:
 
 def _bytes_per_token(argument: str) -> float:
     from benchmarks.instant import make_app
-    from flask_anam.core.memory_cache import MemoryCache
+    from flask_anam.core.cache.memory import MemoryCache
 
     tokens = int(argument)
     state = make_app(1, 3, MemoryCache(4 * tokens)).extensions["anam"]

@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks import instant
 from benchmarks.apps import floor
 from benchmarks.driver import Driver, compare, cookies_of
-from flask_anam.core.memory_cache import MemoryCache
+from flask_anam.core.cache.memory import MemoryCache
 
 PERSONAS = (1, 10, 100, 1000)
 #: Users that are not more than this are the base of the comparison.

@@ -9,8 +9,8 @@ from flask import Flask
 
 from benchmarks.apps import ours
 from benchmarks.upstream import make_token
-from flask_anam.core.client import Minted
-from flask_anam.core.tokens import SessionToken
+from flask_anam.core.tokens.token import SessionToken
+from flask_anam.core.upstream.client import Minted
 
 
 class InstantAnam:

@@ -29,7 +29,7 @@ from benchmarks.processes import family, free_port, redis_command, rss, server
 from benchmarks.soak_callers import Load, page_visitor, percentile
 from benchmarks.soak_judge import BROKEN, HUNG, Evidence, Mint, Page, Seen
 from benchmarks.soak_users import Users
-from flask_anam.core.store import SKIP_FOR
+from flask_anam.core.tokens.store import SKIP_FOR
 
 KEY = "sandbox-key-of-the-soak"
 WORKER_CLASSES = ("gthread", "gevent")

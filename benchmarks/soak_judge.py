@@ -14,9 +14,9 @@ from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any
 
-from flask_anam.core.settings import Settings
-from flask_anam.core.store import SKIP_FOR
-from flask_anam.core.turn import WAIT_FOR_OTHERS
+from flask_anam.core.config.settings import Settings
+from flask_anam.core.minting.mint_lock import WAIT_FOR_OTHERS
+from flask_anam.core.tokens.store import SKIP_FOR
 
 #: In the place of a status: the connection broke, or there was no answer in time.
 BROKEN, HUNG = 0, -1

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from marshmallow.validate import Length
 
-from flask_anam.core.fields import Choice, Flag, Free, Items, Number, Part, Text
-from flask_anam.core.schemas import VIDEO_SIZES, MintRequestSchema
+from flask_anam.core.schemas.fields import Choice, Flag, Free, Items, Number, Part, Text
+from flask_anam.core.schemas.persona import VIDEO_SIZES, MintRequestSchema
 
 if TYPE_CHECKING:
     from marshmallow import Schema, fields

@@ -7,7 +7,7 @@ import re
 import runpy
 from pathlib import Path
 
-from flask_anam.core.backends import TRAITS
+from flask_anam.core.cache.backends import TRAITS
 
 ROOT = Path(__file__).parent.parent
 FAULTS = ROOT / "tests" / "faults"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from flask_anam.core.settings import Settings, key_of
+from flask_anam.core.config.settings import Settings, key_of
 
 if TYPE_CHECKING:
     from dataclasses import Field

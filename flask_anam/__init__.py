@@ -1,10 +1,9 @@
 """Flask-Anam: session tokens for Anam's real-time AI personas, the Flask way."""
 
-from flask_anam.core.fields import secret
-from flask_anam.core.manager import IssuedToken, SessionTokenManager
-from flask_anam.core.schemas import PersonaConfigSchema, SessionOptionsSchema
-from flask_anam.core.tokens import TokenStatus
-from flask_anam.decorators import permission_required
+from flask_anam.core.minting.manager import IssuedToken, SessionTokenManager
+from flask_anam.core.schemas.fields import secret
+from flask_anam.core.schemas.persona import PersonaConfigSchema, SessionOptionsSchema
+from flask_anam.core.tokens.token import TokenStatus
 from flask_anam.errors import (
     AnamAtCapacity,
     AnamAuthError,
@@ -37,6 +36,7 @@ from flask_anam.signals import (
     token_minted,
     token_reused,
 )
+from flask_anam.web.decorators import permission_required
 
 __all__ = [
     "AnamAtCapacity",

@@ -10,28 +10,28 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask import Flask
 
-from flask_anam.assembly import assemble
-from flask_anam.blueprint import make_blueprint
-from flask_anam.cli import make_cli
+from flask_anam.auth import Loaders, checked_user_id, user_id_of
+from flask_anam.cli.commands import make_cli
 from flask_anam.core.clock import Clock
-from flask_anam.core.keys import KeyRing, KeySource
-from flask_anam.core.manager import IssuedToken
-from flask_anam.core.personas import Bounds, Declarations, Source, declare
-from flask_anam.core.registry import PersonaRegistry, check_static
-from flask_anam.core.settings import Settings
-from flask_anam.core.tokens import TokenStatus, check_token
-from flask_anam.core.unseen import without_traces
-from flask_anam.core.usage import UsageCounters
-from flask_anam.counters import several_workers_are_likely
+from flask_anam.core.config.api_keys import KeyRing, KeySource
+from flask_anam.core.config.settings import Settings
+from flask_anam.core.metrics.recorder import UsageCounters
+from flask_anam.core.minting.manager import IssuedToken
+from flask_anam.core.personas.persona import Bounds, Declarations, Source, declare
+from flask_anam.core.personas.registry import PersonaRegistry, check_static
+from flask_anam.core.redaction import without_traces
+from flask_anam.core.tokens.token import TokenStatus, check_token
 from flask_anam.errors import AnamError, ConfigError
-from flask_anam.handlers import answer_error
-from flask_anam.identity import Loaders, checked_user_id, user_id_of
-from flask_anam.metrics import collector_of, open_mirror
-from flask_anam.player import add_to_templates, page_config
+from flask_anam.metrics.collector import collector_of, open_mirror
 from flask_anam.probe import probe_token
-from flask_anam.records import stop_all_of, stop_any
+from flask_anam.rate_limits.storage import several_workers_are_likely
+from flask_anam.session_control import stop_all_of, stop_any
 from flask_anam.start_up import configured_personas, open_sandbox, secret_of
 from flask_anam.state import AnamState, get_state
+from flask_anam.web.player import add_to_templates, page_config
+from flask_anam.web.responses import answer_error
+from flask_anam.web.routes import make_blueprint
+from flask_anam.wiring import assemble
 
 if TYPE_CHECKING:
     from prometheus_client.registry import Collector

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from flask_anam.core.tokens import TokenStatus
+from flask_anam.core.tokens.token import TokenStatus
 from flask_anam.errors import AnamAuthError, AnamError, AnamRejected
 from flask_anam.state import AnamState
 

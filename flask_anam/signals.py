@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from blinker import NamedSignal
     from flask import Flask
 
-    from flask_anam.core.books import Books
-    from flask_anam.core.manager import HandOut
-    from flask_anam.core.reuse import TokenRequest
-    from flask_anam.core.usage import UsageCounters
+    from flask_anam.core.metrics.recorder import UsageCounters
+    from flask_anam.core.minting.manager import HandOut
+    from flask_anam.core.tokens.reuse_policy import TokenRequest
+    from flask_anam.core.usage.recorder import Books
 
 log = logging.getLogger("flask_anam")
 _signals = Namespace()

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from flask import Flask
 
-from flask_anam.core.backends import is_shared
-from flask_anam.core.persona_files import read_personas
-from flask_anam.core.settings import Settings
-from flask_anam.core.store import KeyMaker
-from flask_anam.core.unseen import Unseen
+from flask_anam.core.cache.backends import is_shared
+from flask_anam.core.config.settings import Settings
+from flask_anam.core.personas.files import read_personas
+from flask_anam.core.redaction import Unseen
+from flask_anam.core.tokens.store import KeyMaker
 from flask_anam.errors import ConfigError
 
 if TYPE_CHECKING:

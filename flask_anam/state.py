@@ -10,26 +10,26 @@ from typing import TYPE_CHECKING
 from flask import current_app, request
 
 from flask_anam import signals
+from flask_anam.auth import Caller, Loaders, load_caller
 from flask_anam.core.clock import Clock, Deadline
-from flask_anam.core.manager import IssuedToken
-from flask_anam.core.reuse import TokenRequest
+from flask_anam.core.minting.manager import IssuedToken
+from flask_anam.core.tokens.reuse_policy import TokenRequest
 from flask_anam.errors import AnamRejected, ConfigError
-from flask_anam.identity import Caller, Loaders, load_caller
 
 if TYPE_CHECKING:
     from flask import Flask
 
-    from flask_anam.core.books import Books
-    from flask_anam.core.capacity import Capacity
-    from flask_anam.core.client import AnamClient
-    from flask_anam.core.keys import KeyRing
-    from flask_anam.core.manager import SessionTokenManager
-    from flask_anam.core.personas import Persona
-    from flask_anam.core.reconcile import Reconciler
-    from flask_anam.core.registry import PersonaRegistry
-    from flask_anam.core.settings import Settings
-    from flask_anam.core.usage import UsageCounters
-    from flask_anam.ratelimit import Allowance, UserLimits
+    from flask_anam.core.config.api_keys import KeyRing
+    from flask_anam.core.config.settings import Settings
+    from flask_anam.core.metrics.recorder import UsageCounters
+    from flask_anam.core.minting.manager import SessionTokenManager
+    from flask_anam.core.personas.persona import Persona
+    from flask_anam.core.personas.registry import PersonaRegistry
+    from flask_anam.core.upstream.client import AnamClient
+    from flask_anam.core.upstream.concurrency import Capacity
+    from flask_anam.core.usage.reconciler import Reconciler
+    from flask_anam.core.usage.recorder import Books
+    from flask_anam.rate_limits.limiter import Allowance, UserLimits
     from flask_anam.sandbox import Sandbox
 
 

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask, request
 
-from flask_anam.assembly import assemble
+from flask_anam.auth import Loaders, user_id_of
 from flask_anam.core.clock import Clock
-from flask_anam.core.keys import KeyRing
-from flask_anam.core.usage import UsageCounters
-from flask_anam.identity import Loaders, user_id_of
+from flask_anam.core.config.api_keys import KeyRing
+from flask_anam.core.metrics.recorder import UsageCounters
 from flask_anam.sandbox import Sandbox
 from flask_anam.state import AnamState, get_state
+from flask_anam.wiring import assemble
 
 if TYPE_CHECKING:
     from flask.testing import FlaskClient
 
-    from flask_anam.core.personas import Persona
+    from flask_anam.core.personas.persona import Persona
 
 _USER = "flask_anam.testing.user"
 

@@ -10,10 +10,10 @@ from typing import Self
 
 from sqlalchemy import insert
 
-from flask_anam.core import sql_tables
-from flask_anam.core.session_records import COUNT_BUCKET, CountKey, SessionRecord
-from flask_anam.core.sessions import SessionStore
-from flask_anam.core.sql_sessions import SqlSessions
+from flask_anam.core.usage import sql_tables
+from flask_anam.core.usage.records import COUNT_BUCKET, CountKey, SessionRecord
+from flask_anam.core.usage.sql_store import SqlSessions
+from flask_anam.core.usage.store import SessionStore
 
 #: A Tuesday, 16:40 UTC.
 NOW = 1_784_047_200.0

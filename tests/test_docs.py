@@ -16,8 +16,8 @@ from flask import Flask
 from hosts import User, client_of, make_host
 
 from flask_anam import FlaskAnam, errors
-from flask_anam.cli import make_cli
-from flask_anam.core.settings import Settings, key_of
+from flask_anam.cli.commands import make_cli
+from flask_anam.core.config.settings import Settings, key_of
 from flask_anam.sandbox import Sandbox
 
 pytestmark = pytest.mark.source

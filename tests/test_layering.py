@@ -1,9 +1,12 @@
-"""Imports run downward only, proven from the syntax trees."""
+"""The rules of the layout: imports run downward only, folders stay small, the core stays pure."""
 
 from __future__ import annotations
 
 import ast
+import sys
+from collections import Counter
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,62 +17,40 @@ assert _SPEC
 assert _SPEC.origin
 PACKAGE = Path(_SPEC.origin).parent
 
-#: From the top to the bottom; a module may import modules of lower layers only.
-LAYERS = [
-    ["__init__"],
-    ["extension"],
-    ["blueprint", "cli"],
-    ["dashboard"],
-    ["dashboard_view"],
-    [
-        "handlers",
-        "decorators",
-        "openapi",
-        "testing",
-        "player",
-        "cli_usage",
-        "probe",
-        "metrics",
-        "doctor",
-    ],
-    ["assembly"],
-    ["records", "start_up", "intake"],
-    ["state"],
-    ["identity", "ratelimit", "signals"],
-    ["counters", "prometheus", "charts"],
-    ["human"],
-    ["sandbox"],
-    ["core.manager", "core.account"],
-    ["core.reconcile"],
-    ["core.books", "core.anam_sessions"],
-    ["core.figures", "core.session_csv"],
-    ["core.setbacks", "core.turn", "core.capacity"],
-    ["core.reuse"],
-    ["core.client", "core.store", "core.usage", "core.flight", "core.registry"],
-    ["core.memory_sessions", "core.sql_sessions", "core.counting"],
-    ["core.sql_conditions"],
-    ["core.sql_tables", "core.sessions", "core.migrations.env"],
-    ["core.quota", "core.database", "core.periods"],
-    ["core.session_records", "core.migrations.versions", "core.error_facts"],
-    ["core.transport", "core.guard", "core.retry", "core.backends", "core.measures"],
-    ["core.personas", "core.persona_files", "core.jsonschema", "core.lease", "core.memory_cache"],
-    ["core.schemas"],
-    ["core.session_options"],
-    ["core.parts", "core.messages", "core.settings"],
-    ["core.base_schemas"],
-    ["core.fields", "core.checks", "core.tokens", "core.timed_http", "core.tally"],
-    ["core.keys"],
-    ["core.clock", "core.fork", "core.unseen"],
-    ["core"],
+#: Packages and top-level modules, the lowest floor first; each may import what stands on a lower
+#: floor. A module belongs to its package, so that a new one needs no entry. "core" is the modules
+#: that stand in `core/` itself.
+FLOORS = [
     ["errors"],
+    ["core"],
+    ["core.schemas", "core.metrics"],
+    ["core.config", "core.cache"],
+    ["core.personas"],
+    ["core.tokens"],
+    ["core.upstream"],
+    ["core.usage"],
+    ["core.minting"],
+    ["sandbox"],
+    ["auth", "signals", "rate_limits"],
+    ["state"],
+    ["session_control", "metrics"],
+    ["web", "cli", "wiring"],
+    ["extension"],
+    ["testing"],
+    ["__init__"],
 ]
-RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 CORE_MAY_IMPORT = {"marshmallow", "requests", "urllib3", "cachelib", "itsdangerous", "limits"}
 OPTIONAL_IN_CORE = {"redis", "pymemcache", "sqlalchemy", "alembic"}
-#: Modules that name its types only for type checkers.
-TYPES_ONLY = {"metrics", "extension"}
 #: The modules of the sandbox that nobody imports before a browser sends an offer.
 MEDIA_MODULES = {f"sandbox.media.{name}" for name in ("peer", "tracks", "addresses")}
+#: Which packages and modules may import a library that has a bridge of its own.
+BRIDGES = {
+    "flask_login": {"auth"},
+    "prometheus_client": {"metrics", "extension"},
+    "limits": {"rate_limits", "core.config", "core.usage"},
+    "flask_limiter": set[str](),
+}
 
 
 def _modules() -> Iterator[tuple[str, Path]]:
@@ -79,51 +60,89 @@ def _modules() -> Iterator[tuple[str, Path]]:
         yield name, path
 
 
+MODULES = dict(_modules())
+PACKAGES = {name for name, path in MODULES.items() if path.stem == "__init__"}
+
+
 def _imports(path: Path) -> set[str]:
-    found: set[str] = set()
+    names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} uses a relative import"
-            found.add(node.module or "")
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            names.add(node.module or "")
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
 
 
-def _layer(module: str) -> str | None:
-    """Return the name in LAYERS that a module of ours belongs to."""
-    parts = module.split(".")
-    while parts:
-        if ".".join(parts) in RANK:
-            return ".".join(parts)
-        parts.pop()
-    return None
+def _module_of(imported: str) -> str | None:
+    """Return our module that an imported name is, or is defined in."""
+    if not imported.startswith("flask_anam."):
+        return None
+    name = imported.removeprefix("flask_anam.")
+    while name and name not in MODULES:
+        name = name.rpartition(".")[0]
+    return name or None
 
 
-@pytest.mark.parametrize(("name", "path"), list(_modules()), ids=lambda value: str(value)[-30:])
-def test_a_module_imports_lower_layers_only(name: str, path: Path) -> None:
-    """Glue may import core, core may import errors; never upward or sideways."""
-    own = _layer(name)
-    assert own, f"{name} has no layer: add it to LAYERS"
-    for imported in _imports(path):
-        if not imported.startswith("flask_anam."):
-            continue
-        other = _layer(imported.removeprefix("flask_anam."))
-        if other is None or other == own == "sandbox":
-            continue
-        assert RANK[other] > RANK[own] or imported == "flask_anam.errors", (
-            f"{name} imports {imported}, which is not below it"
-        )
+def _ours(name: str) -> set[str]:
+    """Return the modules of ours that a module imports; a package stands for what it re-exports."""
+    modules = {_module_of(imported) for imported in _imports(MODULES[name])}
+    return {module for module in modules if module and module != name}
+
+
+def _package_of(module: str) -> str:
+    """Return the package that a module belongs to; one that stands at the top is its own."""
+    top, *below = module.split(".")
+    if top != "core" or not below:
+        return top
+    package = f"core.{below[0]}"
+    return package if package in PACKAGES else "core"
+
+
+def test_a_package_imports_lower_floors_only() -> None:
+    """Glue may import core, core may import errors; never upward, nor from a neighbour."""
+    for name in MODULES:
+        own = _package_of(name)
+        for imported in _ours(name):
+            other = _package_of(imported)
+            if own == other or own not in FLOOR_OF or other not in FLOOR_OF:
+                continue
+            assert FLOOR_OF[other] < FLOOR_OF[own], f"{name} imports {imported}, which is not below"
+
+
+def test_no_modules_import_each_other() -> None:
+    """No circle, be it of modules in one package or of packages."""
+    for group in (lambda module: module, _package_of):
+        graph: dict[str, set[str]] = {}
+        for name in MODULES:
+            others = {group(imported) for imported in _ours(name)}
+            graph.setdefault(group(name), set()).update(others - {group(name)})
+        for package in PACKAGES if group is not _package_of else ():
+            # A package's own door re-exports its modules; they may name the package, not use it.
+            graph[package] = {m for m in graph[package] if not m.startswith(f"{package}.")}
+        list(TopologicalSorter(graph).static_order())
+
+
+def test_every_floor_is_a_place_that_exists() -> None:
+    """The list above names no package that is gone."""
+    assert set(FLOOR_OF) <= {_package_of(name) for name in MODULES}
+
+
+def test_folders_stay_small() -> None:
+    """At most 8 modules stand in `core/` itself, 14 at the top, and 16 in any folder."""
+    sizes = Counter(path.parent for path in MODULES.values() if path.stem != "__init__")
+    assert sizes[PACKAGE / "core"] <= 8
+    assert sizes[PACKAGE] <= 14
+    assert max(sizes.values()) <= 16
 
 
 @pytest.mark.parametrize("part", ["core", "sandbox"])
 def test_the_core_and_the_sandbox_know_nothing_of_flask(part: str) -> None:
     """The core imports no web framework; the sandbox the standard library, and media libraries."""
-    import sys
-
     allowed = CORE_MAY_IMPORT | OPTIONAL_IN_CORE if part == "core" else set[str]()
-    for name, path in _modules():
+    for name, path in MODULES.items():
         if name.split(".")[0] != part:
             continue
         media = {"aiortc", "aioice", "av"} if name in MEDIA_MODULES else set[str]()
@@ -137,20 +156,14 @@ def test_the_core_and_the_sandbox_know_nothing_of_flask(part: str) -> None:
 
 
 def test_only_the_bridges_import_the_libraries_they_bridge() -> None:
-    """flask_login is known to identity, flask_limiter to nobody: its storage is enough."""
-    for name, path in _modules():
+    """Flask-Login is known to `auth`, Flask-Limiter to nobody: its storage is enough."""
+    for name, path in MODULES.items():
         tops = {imported.split(".")[0] for imported in _imports(path)}
-        assert "flask_login" not in tops or name == "identity", name
-        assert "prometheus_client" not in tops or name in {"prometheus", *TYPES_ONLY}, name
-        assert "limits" not in tops or name in {
-            "ratelimit",
-            "counters",
-            "core.checks",
-            "core.quota",
-        }, name
+        for library in tops & set(BRIDGES):
+            assert _package_of(name) in BRIDGES[library], f"{name} imports {library}"
 
 
 def test_no_file_is_too_long_to_read() -> None:
     """No source file has more than 400 lines."""
-    for _, path in _modules():
+    for path in MODULES.values():
         assert len(path.read_text().splitlines()) <= 400, path

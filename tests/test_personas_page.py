@@ -15,8 +15,8 @@ from core.intended_differences import SDK, TABLE
 from hosts import make_app
 
 from flask_anam import FlaskAnam
-from flask_anam.core.fields import Items, Part
-from flask_anam.core.schemas import MintRequestSchema
+from flask_anam.core.schemas.fields import Items, Part
+from flask_anam.core.schemas.persona import MintRequestSchema
 from flask_anam.sandbox import Sandbox
 
 pytestmark = pytest.mark.source

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from faults.store.servers import MemcachedServer, RedisServer, file_url
 
-from flask_anam.core import backends
-from flask_anam.core.backends import Backend, open_backend
-from flask_anam.core.store import KeyMaker, TokenStore
+from flask_anam.core.cache import backends
+from flask_anam.core.cache.backends import Backend, open_backend
+from flask_anam.core.tokens.store import KeyMaker, TokenStore
 from flask_anam.testing import ManualClock
 
 SECRET = b"contract secret"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
-from flask_anam.core.backends import open_backend
+from flask_anam.core.cache.backends import open_backend
 from flask_anam.core.clock import Clock
 
 

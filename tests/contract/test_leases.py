@@ -15,11 +15,11 @@ from contract.conftest import Opened
 from faults.store.servers import file_url
 from faults.store.workers import workers
 
-from flask_anam.core.backends import TRAITS, open_backend
+from flask_anam.core.cache.backends import TRAITS, open_backend
+from flask_anam.core.cache.locks import LEASE_FOR
 from flask_anam.core.clock import Deadline
-from flask_anam.core.lease import LEASE_FOR
-from flask_anam.core.reuse import Place
-from flask_anam.core.turn import WAIT_FOR_OTHERS, Turn
+from flask_anam.core.minting.mint_lock import WAIT_FOR_OTHERS, Turn
+from flask_anam.core.tokens.reuse_policy import Place
 from flask_anam.errors import ConfigError
 from flask_anam.testing import ManualClock
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from contract.conftest import SECRET, Opened
 
-from flask_anam.core.store import KeyMaker, TokenStore
-from flask_anam.core.tokens import SessionToken
+from flask_anam.core.tokens.store import KeyMaker, TokenStore
+from flask_anam.core.tokens.token import SessionToken
 
 
 def _token(opened: Opened, value: str = "one.two.three", lifetime: float = 3600) -> SessionToken:

@@ -13,20 +13,20 @@ from cachelib import SimpleCache
 from cachelib.base import BaseCache
 from marshmallow import Schema, ValidationError
 
-from flask_anam.core.backends import Backend
-from flask_anam.core.books import Books
-from flask_anam.core.client import AnamClient
+from flask_anam.core.cache.backends import Backend
+from flask_anam.core.cache.locks import NoLease
 from flask_anam.core.clock import Clock, Deadline
-from flask_anam.core.lease import NoLease
-from flask_anam.core.manager import HandOut, IssuedToken, SessionTokenManager
-from flask_anam.core.memory_sessions import MemorySessions
-from flask_anam.core.personas import Declarations, Persona
-from flask_anam.core.registry import MintBody, PersonaRegistry
-from flask_anam.core.reuse import TokenRequest
-from flask_anam.core.schemas import PersonaConfigSchema
-from flask_anam.core.settings import Settings
-from flask_anam.core.store import KeyMaker, TokenStore
-from flask_anam.core.transport import Transport
+from flask_anam.core.config.settings import Settings
+from flask_anam.core.minting.manager import HandOut, IssuedToken, SessionTokenManager
+from flask_anam.core.personas.persona import Declarations, Persona
+from flask_anam.core.personas.registry import MintBody, PersonaRegistry
+from flask_anam.core.schemas.persona import PersonaConfigSchema
+from flask_anam.core.tokens.reuse_policy import TokenRequest
+from flask_anam.core.tokens.store import KeyMaker, TokenStore
+from flask_anam.core.upstream.client import AnamClient
+from flask_anam.core.upstream.transport import Transport
+from flask_anam.core.usage.memory_store import MemorySessions
+from flask_anam.core.usage.recorder import Books
 from flask_anam.errors import AnamError
 from flask_anam.sandbox import Sandbox
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from flask_anam import errors
-from flask_anam.core.account import AccountCheck, Finding
 from flask_anam.core.clock import Deadline
-from flask_anam.core.personas import Declarations
-from flask_anam.core.registry import PersonaRegistry
-from flask_anam.core.tokens import read_claims
+from flask_anam.core.personas.persona import Declarations
+from flask_anam.core.personas.registry import PersonaRegistry
+from flask_anam.core.tokens.token import read_claims
+from flask_anam.core.upstream.account_check import AccountCheck, Finding
 from flask_anam.sandbox import Sandbox
 
 from .conftest import KEY, PERSONA, UUID, ClientMaker

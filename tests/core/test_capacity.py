@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from flask_anam.core.capacity import REMEMBERED, Capacity
 from flask_anam.core.clock import Deadline
-from flask_anam.core.store import KeyMaker
+from flask_anam.core.tokens.store import KeyMaker
+from flask_anam.core.upstream.concurrency import REMEMBERED, Capacity
 from flask_anam.errors import AnamAtCapacity, AnamAuthError, AnamUnavailable, UpstreamError
 from flask_anam.sandbox import Sandbox
 

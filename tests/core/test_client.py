@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from flask_anam import errors
-from flask_anam.core.client import LEGACY_CURE
 from flask_anam.core.clock import Deadline
-from flask_anam.core.usage import UsageCounters
+from flask_anam.core.metrics.recorder import UsageCounters
+from flask_anam.core.upstream.client import LEGACY_CURE
 from flask_anam.sandbox import Sandbox
 
 from .conftest import BODY, KEY, MINT, PERSONA, ClientMaker, FrozenClock, jwt

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from flask_anam import errors
-from flask_anam.core.error_facts import from_facts, to_facts
+from flask_anam.core.minting.error_codec import from_facts, to_facts
 from flask_anam.errors import AnamError, RateLimited, UpstreamError
 
 #: Design, section 4: class, status, code, retryable, seconds to wait by default.

@@ -11,8 +11,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from flask_anam.core.clock import Clock, Deadline
-from flask_anam.core.flight import SingleFlight
-from flask_anam.core.guard import Bulkhead
+from flask_anam.core.single_flight import SingleFlight
+from flask_anam.core.upstream.circuit_breaker import Bulkhead
 from flask_anam.errors import AnamError, AnamUnavailable, Busy, RateLimited
 
 

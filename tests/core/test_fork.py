@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from flask_anam.core import fork
+from flask_anam.core import forksafe as fork
 
 from .test_flight import child_says
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flask_anam.core.guard import BUDGET, RETRY_COST, Breaker, RetryBudget
+from flask_anam.core.upstream.circuit_breaker import BUDGET, RETRY_COST, Breaker, RetryBudget
 from flask_anam.errors import AnamUnavailable
 
 from .conftest import FrozenClock

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flask_anam.core.keys import KeyRing, is_key
+from flask_anam.core.config.api_keys import KeyRing, is_key
 from flask_anam.errors import AnamAuthError, ConfigError
 
 from .conftest import KEY

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cachelib import SimpleCache
 
-from flask_anam.core.lease import STRIPES, AddLease, FileLease, NoLease
+from flask_anam.core.cache.locks import STRIPES, AddLease, FileLease, NoLease
 
 from .conftest import FrozenClock
 from .test_flight import child_says

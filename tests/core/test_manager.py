@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from cachelib import SimpleCache
 
-from flask_anam.core.manager import IssuedToken
-from flask_anam.core.registry import MintBody
+from flask_anam.core.minting.manager import IssuedToken
+from flask_anam.core.personas.registry import MintBody
 from flask_anam.errors import AnamError, RateLimited
 
 from .conftest import BODY, KEY, PERSONA, World

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from flask_anam.core.memory_cache import MemoryCache
+from flask_anam.core.cache.memory import MemoryCache
 
 
 @pytest.fixture

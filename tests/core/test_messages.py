@@ -9,11 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import Schema, ValidationError
 
-from flask_anam.core.messages import (
-    SessionReportSchema,
-    TokenRequestSchema,
-    ValidateRequestSchema,
-)
+from flask_anam.web.schemas import SessionReportSchema, TokenRequestSchema, ValidateRequestSchema
 
 from .conftest import PROMPT, messages
 

@@ -7,9 +7,13 @@ from typing import Any
 import pytest
 from marshmallow import Schema
 
-from flask_anam.core.messages import TokenRequestSchema
-from flask_anam.core.schemas import MintRequestSchema, PersonaConfigSchema, SessionOptionsSchema
+from flask_anam.core.schemas.persona import (
+    MintRequestSchema,
+    PersonaConfigSchema,
+    SessionOptionsSchema,
+)
 from flask_anam.errors import PersonaWarning
+from flask_anam.web.schemas import TokenRequestSchema
 
 from .conftest import PERSONA, messages
 

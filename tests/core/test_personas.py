@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from flask_anam.core.personas import Declarations, canonical, declare
-from flask_anam.core.registry import PersonaRegistry, check_static, problems
+from flask_anam.core.personas.persona import Declarations, canonical, declare
+from flask_anam.core.personas.registry import PersonaRegistry, check_static, problems
 from flask_anam.errors import (
     ConfigError,
     InvalidRequest,

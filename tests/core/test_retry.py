@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
 
-from flask_anam.core.retry import backoff, wait_hint
+from flask_anam.core.upstream.retries import backoff, wait_hint
 
 DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
 LATER = "Sun, 06 Nov 1994 08:50:07 GMT"

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from flask_anam.core.registry import MintBody
-from flask_anam.core.reuse import Place, ReuseRules, TokenRequest
-from flask_anam.core.settings import Settings
-from flask_anam.core.store import KeyMaker
-from flask_anam.core.tokens import SessionToken
+from flask_anam.core.config.settings import Settings
+from flask_anam.core.personas.registry import MintBody
+from flask_anam.core.tokens.reuse_policy import Place, ReuseRules, TokenRequest
+from flask_anam.core.tokens.store import KeyMaker
+from flask_anam.core.tokens.token import SessionToken
 
 from .conftest import BODY, KEY, PERSONA, SECRET, STATIC
 

@@ -9,10 +9,10 @@ from cachelib import NullCache, SimpleCache
 from cachelib.base import BaseCache
 
 from flask_anam import errors
-from flask_anam.core import setbacks as setbacks_module
-from flask_anam.core.error_facts import to_facts
-from flask_anam.core.setbacks import Setbacks
-from flask_anam.core.store import KeyMaker
+from flask_anam.core.minting import cooldowns as setbacks_module
+from flask_anam.core.minting.cooldowns import Setbacks
+from flask_anam.core.minting.error_codec import to_facts
+from flask_anam.core.tokens.store import KeyMaker
 
 from .conftest import SECRET, Broken, FrozenClock, store_on
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cachelib import NullCache
 
-from flask_anam.core.settings import Settings, key_of
+from flask_anam.core.config.settings import Settings, key_of
 from flask_anam.errors import ConfigError
 
 SECRET = "SENTINEL-secret"

@@ -10,11 +10,11 @@ import pytest
 from cachelib import FileSystemCache, NullCache, SimpleCache
 from cachelib.base import BaseCache
 
-from flask_anam.core.backends import TRAITS, OwnRedisCache, PlainJson, is_shared, open_backend
-from flask_anam.core.lease import AddLease, FileLease, NoLease
-from flask_anam.core.memory_cache import MemoryCache
-from flask_anam.core.store import KeyMaker, TokenStore
-from flask_anam.core.tokens import SessionToken
+from flask_anam.core.cache.backends import TRAITS, OwnRedisCache, PlainJson, is_shared, open_backend
+from flask_anam.core.cache.locks import AddLease, FileLease, NoLease
+from flask_anam.core.cache.memory import MemoryCache
+from flask_anam.core.tokens.store import KeyMaker, TokenStore
+from flask_anam.core.tokens.token import SessionToken
 from flask_anam.errors import ConfigError
 
 from .conftest import FrozenClock, store_on

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_anam.core.tokens import (
+from flask_anam.core.tokens.token import (
     DEFAULT_LIFETIME,
     LONGEST_LIFETIME,
     Claims,

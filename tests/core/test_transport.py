@@ -18,7 +18,7 @@ import pytest
 
 from flask_anam import errors
 from flask_anam.core.clock import Clock, Deadline
-from flask_anam.core.transport import Answer, Transport
+from flask_anam.core.upstream.transport import Answer, Transport
 from flask_anam.sandbox import Sandbox
 
 from .conftest import BODY, KEY, MINT, ClientMaker

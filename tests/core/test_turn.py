@@ -10,13 +10,13 @@ import pytest
 from cachelib import SimpleCache
 
 from flask_anam import errors
-from flask_anam.core.backends import Backend
+from flask_anam.core.cache.backends import Backend
+from flask_anam.core.cache.locks import AddLease, Lease, NoLease
 from flask_anam.core.clock import Deadline
-from flask_anam.core.error_facts import to_facts
-from flask_anam.core.lease import AddLease, Lease, NoLease
-from flask_anam.core.reuse import Place
-from flask_anam.core.store import KeyMaker, TokenStore
-from flask_anam.core.turn import Turn
+from flask_anam.core.minting.error_codec import to_facts
+from flask_anam.core.minting.mint_lock import Turn
+from flask_anam.core.tokens.reuse_policy import Place
+from flask_anam.core.tokens.store import KeyMaker, TokenStore
 
 from .conftest import SECRET, FrozenClock
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from flask_anam.core.usage import MAX_PERSONA_LABELS, UsageCounters
+from flask_anam.core.metrics.recorder import MAX_PERSONA_LABELS, UsageCounters
 
 from .conftest import FrozenClock
 from .test_flight import child_says

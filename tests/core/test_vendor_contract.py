@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from marshmallow import ValidationError
 
-from flask_anam.core.registry import problems
-from flask_anam.core.schemas import MintRequestSchema, PersonaConfigSchema
+from flask_anam.core.personas.registry import problems
+from flask_anam.core.schemas.persona import MintRequestSchema, PersonaConfigSchema
 from flask_anam.errors import PersonaWarning
 from flask_anam.sandbox.rules import check_body
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from flask_anam import counters
-from flask_anam.core import backends
+from flask_anam.core.cache import backends
+from flask_anam.rate_limits import storage as counters
 
 #: Modules, and rows, that are about how long a slow cache may take.
 ABOUT_SLOWNESS = ("test_outages", "test_killed", "test_hostile_backends", "row_49")

@@ -18,7 +18,7 @@ UNTESTED = {
         "Exception, and that is tested with one of our own, SystemExit and KeyboardInterrupt."
     ),
     "39 (DynamoDB, MongoDB, uWSGI)": (
-        "No such servers here. The first two have no lease in core/backends.py (TRAITS), so one "
-        "mint per process is promised there; uWSGI's cache is not among the kinds."
+        "No such servers here. The first two have no lease in core/cache/backends.py (TRAITS), so "
+        "one mint per process is promised there; uWSGI's cache is not among the kinds."
     ),
 }

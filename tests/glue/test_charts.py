@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from flask_anam import human
-from flask_anam.charts import Bar, columns, length_ticks, row, scale, time_ticks
+from flask_anam.web.dashboard import formatting as human
+from flask_anam.web.dashboard.charts import Bar, columns, length_ticks, row, scale, time_ticks
 
 
 @pytest.mark.parametrize("highest", [0, 1, 2, 3, 4, 7, 9, 10, 11, 24, 99, 100, 101, 1234, 98765])

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from flask_anam.counters import SWEEP_ABOVE, LocalCounters
+from flask_anam.rate_limits.storage import SWEEP_ABOVE, LocalCounters
 from flask_anam.testing import ManualClock
 
 

@@ -21,13 +21,13 @@ from hosts import ADA, BOB, EVE, PERSONA, client_of, make_app
 from sqlalchemy import event
 from usage.servers import Postgres, programs
 
-from flask_anam.core.database import Database
-from flask_anam.core.figures import group_of
-from flask_anam.core.memory_sessions import MemorySessions
-from flask_anam.core.session_csv import lines
-from flask_anam.core.session_records import SessionRecord
-from flask_anam.core.sessions import SessionStore
-from flask_anam.core.sql_sessions import SqlSessions
+from flask_anam.core.usage.csv_export import lines
+from flask_anam.core.usage.database import Database
+from flask_anam.core.usage.memory_store import MemorySessions
+from flask_anam.core.usage.records import SessionRecord
+from flask_anam.core.usage.report import group_of
+from flask_anam.core.usage.sql_store import SqlSessions
+from flask_anam.core.usage.store import SessionStore
 from flask_anam.sandbox import Sandbox
 from flask_anam.testing import ManualClock
 

@@ -19,7 +19,7 @@ from playwright.sync_api import Page, expect
 
 import flask_anam
 from flask_anam import errors
-from flask_anam.player import LABELS
+from flask_anam.web.player import LABELS
 
 if TYPE_CHECKING:
     from page.sites import Site

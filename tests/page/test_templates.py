@@ -13,8 +13,8 @@ from hosts import PERSONA, PROMPT_SENTINEL, make_app, make_host
 
 from flask_anam import FlaskAnam
 from flask_anam.errors import InvalidRequest, UnknownPersona
-from flask_anam.player import PageHelper
 from flask_anam.sandbox import Sandbox
+from flask_anam.web.player import PageHelper
 
 
 @pytest.fixture

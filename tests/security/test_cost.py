@@ -20,11 +20,11 @@ from hosts import ADA, PERSONA, TOKEN_PATH, User, client_of, make_app
 
 import flask_anam
 from flask_anam import FlaskAnam
-from flask_anam.core.backends import THRESHOLD
-from flask_anam.counters import MOST_COUNTERS, LocalCounters
-from flask_anam.intake import MAX_BODY, MAX_DEPTH
+from flask_anam.core.cache.backends import THRESHOLD
+from flask_anam.rate_limits.storage import MOST_COUNTERS, LocalCounters
 from flask_anam.sandbox import Sandbox
 from flask_anam.testing import ManualClock
+from flask_anam.web.request_guards import MAX_BODY, MAX_DEPTH
 
 #: Requests of the flood; `make hostile` sends 200,000.
 FLOOD = int(os.environ.get("ANAM_HOSTILE_REQUESTS", "5000"))

@@ -12,7 +12,7 @@ from flask_limiter import Limiter
 from hosts import KEY_SENTINEL, PERSONA, PROMPT_SENTINEL, client_of, make_app, make_host
 
 from flask_anam import FlaskAnam
-from flask_anam.doctor import guessed_workers
+from flask_anam.cli.doctor import guessed_workers
 from flask_anam.sandbox import Sandbox
 
 SECRET_KEY = "5f8d7e9a-c0ffee-31b2"

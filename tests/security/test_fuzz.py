@@ -25,21 +25,25 @@ from hypothesis import strategies as st
 from marshmallow import ValidationError
 
 from flask_anam import errors
-from flask_anam.core import checks
-from flask_anam.core.anam_sessions import _session
-from flask_anam.core.backends import Backend
-from flask_anam.core.capacity import _read
-from flask_anam.core.client import _date
-from flask_anam.core.lease import NoLease, _end_of
-from flask_anam.core.retry import wait_hint
-from flask_anam.core.schemas import MintRequestSchema, PersonaConfigSchema, SessionOptionsSchema
-from flask_anam.core.setbacks import Setbacks
-from flask_anam.core.settings import Settings, key_of
-from flask_anam.core.store import TokenStore
-from flask_anam.core.tokens import check_token, is_session_id, read_claims
-from flask_anam.intake import check_same_site
+from flask_anam.core.cache.backends import Backend
+from flask_anam.core.cache.locks import NoLease, _end_of
+from flask_anam.core.config import validators as checks
+from flask_anam.core.config.settings import Settings, key_of
+from flask_anam.core.minting.cooldowns import Setbacks
+from flask_anam.core.schemas.persona import (
+    MintRequestSchema,
+    PersonaConfigSchema,
+    SessionOptionsSchema,
+)
+from flask_anam.core.tokens.store import TokenStore
+from flask_anam.core.tokens.token import check_token, is_session_id, read_claims
+from flask_anam.core.upstream.client import _date
+from flask_anam.core.upstream.concurrency import _read
+from flask_anam.core.upstream.retries import wait_hint
+from flask_anam.core.upstream.sessions_api import _session
 from flask_anam.sandbox import Sandbox
 from flask_anam.testing import ManualClock
+from flask_anam.web.request_guards import check_same_site
 
 CORPUS: dict[str, list[Any]] = json.loads(Path(__file__).with_name("corpus.json").read_text())
 fuzzed = settings(

@@ -15,8 +15,8 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.test import TestResponse
 
 from flask_anam import AnamRejected, FlaskAnam
-from flask_anam.openapi import ROUTES
 from flask_anam.sandbox import Sandbox
+from flask_anam.web.openapi import ROUTES
 
 SHOP = "https://shop.example"
 OPEN = {"openapi", "static"}

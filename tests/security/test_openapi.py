@@ -26,8 +26,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from flask_anam import errors
-from flask_anam.openapi import ROUTES
 from flask_anam.sandbox import Sandbox
+from flask_anam.web.openapi import ROUTES
 
 from .conftest import Serve, cookie_of
 

@@ -21,11 +21,11 @@ from hosts import ADA, KEY_SENTINEL, PERSONA, PROMPT_SENTINEL, TOKEN_PATH, clien
 
 import flask_anam
 from flask_anam import AnamError, ConfigError, FlaskAnam, errors
-from flask_anam.core.capacity import Capacity
 from flask_anam.core.clock import Deadline
-from flask_anam.core.settings import Settings
-from flask_anam.core.store import KeyMaker
-from flask_anam.core.unseen import Unseen, without_traces
+from flask_anam.core.config.settings import Settings
+from flask_anam.core.redaction import Unseen, without_traces
+from flask_anam.core.tokens.store import KeyMaker
+from flask_anam.core.upstream.concurrency import Capacity
 from flask_anam.sandbox import Sandbox
 from flask_anam.testing import ManualClock
 

@@ -26,8 +26,8 @@ from benchmarks.soak_judge import (
     outages,
 )
 from benchmarks.soak_users import Users
-from flask_anam.openapi import describe
 from flask_anam.sandbox import Sandbox
+from flask_anam.web.openapi import describe
 
 pytestmark = pytest.mark.source
 

@@ -14,12 +14,12 @@ from hosts import KEY_SENTINEL, TOKEN_PATH, User, client_of, make_app
 from usage.servers import Postgres, programs
 
 from flask_anam import FlaskAnam
-from flask_anam.core import database
-from flask_anam.core.books import Books
-from flask_anam.core.database import Database
-from flask_anam.core.memory_sessions import MemorySessions
-from flask_anam.core.sessions import SessionStore
-from flask_anam.core.sql_sessions import SqlSessions
+from flask_anam.core.usage import database
+from flask_anam.core.usage.database import Database
+from flask_anam.core.usage.memory_store import MemorySessions
+from flask_anam.core.usage.recorder import Books
+from flask_anam.core.usage.sql_store import SqlSessions
+from flask_anam.core.usage.store import SessionStore
 from flask_anam.sandbox import Sandbox
 from flask_anam.state import AnamState, get_state
 from flask_anam.testing import ManualClock
@@ -176,7 +176,7 @@ def world(timed_sandbox: Sandbox, clock: ManualClock) -> Iterator[World]:
 @pytest.fixture
 def record(clock: ManualClock) -> Callable[..., Any]:
     """Return a maker of records of minted tokens."""
-    from flask_anam.core.session_records import SessionRecord
+    from flask_anam.core.usage.records import SessionRecord
 
     def make(name: str, **facts: Any) -> SessionRecord:
         base = {

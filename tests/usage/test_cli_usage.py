@@ -10,7 +10,7 @@ import pytest
 from hosts import ADA, BOB
 from usage.conftest import World
 
-from flask_anam.core.session_records import Wanted
+from flask_anam.core.usage.records import Wanted
 from flask_anam.sandbox import Sandbox
 
 

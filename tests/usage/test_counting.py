@@ -9,10 +9,10 @@ from collections.abc import Mapping
 
 import pytest
 
-from flask_anam.core import counting
-from flask_anam.core.counting import CountBuffer
-from flask_anam.core.memory_sessions import MAX_BUCKETS, MemorySessions
-from flask_anam.core.session_records import COUNT_BUCKET, CountKey, Wanted
+from flask_anam.core.usage import count_buffer as counting
+from flask_anam.core.usage.count_buffer import CountBuffer
+from flask_anam.core.usage.memory_store import MAX_BUCKETS, MemorySessions
+from flask_anam.core.usage.records import COUNT_BUCKET, CountKey, Wanted
 from flask_anam.testing import ManualClock
 
 

@@ -9,10 +9,10 @@ from hosts import ADA, BOB, PERSONA, make_app
 from usage.conftest import World
 
 import flask_anam
-from flask_anam.core.session_records import GRACE
+from flask_anam.core.usage.records import GRACE
 from flask_anam.errors import ConfigError
-from flask_anam.records import key_finder
 from flask_anam.sandbox import Sandbox
+from flask_anam.session_control import key_finder
 
 SHORT = {"support": {**PERSONA, "maxSessionLengthSeconds": 120}}
 

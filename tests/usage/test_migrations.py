@@ -14,10 +14,10 @@ from sqlalchemy import inspect, text
 from sqlalchemy.dialects import mysql
 from sqlalchemy.dialects.mysql.mariadb import MariaDBDialect
 
-from flask_anam.core import database, sql_tables
-from flask_anam.core.database import HEAD, MIGRATIONS, VERSION_TABLE, Database
-from flask_anam.core.session_records import Wanted
-from flask_anam.core.sql_sessions import SqlSessions
+from flask_anam.core.usage import database, sql_tables
+from flask_anam.core.usage.database import HEAD, MIGRATIONS, VERSION_TABLE, Database
+from flask_anam.core.usage.records import Wanted
+from flask_anam.core.usage.sql_store import SqlSessions
 
 
 def test_the_migrations_lead_to_the_tables_of_this_release(database_url: str) -> None:

@@ -14,7 +14,7 @@ from usage.servers import Postgres
 from usage.test_limits import code
 from usage.workers import SEARCH
 
-from flask_anam.core.session_records import Wanted
+from flask_anam.core.usage.records import Wanted
 from flask_anam.errors import ConfigError
 from flask_anam.sandbox import Sandbox
 

@@ -7,11 +7,11 @@ from typing import Any
 from hosts import ADA, BOB, PERSONA
 from usage.conftest import World
 
-from flask_anam.core import reconcile
-from flask_anam.core.reconcile import Reconciled
-from flask_anam.core.session_records import SessionRecord, Wanted
-from flask_anam.records import key_finder
+from flask_anam.core.usage import reconciler as reconcile
+from flask_anam.core.usage.reconciler import Reconciled
+from flask_anam.core.usage.records import SessionRecord, Wanted
 from flask_anam.sandbox import Sandbox
+from flask_anam.session_control import key_finder
 
 
 def run(world: World, **how: Any) -> Reconciled:

@@ -14,9 +14,9 @@ from usage.conftest import World
 from usage.workers import SEARCH
 
 import flask_anam
-from flask_anam.core.database import Database
-from flask_anam.core.session_records import SessionRecord, Wanted
-from flask_anam.core.sql_sessions import SqlSessions
+from flask_anam.core.usage.database import Database
+from flask_anam.core.usage.records import SessionRecord, Wanted
+from flask_anam.core.usage.sql_store import SqlSessions
 
 
 def records(world: World) -> list[SessionRecord]:

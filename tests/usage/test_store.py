@@ -8,16 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from flask_anam.core.quota import Quota, Window
-from flask_anam.core.session_records import (
-    GRACE,
-    MOST_SESSIONS,
-    Count,
-    SessionRecord,
-    Totals,
-    Wanted,
-)
-from flask_anam.core.sessions import SessionStore
+from flask_anam.core.usage.quotas import Quota, Window
+from flask_anam.core.usage.records import GRACE, MOST_SESSIONS, Count, SessionRecord, Totals, Wanted
+from flask_anam.core.usage.store import SessionStore
 from flask_anam.errors import MinutesExhausted, TooManySessions
 from flask_anam.testing import ManualClock
 

@@ -11,9 +11,9 @@ from hosts import make_app
 from usage.conftest import open_store
 from usage.workers import Crew, run_all
 
-from flask_anam.core.session_records import SessionRecord, Wanted
-from flask_anam.records import key_finder
+from flask_anam.core.usage.records import SessionRecord, Wanted
 from flask_anam.sandbox import Sandbox
+from flask_anam.session_control import key_finder
 from flask_anam.state import get_state
 
 WORKERS = 4

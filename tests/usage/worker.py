@@ -12,7 +12,8 @@ from typing import Any
 from hosts import PERSONA, TOKEN_PATH, User, client_of, make_host
 
 from flask_anam import FlaskAnam
-from flask_anam.core import database, sql_sessions
+from flask_anam.core.usage import database
+from flask_anam.core.usage import sql_store as sql_sessions
 
 assert sql_sessions.__name__  # imported once, before the fork
 #: Each thread's own connection to the sandbox.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from flask_anam.core.backends import Backend, open_backend
+from flask_anam.core.cache.backends import Backend, open_backend
 from flask_anam.testing import ManualClock
 
 Opener = Callable[[str], Backend]

@@ -16,9 +16,9 @@ from cachelib import FileSystemCache
 from faults.store.servers import MemcachedServer, RedisServer
 from pymemcache.client.base import Client as Memcached
 
-from flask_anam.core.backends import PlainJson, open_backend
-from flask_anam.core.store import KeyMaker, TokenStore
-from flask_anam.core.tokens import SessionToken
+from flask_anam.core.cache.backends import PlainJson, open_backend
+from flask_anam.core.tokens.store import KeyMaker, TokenStore
+from flask_anam.core.tokens.token import SessionToken
 from flask_anam.testing import ManualClock
 
 from .conftest import Opener

@@ -14,7 +14,7 @@ from faults.store.workers import job_on, run_all, workers
 from hosts import PERSONA, make_app
 
 from flask_anam import FlaskAnam
-from flask_anam.core.turn import WAIT_FOR_OTHERS
+from flask_anam.core.minting.mint_lock import WAIT_FOR_OTHERS
 from flask_anam.errors import RateLimited
 from flask_anam.sandbox import Sandbox
 from flask_anam.state import get_state

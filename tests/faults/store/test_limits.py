@@ -15,7 +15,7 @@ from flask_limiter import Limiter
 from hosts import ADA, BOB, TOKEN_PATH, client_of, make_app
 from werkzeug.test import TestResponse
 
-from flask_anam.counters import _ask_redis
+from flask_anam.rate_limits.storage import _ask_redis
 from flask_anam.sandbox import Sandbox
 from flask_anam.testing import ManualClock
 

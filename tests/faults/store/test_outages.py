@@ -20,7 +20,7 @@ from flask.testing import FlaskClient
 from hosts import ADA, BOB, TOKEN_PATH, client_of, make_app
 
 from flask_anam import FlaskAnam
-from flask_anam.core.turn import WAIT_FOR_OTHERS
+from flask_anam.core.minting.mint_lock import WAIT_FOR_OTHERS
 from flask_anam.sandbox import Sandbox
 from flask_anam.testing import ManualClock
 

@@ -12,9 +12,9 @@ from faults.upstream.asking import KEY, app_at, ask, mints_of
 from faults.upstream.servers import RawServer, minted, read_request
 from hosts import ADA, BOB, make_app
 
-from flask_anam.core.client import AnamClient
 from flask_anam.core.clock import Deadline
-from flask_anam.core.transport import Answer, Transport
+from flask_anam.core.upstream.client import AnamClient
+from flask_anam.core.upstream.transport import Answer, Transport
 from flask_anam.errors import UpstreamError
 from flask_anam.sandbox import Sandbox
 from flask_anam.testing import ManualClock

@@ -8,7 +8,7 @@ import pytest
 from faults.upstream.asking import ask, mints_of
 from hosts import ADA, BOB, make_app
 
-from flask_anam.core.retry import wait_hint
+from flask_anam.core.upstream.retries import wait_hint
 from flask_anam.sandbox import Sandbox
 from flask_anam.testing import ManualClock
 

@@ -1,0 +1,257 @@
+"""Looks at the running configuration of an app for what an attacker would be glad of.
+
+``flask anam doctor`` shows the findings. Nothing is sent to Anam; the app itself is asked one
+preflight, as a browser on a stranger's page would.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from cachelib.base import BaseCache
+from cachelib.serializers import BaseSerializer, JSONSerializer
+
+from flask_anam.core.cache.backends import is_shared
+from flask_anam.core.upstream.account_check import Finding
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from flask_anam.core.config.settings import Settings
+    from flask_anam.state import AnamState
+
+#: Characters, and different ones among them, that a secret key must have.
+KEY_LENGTH, KEY_VARIETY = 16, 8
+#: Prefixes of environment variables that front-end tools put into the pages they build.
+PUBLIC_PREFIXES = ("NEXT_PUBLIC_", "VITE_", "REACT_APP_", "PUBLIC_", "EXPO_PUBLIC_", "GATSBY_")
+#: An origin that no app can know.
+STRANGER = "https://stranger.invalid"
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_NEW_KEY = "Make one: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+
+
+def examine(app: Flask, state: AnamState, *, workers: int | None = None) -> list[Finding]:
+    """Return what is dangerous ("error"), doubtful ("warning") or "ok" in a configuration.
+
+    Args:
+        app: the app, set up.
+        state: what Flask-Anam keeps for it.
+        workers: how many processes serve it; guessed from the environment for None.
+
+    """
+    case = _Case(app, state, state.settings, guessed_workers() if workers is None else workers)
+    looks = (_debug, _secret_key, _cookies, _sandbox, _api_key, _origins, _reuse, _limits, _cache)
+    return [finding for look in looks for finding in look(case)]
+
+
+def guessed_workers() -> int:
+    """Return how many workers the environment asks a server for; 1 when it does not say."""
+    options = re.search(
+        r"(?:--workers[ =]|-w ?)([0-9]{1,4})", os.environ.get("GUNICORN_CMD_ARGS", "")
+    )
+    told = options[1] if options else os.environ.get("WEB_CONCURRENCY", "")
+    return max(1, int(told)) if told.isascii() and told.isdecimal() else 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    app: Flask
+    state: AnamState
+    settings: Settings
+    workers: int
+
+    @property
+    def in_development(self) -> bool:
+        """Whether this is a developer's machine or a test, where some things are as they should."""
+        return self.app.debug or self.app.testing
+
+
+def _debug(case: _Case) -> Iterator[Finding]:
+    if case.app.debug:
+        yield Finding(
+            "error",
+            "debug mode",
+            "is on: the debugger runs code that a visitor types, and error pages show source. "
+            "Turn it off where others can reach the app: no --debug, no FLASK_DEBUG.",
+        )
+    else:
+        yield Finding("ok", "debug mode", "is off")
+
+
+def _secret_key(case: _Case) -> Iterator[Finding]:
+    key = case.app.secret_key
+    if not key:
+        yield Finding(
+            "error",
+            "SECRET_KEY",
+            f"is not set: nobody can log in, and limits begin anew with each start. {_NEW_KEY}",
+        )
+    elif len(key) < KEY_LENGTH or len(set(key)) < KEY_VARIETY:
+        yield Finding(
+            "error",
+            "SECRET_KEY",
+            "can be guessed: logins and stored tokens are signed with it. It should be "
+            f"{KEY_LENGTH} or more random characters. {_NEW_KEY}",
+        )
+    else:
+        yield Finding("ok", "SECRET_KEY", "is set and long enough")
+
+
+def _cookies(case: _Case) -> Iterator[Finding]:
+    if case.state.loaders.identity is not None:
+        return  # who is calling is the app's own business
+    cookie = "the session cookie"
+    fine = Finding("ok", cookie, "is Secure, HttpOnly and SameSite")
+    yield from list(_cookie_findings(case.app.config, cookie)) or [fine]
+
+
+def _cookie_findings(config: Any, cookie: str) -> Iterator[Finding]:
+    if not config["SESSION_COOKIE_SECURE"]:
+        text = "is sent over plain http too, where it can be read. Set SESSION_COOKIE_SECURE = True"
+        yield Finding("error", cookie, f"{text} where the app is served over https.")
+    if not config["SESSION_COOKIE_HTTPONLY"]:
+        text = "can be read by any script on a page. Set SESSION_COOKIE_HTTPONLY = True."
+        yield Finding("error", cookie, text)
+    same_site = config["SESSION_COOKIE_SAMESITE"]
+    if same_site is None or str(same_site).lower() == "none":
+        yield Finding(
+            "warning",
+            cookie,
+            "goes along with requests from other sites. Flask-Anam refuses those on its own "
+            'routes; your forms may not. Set SESSION_COOKIE_SAMESITE = "Lax", unless a page of '
+            "another site must log in.",
+        )
+
+
+def _sandbox(case: _Case) -> Iterator[Finding]:
+    if case.settings.sandbox and not case.in_development:
+        yield Finding(
+            "error",
+            "ANAM_SANDBOX",
+            "is on outside debug mode: visitors talk to a stand-in, and its API listens on this "
+            "machine. Set ANAM_API_KEY and leave ANAM_SANDBOX out.",
+        )
+    elif case.settings.sandbox:
+        yield Finding("ok", "ANAM_SANDBOX", "is on, for development")
+    elif urlsplit(case.settings.base_url).scheme == "http":
+        yield Finding(
+            "warning",
+            "ANAM_BASE_URL",
+            "is plain http to this machine: whoever can listen there gets the API key. Use "
+            "https://api.anam.ai unless that is your sandbox.",
+        )
+    else:
+        yield Finding("ok", "ANAM_BASE_URL", "is https")
+
+
+def _api_key(case: _Case) -> Iterator[Finding]:
+    key = case.settings.api_key
+    if case.settings.sandbox or not isinstance(key, str):
+        return
+    for name, value in sorted(os.environ.items()):
+        if value == key and name.startswith(PUBLIC_PREFIXES):
+            yield Finding(
+                "error",
+                name,
+                "holds the API key, and front-end tools put variables of such names into their "
+                "pages. Rename it, build the pages anew, and replace the key at lab.anam.ai.",
+            )
+
+
+def _origins(case: _Case) -> Iterator[Finding]:
+    name = "ANAM_ALLOWED_ORIGINS"
+    for origin in sorted(case.settings.allowed_origins):
+        parts = urlsplit(origin)
+        if parts.hostname in _LOOPBACK:
+            if not case.in_development:
+                text = f"lists {origin}, a page on the visitor's own machine. Remove it here."
+                yield Finding("warning", name, text)
+        elif parts.scheme == "http":
+            text = f"lists {origin}: who sits on its network can put scripts there. Use https."
+            yield Finding("error", name, text)
+    if _answers_strangers(case):
+        yield Finding(
+            "error",
+            "CORS",
+            f"lets every page read answers with the visitor's cookies ({STRANGER} was allowed). "
+            "That comes from your app, for instance from Flask-CORS with supports_credentials "
+            "and origins of '*'. List the origins you mean.",
+        )
+    else:
+        yield Finding("ok", "CORS", "a stranger's page may not read answers with cookies")
+
+
+def _answers_strangers(case: _Case) -> bool:
+    """Whether a page of nobody's would be let in, whichever part of the app says so."""
+    asked = {"Origin": STRANGER, "Access-Control-Request-Method": "POST"}
+    answer = case.app.test_client().options(case.settings.token_path, headers=asked)
+    allowed = answer.headers.get("Access-Control-Allow-Origin")
+    with_cookies = answer.headers.get("Access-Control-Allow-Credentials") == "true"
+    return allowed == STRANGER and with_cookies
+
+
+def _reuse(case: _Case) -> Iterator[Finding]:
+    mode = case.settings.token_reuse
+    if mode == "until_expiry":
+        yield Finding(
+            "warning",
+            "ANAM_TOKEN_REUSE",
+            "is until_expiry: a token that was used is handed out again. That is right only for "
+            "accounts whose tokens may start several sessions; otherwise leave it out.",
+        )
+    else:
+        yield Finding("ok", "ANAM_TOKEN_REUSE", f"is {mode}")
+
+
+def _limits(case: _Case) -> Iterator[Finding]:
+    name, n = "the limits", case.workers
+    cure = "set ANAM_RATE_LIMIT_STORAGE_URI, or the storage_uri of your Limiter, to redis://..."
+    if case.state.limits.counters.are_shared:
+        yield Finding("ok", name, "are counted for all workers together")
+    elif n > 1:
+        text = f"are counted in each process: {n} workers allow {n} times as much."
+        yield Finding("error", name, f"{text} To cure it, {cure}")
+    else:
+        text = "are counted in this process only. That is right for one worker; for more,"
+        yield Finding("warning", name, f"{text} {cure}")
+    if case.settings.limiter_on_error == "open":
+        yield Finding(
+            "warning",
+            "ANAM_LIMITER_ON_ERROR",
+            "is open: who can bring the storage down can mint without limit. Leave it out, or set "
+            'it to "closed".',
+        )
+
+
+def _unpickles(cache: BaseCache) -> bool:
+    serializer = getattr(cache, "serializer", None)
+    return isinstance(serializer, BaseSerializer) and not isinstance(serializer, JSONSerializer)
+
+
+def _cache(case: _Case) -> Iterator[Finding]:
+    cache, name = case.settings.cache, "ANAM_CACHE"
+    if case.workers > 1 and not is_shared(cache):
+        text = "is memory of one process: each worker mints for itself. Use redis://..."
+        yield Finding("warning", name, text)
+    if isinstance(cache, BaseCache):
+        if is_shared(cache) and _unpickles(cache):
+            yield Finding(
+                "warning",
+                name,
+                "is a cachelib object that unpickles: who can write there runs code in your app. "
+                "Give the URL of the cache instead, or protect it like the code.",
+            )
+        return
+    parts = urlsplit(cache)
+    if parts.scheme in {"redis", "memcached"} and parts.hostname not in _LOOPBACK:
+        yield Finding(
+            "warning",
+            name,
+            "is reached without TLS: who sits on that network can read session tokens. Use "
+            "rediss://..., or a network of your own.",
+        )

@@ -1,0 +1,1 @@
+"""Cache: backends by URL, the memory cache and distributed locks."""

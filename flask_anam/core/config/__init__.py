@@ -1,0 +1,1 @@
+"""Configuration: settings, their validators and API keys."""

@@ -1,0 +1,225 @@
+"""The checks of single settings: each takes a raw value and returns the checked one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from os import PathLike
+from typing import Any
+from urllib.parse import urlsplit
+
+from cachelib.base import BaseCache
+from limits import parse_many
+
+from flask_anam.core.config.api_keys import is_key
+
+#: Takes the raw value, returns the checked one; raises `Refused` with what was expected.
+Check = Callable[[Any], Any]
+
+
+class Refused(ValueError):
+    """A check says no; the text is what was expected, then optionally ``|`` and the cure."""
+
+
+def api_key(value: Any) -> Any:
+    """Take a key, or a callable that returns one."""
+    cure = "Set it to the key from lab.anam.ai, or set ANAM_SANDBOX = True to work without one."
+    if value is None or value == "":
+        raise Refused(f"set: it is missing|{cure}")
+    if not isinstance(value, str) and not callable(value):
+        raise Refused(
+            "a string or a callable that returns one"
+            "|If it comes from FLASK_ANAM_API_KEY, quote it: Flask reads such values as JSON."
+        )
+    if isinstance(value, str) and not is_key(value):
+        raise Refused(f"printable ASCII without spaces around it|{cure}")
+    return value
+
+
+def number(low: float, high: float, *, whole: bool = False, above: bool = False) -> Check:
+    """Return a check for a number from `low` (excluded when `above`) to `high`."""
+    kind = "a whole number" if whole else "a number"
+    span = f"{kind} {f'above {low:g}' if above else f'from {low:g}'} to {high:g}"
+
+    def check(value: Any) -> Any:
+        wanted = int if whole else (int, float)
+        if isinstance(value, bool) or not isinstance(value, wanted):
+            raise Refused(span)
+        if not low <= value <= high or (above and value == low):
+            raise Refused(span)
+        return value if whole else float(value)
+
+    return check
+
+
+def choice(*allowed: str) -> Check:
+    """Return a check for one of a few strings."""
+    names = ", ".join(f'"{name}"' for name in allowed)
+
+    def check(value: Any) -> Any:
+        if value not in allowed:
+            raise Refused(f"one of {names}")
+        return value
+
+    return check
+
+
+def boolean(value: Any) -> Any:
+    """Take True or False."""
+    if not isinstance(value, bool):
+        raise Refused("True or False")
+    return value
+
+
+def path(value: Any) -> Any:
+    """Take a URL path."""
+    if not isinstance(value, str) or not value.startswith("/") or value != value.rstrip("/"):
+        raise Refused('a path such as "/anam": a slash in front, none at the end')
+    if "//" in value or any(c in value for c in "<>?# ") or not value.isprintable():
+        raise Refused('a plain path such as "/anam", without "<", "?", "#" or spaces')
+    return value
+
+
+def http_url(value: Any) -> Any:
+    """Take a base URL; plain http on the loopback address only."""
+    parts = _http_parts(value)
+    if parts is None:
+        raise Refused('a URL such as "https://api.anam.ai"')
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise Refused("a URL without user, query or fragment")
+    local = parts.hostname in {"localhost", "127.0.0.1", "::1"}
+    if parts.scheme == "http" and not local:
+        raise Refused("an https URL: plain http would show the API key|Use https://")
+    return value.rstrip("/")
+
+
+def _split(value: Any) -> Any:
+    try:
+        return urlsplit(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def _http_parts(value: Any) -> Any:
+    """Return the parts of an http or https URL with a host and a port that can be; else None."""
+    parts = _split(value)
+    try:
+        usable = parts and parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:  # the port
+        return None
+    return parts if usable else None
+
+
+def origins(value: Any) -> Any:
+    """Take a list of origins."""
+    expected = 'a list of origins such as ["https://www.example.com"]'
+    if isinstance(value, str | bytes) or not isinstance(value, list | tuple | set | frozenset):
+        raise Refused(expected)
+    for origin in value:
+        parts = _http_parts(origin)
+        if parts is None:
+            raise Refused(f'{expected}; "*" cannot be used together with cookies')
+        if origin != f"{parts.scheme}://{parts.netloc}":
+            raise Refused(f"{expected}, without a path or a slash at the end")
+        if origin != _as_sent(parts):
+            raise Refused(
+                f"{expected}, spelt as a browser does: {_as_sent(parts)!r}; no wildcard, no user"
+            )
+    return frozenset(value)
+
+
+def _as_sent(parts: Any) -> str:
+    """Return an origin as browsers write it: lower case, ASCII, without user or usual port."""
+    default = {"http": 80, "https": 443}[parts.scheme]
+    host = parts.hostname.replace("*", "www")
+    try:
+        name = host if ":" in host else host.encode("idna").decode()
+    except UnicodeError:
+        name = "example.com"
+    name = f"[{name}]" if ":" in name else name
+    return f"{parts.scheme}://{name}" + ("" if parts.port in {None, default} else f":{parts.port}")
+
+
+def rate_limit(value: Any) -> Any:
+    """Take limits in the notation of Flask-Limiter."""
+    cure = "|Use the notation of Flask-Limiter; several limits are separated by a semicolon."
+    expected = 'a rate limit such as "10 per hour"'
+    if not isinstance(value, str):
+        raise Refused(expected + cure)
+    try:
+        items = parse_many(value)
+    except ValueError:
+        raise Refused(expected + cure) from None
+    if any(item.amount < 1 for item in items):
+        raise Refused(expected + " of at least 1" + cure)
+    return value
+
+
+def optional_rate_limit(value: Any) -> Any:
+    """Take limits in the notation of Flask-Limiter, or None."""
+    return None if value is None else rate_limit(value)
+
+
+def optional_number(low: int, high: int) -> Check:
+    """Return a check for a whole number from `low` to `high`, or None."""
+    check = number(low, high, whole=True)
+
+    def optional(value: Any) -> Any:
+        return None if value is None else check(value)
+
+    return optional
+
+
+def optional_usage_url(value: Any) -> Any:
+    """Take the URL of a database, ``memory://``, or None."""
+    known = ("memory", "sqlite", "postgresql", "postgres", "mysql", "mariadb")
+    scheme, found, rest = value.partition("://") if isinstance(value, str) else ("", "", "")
+    if value is not None and not (found and scheme.partition("+")[0] in known):
+        names = ", ".join(f"{name}://" for name in known)
+        raise Refused(f"None or a URL that starts with one of {names}")
+    if scheme.partition("+")[0] == "sqlite" and (":memory:" in rest or len(rest) < 2):
+        raise Refused("a file, such as sqlite:////var/lib/app/usage.sqlite|Or use memory://.")
+    return value
+
+
+def personas(value: Any) -> Any:
+    """Take a mapping from persona type to entry."""
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        raise Refused('a mapping from persona type to persona config, e.g. {"support": {...}}')
+    return dict(value)
+
+
+def optional_name(value: Any) -> Any:
+    """Take a name or None."""
+    if value is not None and (not isinstance(value, str) or not value):
+        raise Refused("the name of a persona, or None")
+    return value
+
+
+def optional_path(value: Any) -> Any:
+    """Take a path or None."""
+    if value is None:
+        return None
+    if not isinstance(value, str | PathLike) or not str(value):
+        raise Refused("the path of a file or folder, or None")
+    return str(value)
+
+
+def cache(value: Any) -> Any:
+    """Take a cachelib object or the URL of a cache."""
+    if isinstance(value, BaseCache):
+        return value
+    known = ("memory", "redis", "rediss", "memcached", "file", "dynamodb", "mongodb", "null")
+    parts = _split(value)
+    if parts is None or parts.scheme not in known:
+        names = ", ".join(f"{scheme}://" for scheme in known)
+        raise Refused(f"a cachelib object or a URL that starts with one of {names}")
+    if parts.scheme == "file" and (parts.netloc or not parts.path.startswith("/")):
+        raise Refused("a folder with three slashes in front, such as file:///var/lib/app")
+    return value
+
+
+def storage(value: Any) -> Any:
+    """Take the URL of a storage of the limits library."""
+    if not isinstance(value, str) or "://" not in value:
+        raise Refused('a storage URL of the limits library, e.g. "redis://localhost:6379"')
+    return value

@@ -1,0 +1,1 @@
+"""Metrics: definitions, the registry of values and the recorder."""

@@ -1,0 +1,95 @@
+"""What was used: tokens handed out, refused and failed, calls to Anam, and sessions."""
+
+from __future__ import annotations
+
+from flask_anam.core.metrics.definitions import (
+    ACTIVE,
+    ATTEMPTS,
+    DURATION,
+    ENDED,
+    FAILURES,
+    HAND_OUT,
+    LOST,
+    REFUSALS,
+    RETRIES,
+    STARTED,
+    TOKENS,
+    summary,
+)
+from flask_anam.core.metrics.registry import Mirror, Reading, Tally
+
+#: Persona types that are counted by name at most, and the word for all others.
+MAX_PERSONA_LABELS, OTHER = 100, "other"
+
+
+class UsageCounters:
+    """Counters of one app. Thread-safe; no lock is held while something else is waited for.
+
+    They are those of this process and lost when it ends, unless there is a mirror.
+
+    Args:
+        mirror: keeps the counts of all workers together.
+
+    """
+
+    def __init__(self, mirror: Mirror | None = None) -> None:
+        self._tally = Tally(mirror)
+        self._names: set[str] = set()
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the counts are those of all workers."""
+        return self._tally.is_shared
+
+    def handed_out(self, how: str, persona_type: str, seconds: float) -> None:
+        """Count a token: ``minted``, ``reused``, ``replayed`` or ``stale``, within that time."""
+        self._tally.add(TOKENS, how, self._label(persona_type))
+        self._tally.observe(HAND_OUT, seconds, how)
+
+    def failed(self, code: str, persona_type: str, seconds: float) -> None:
+        """Count a token request that ended in an error of that code, after that time."""
+        self._tally.add(FAILURES, code, self._label(persona_type))
+        self._tally.observe(HAND_OUT, seconds, "failed")
+
+    def refused(self, reason: str) -> None:
+        """Count a refusal: the name of a limit, or the code of an error."""
+        self._tally.add(REFUSALS, reason)
+
+    def attempted(self, call: str, outcome: str, seconds: float) -> None:
+        """Count an attempt to call Anam; the outcome is ``ok`` or the code of an error."""
+        self._tally.observe(ATTEMPTS, seconds, call, outcome)
+
+    def retried(self) -> None:
+        """Count an attempt of a mint after its first."""
+        self._tally.add(RETRIES)
+
+    def records_lost(self, how_many: int = 1) -> None:
+        """Count usage records that could not be stored."""
+        self._tally.add(LOST, amount=how_many)
+
+    def session_started(self) -> None:
+        """Count a conversation that has started."""
+        self._tally.add(STARTED)
+        self._tally.add(ACTIVE)
+
+    def session_ended(self, seconds: float) -> None:
+        """Count a conversation that is over, after that time."""
+        self._tally.add(ENDED)
+        self._tally.add(ACTIVE, amount=-1)
+        self._tally.observe(DURATION, seconds)
+
+    def read(self) -> Reading:
+        """Return all counts, as of one moment as nearly as can be."""
+        return self._tally.read()
+
+    def metrics(self) -> dict[str, object]:
+        """Return all counts by name; times in seconds, the average 0.0 before the first end."""
+        return summary(self.read())
+
+    def _label(self, persona_type: str) -> str:
+        """Return a persona type as a label: whatever an app declares, there are not too many."""
+        if persona_type not in self._names:
+            if len(self._names) >= MAX_PERSONA_LABELS:
+                return OTHER
+            self._names.add(persona_type)
+        return persona_type

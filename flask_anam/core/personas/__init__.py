@@ -1,0 +1,1 @@
+"""Personas: declarations, files, overrides and the registry of an app."""

@@ -1,0 +1,96 @@
+"""Reads personas from TOML or JSON: one file with several, or a folder with one file each.
+
+``{ secret = "ENV_NAME" }`` in place of a value reads it from the environment at each mint.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from flask_anam.core.schemas.fields import secret
+from flask_anam.errors import ConfigError
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object; TOML refuses a key that is given twice by itself."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"{key!r} is given twice in one object")
+        found[key] = value
+    return found
+
+
+def _from_json(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_without_twins)
+
+
+def _from_toml(text: str) -> Any:
+    import tomllib  # takes longer to load than most of what is here
+
+    return tomllib.loads(text)
+
+
+_READERS: dict[str, Callable[[str], Any]] = {".toml": _from_toml, ".json": _from_json}
+
+
+def read_personas(where: str) -> dict[str, Any]:
+    """Return persona type to entry, from a file or from every file of a folder.
+
+    Raises:
+        ConfigError: nothing is there, or a file cannot be read or is not what it must be; the
+            text names the file and the place in it.
+
+    """
+    path = Path(where).absolute()
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.suffix in _READERS)
+        if not files:
+            raise ConfigError(
+                f"ANAM_PERSONAS_FILE: the folder {path} holds no .toml or .json file."
+            )
+        found: dict[str, Any] = {}
+        for file in files:
+            if file.stem in found:
+                raise ConfigError(
+                    f"ANAM_PERSONAS_FILE: the folder {path} describes {file.stem!r} twice, in "
+                    ".json and in .toml. Remove one of the two."
+                )
+            found[file.stem] = _read(file)
+        return found
+    personas = _read(path)
+    for name, entry in personas.items():
+        if not isinstance(entry, Mapping):
+            raise ConfigError(
+                f"ANAM_PERSONAS_FILE: {name!r} in {path} must be a table with a persona config."
+            )
+    return personas
+
+
+def _read(path: Path) -> dict[str, Any]:
+    reader = _READERS.get(path.suffix)
+    if reader is None:
+        raise ConfigError(f"ANAM_PERSONAS_FILE: {path} must be a folder, or end in .toml or .json.")
+    try:
+        found = reader(path.read_text(encoding="utf-8-sig"))
+    except OSError as failure:
+        raise ConfigError(f"ANAM_PERSONAS_FILE: {path}: {failure.strerror}.") from None
+    except RecursionError:
+        raise ConfigError(f"ANAM_PERSONAS_FILE: {path} is nested too deeply.") from None
+    except ValueError as failure:  # its text tells line and column, and quotes nothing
+        place = "not UTF-8" if isinstance(failure, UnicodeDecodeError) else str(failure)
+        raise ConfigError(f"ANAM_PERSONAS_FILE: {path} cannot be read: {place}.") from None
+    if not isinstance(found, dict):
+        raise ConfigError(f"ANAM_PERSONAS_FILE: {path} must hold an object.")
+    return {key: _with_secrets(value) for key, value in found.items() if key != "$schema"}
+
+
+def _with_secrets(value: Any) -> Any:
+    if isinstance(value, dict):
+        if set(value) == {"secret"} and isinstance(value["secret"], str):
+            return secret(value["secret"])
+        return {key: _with_secrets(part) for key, part in value.items()}
+    return [_with_secrets(part) for part in value] if isinstance(value, list) else value

@@ -1,0 +1,363 @@
+"""The personas of one app: finding them, and making the checked body of a mint from them."""
+
+from __future__ import annotations
+
+import hashlib
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from marshmallow import Schema, ValidationError
+
+from flask_anam.core.personas.persona import (
+    ABOUT,
+    BESIDE,
+    Declarations,
+    Persona,
+    canonical,
+    from_entry,
+    out_of_bounds,
+    request_of,
+)
+from flask_anam.core.redaction import without_traces
+from flask_anam.core.schemas.base import MOST_TOLD, first_few
+from flask_anam.core.schemas.fields import did_you_mean, is_late, looking_at, unwritable
+from flask_anam.core.schemas.persona import MintRequestSchema, PersonaConfigSchema
+from flask_anam.errors import (
+    AnamError,
+    ConfigError,
+    InvalidRequest,
+    PersonaInvalid,
+    UnknownPersona,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MintBody:
+    """A checked request body for Anam, with its hash; the body may hold prompts and secrets.
+
+    Attributes:
+        body: what is sent.
+        digest: hash of the body, equal for equal meaning.
+        holds_secrets: whether its token must not be stored, since it carries shorter-lived
+            secrets: an environment, tools with headers or signed URLs, or late values.
+
+    """
+
+    body: Mapping[str, Any] = field(repr=False)
+    digest: str
+    holds_secrets: bool
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any], *, late: bool = False) -> MintBody:
+        """Return the body with its hash."""
+        digest = hashlib.sha256(canonical(body)).hexdigest()
+        return cls(MappingProxyType(dict(body)), digest, late or _has_secret(body))
+
+
+def _has_secret(body: Mapping[str, Any]) -> bool:
+    if body.get("environment"):
+        return True
+    egress = body.get("sessionOptions", {}).get("egress", {})
+    return _is_signed([egress, body["personaConfig"].get("tools", ())])
+
+
+def _is_signed(value: object) -> bool:
+    """Whether a part holds headers, a token or a URL with a query, at any depth."""
+    if isinstance(value, list | tuple):
+        return any(map(_is_signed, value))
+    if not isinstance(value, Mapping):
+        return False
+    if value.get("headers") or value.get("token"):
+        return True
+    urls = (str(value.get(name, "")) for name in ("url", "roomUrl"))
+    return any("?" in url for url in urls) or any(map(_is_signed, value.values()))
+
+
+def has_late(value: object) -> bool:
+    """Whether a config holds a value that is known only when a token is minted."""
+    if isinstance(value, Mapping):
+        return any(map(has_late, value.values()))
+    return any(map(has_late, value)) if isinstance(value, list | tuple) else is_late(value)
+
+
+def resolved(value: Any) -> Any:
+    """Return a config with its late values in place."""
+    if isinstance(value, Mapping):
+        return {key: resolved(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [resolved(part) for part in value]
+    return value() if callable(value) else value
+
+
+def _entry_schema(**rules: Any) -> PersonaConfigSchema:
+    """Return the schema of an entry; hints at typing errors know what may stand beside it."""
+    schema = PersonaConfigSchema(**rules)
+    schema.neighbours = [*ABOUT, *BESIDE]
+    return schema
+
+
+class _Rules:
+    """The schemas of one app."""
+
+    def __init__(self, prompt_limit: int | None, unknown_values: str) -> None:
+        rules: dict[str, Any] = {
+            "system_prompt_max_length": prompt_limit,
+            "unknown_values": unknown_values,
+        }
+        self._plain = MintRequestSchema(_entry_schema(**rules))
+        self._with_environment = MintRequestSchema(_entry_schema(needs_llm=False, **rules))
+        self.overrides = PersonaConfigSchema(partial=True, **rules)
+
+    def schema_for(self, request: Mapping[str, Any]) -> Schema:
+        return self._with_environment if request.get("environment") else self._plain
+
+    def load(
+        self, persona: Persona, config: Mapping[str, Any], error: type[AnamError]
+    ) -> dict[str, Any]:
+        """Return the checked body of a mint, or raise `error` with every message."""
+        request = request_of(config)
+        try:
+            with looking_at(persona.name):
+                body = _loaded(self.schema_for(request), request)
+        except ValidationError as no:
+            told = problems(no.messages)
+        else:
+            place = unwritable(body, late=error is ConfigError)
+            if place is None:
+                return body
+            told = [f"{place}: Cannot be written as JSON."]
+        told = [line.removeprefix("personaConfig.") for line in told]
+        # A start-up error is read in a terminal, the other one is a line of a log.
+        several = error is ConfigError and len(told) > 1
+        listed = "".join(f"\n  {line}" for line in told) if several else " " + "; ".join(told)
+        raise error(f"Persona {persona.name!r} is not valid:{listed}")
+
+
+class PersonaRegistry:
+    """The personas of one app: those of its configuration and those declared in code.
+
+    Thread-safe: the configuration never changes, declarations are only ever added.
+    """
+
+    def __init__(
+        self,
+        configured: Mapping[str, object],
+        declared: Declarations,
+        *,
+        default: str | None = None,
+        system_prompt_max_length: int = 2000,
+        unknown_values: str = "error",
+    ) -> None:
+        """Check everything known so far.
+
+        Raises:
+            ConfigError: a persona is invalid or declared twice, or a default or fallback does
+                not exist.
+
+        """
+        self._configured = {name: from_entry(name, entry) for name, entry in configured.items()}
+        self._declared = declared
+        self._default = default
+        self._rules = _Rules(system_prompt_max_length, unknown_values)
+        self._static: dict[str, MintBody] = {}
+        for persona in self:
+            self._check(persona)
+        if default is not None and self.find(default) is None:
+            hint = did_you_mean(default, [persona.name for persona in self])
+            raise ConfigError(
+                f"ANAM_DEFAULT_PERSONA names {default!r}, which is not a persona (known: "
+                f"{self._names()}).{hint} Correct it, or declare the persona before init_app()."
+            )
+
+    def __iter__(self) -> Iterator[Persona]:
+        yield from self._configured.values()
+        yield from self._declared
+
+    def __repr__(self) -> str:
+        return f"<PersonaRegistry: {self._names()}>"
+
+    def find(self, name: str) -> Persona | None:
+        """Return the persona of that name, or None."""
+        return self._configured.get(name) or self._declared.get(name)
+
+    @property
+    def default(self) -> str | None:
+        """The persona type used when none is named: the configured one, or the only one."""
+        if self._default is not None:
+            return self._default
+        first_two = [persona.name for persona in islice(self, 2)]
+        return first_two[0] if len(first_two) == 1 else None
+
+    def choose(self, name: str | None) -> Persona:
+        """Return the persona of that name, or the default for None.
+
+        Raises:
+            InvalidRequest: no name was given and there is no default.
+            UnknownPersona: there is no such persona.
+
+        """
+        chosen = self.default if name is None else name
+        if chosen is None:
+            raise InvalidRequest(details={"personaType": ["Missing, and there is no default."]})
+        persona = self.find(chosen)
+        if persona is None:
+            raise UnknownPersona
+        return persona
+
+    def fallback_of(self, persona: Persona) -> Persona | None:
+        """Return the persona to use while Anam does not know this one, or None.
+
+        Raises:
+            PersonaInvalid: it needs a permission that this one does not. One that is known at
+                start-up is refused there.
+
+        """
+        fallback = self.find(persona.fallback) if persona.fallback else None
+        if fallback is not None and _needs_more(fallback, persona):
+            raise PersonaInvalid(_needs_more_text(persona, fallback))
+        return fallback
+
+    @without_traces
+    def body_for(self, persona: Persona, user: object, overrides: Mapping[str, Any]) -> MintBody:
+        """Return what Anam is sent for this persona, user and overrides.
+
+        Raises:
+            InvalidRequest: an override is not allowed or not valid.
+            PersonaInvalid: the config is wrong, or its callable raised.
+
+        """
+        if not overrides and persona.name in self._static:
+            return self._static[persona.name]
+        config = self._config(persona, user)
+        late = _called(persona, has_late, config)
+        if late:
+            config = _called(persona, resolved, config)
+        body = self._rules.load(persona, config, PersonaInvalid)
+        if overrides:
+            body = self._overridden(persona, body, overrides)
+        made = MintBody.of(body, late=late)
+        if persona.is_static and not overrides and not late:
+            self._static[persona.name] = made
+        return made
+
+    def _names(self) -> str:
+        return ", ".join(sorted(persona.name for persona in self)) or "none"
+
+    def _check(self, persona: Persona) -> None:
+        """Check a persona that is known at start-up; raises ConfigError."""
+        if persona.name in self._configured and self._declared.get(persona.name):
+            raise ConfigError(
+                f"Persona {persona.name!r} is both in the configuration and declared in code. "
+                "Remove one of the two."
+            )
+        if persona.fallback is not None:
+            self._check_fallback(persona, persona.fallback)
+        if isinstance(persona.source, Mapping):
+            body = self._rules.load(persona, persona.source, ConfigError)
+            if not has_late(body):
+                self._static[persona.name] = MintBody.of(body)
+
+    def _check_fallback(self, persona: Persona, name: str) -> None:
+        fallback, falls = self.find(name), f"Persona {persona.name!r} falls back to"
+        if fallback is None:
+            hint = did_you_mean(name, [persona.name for persona in self])
+            raise ConfigError(
+                f"{falls} {name!r}, which is not a persona (known: {self._names()}).{hint}"
+            )
+        if name == persona.name:
+            raise ConfigError(f"{falls} itself. Name another persona, or none.")
+        if _needs_more(fallback, persona):
+            raise ConfigError(_needs_more_text(persona, fallback))
+
+    def _config(self, persona: Persona, user: object) -> Mapping[str, Any]:
+        if not callable(persona.source):
+            return persona.source
+        config = _called(persona, persona.source, user)
+        if not isinstance(config, Mapping):
+            kind = type(config).__name__
+            raise PersonaInvalid(
+                f"Persona {persona.name!r}: its callable must return a persona config (a mapping), "
+                f"got {kind}."
+            )
+        return config
+
+    def _overridden(
+        self, persona: Persona, body: Mapping[str, Any], overrides: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        troubles: dict[str, Any] = {}
+        allowed = ", ".join(sorted(persona.overrides)) or "none"
+        for name, value in overrides.items():
+            if len(troubles) >= MOST_TOLD:
+                break
+            if name not in persona.overrides:
+                text = f"Not a field that may be set for this persona (allowed: {allowed})."
+                troubles[name] = [text]
+            elif trouble := out_of_bounds(value, persona.overrides[name]):
+                troubles[name] = [trouble]
+        if troubles:
+            raise InvalidRequest(details={"overrides": troubles})
+        try:
+            changes = _loaded(self._rules.overrides, overrides)
+            merged = {**body, "personaConfig": {**body["personaConfig"], **changes}}
+            return _loaded(self._rules.schema_for(merged), merged)
+        except ValidationError as no:
+            messages = no.messages_dict
+            told = messages.get("personaConfig", messages)
+            raise InvalidRequest(details={"overrides": first_few(told)}) from None
+
+
+def _needs_more(fallback: Persona, persona: Persona) -> bool:
+    return fallback.permission not in {None, persona.permission}
+
+
+def _needs_more_text(persona: Persona, fallback: Persona) -> str:
+    return (
+        f"Persona {persona.name!r} falls back to {fallback.name!r}, which needs the permission "
+        f"{fallback.permission!r}: users without it would get it. Use a fallback that needs none "
+        "or the same."
+    )
+
+
+def check_static(persona: Persona) -> None:
+    """Check a static persona where it is declared, but for what depends on an app's settings.
+
+    Raises:
+        ConfigError: its config breaks a rule.
+
+    """
+    if isinstance(persona.source, Mapping):
+        with looking_at(None):  # its warnings come when an app takes it
+            _Rules(None, "ignore").load(persona, persona.source, ConfigError)
+
+
+def _loaded(schema: Schema, data: Mapping[str, Any]) -> dict[str, Any]:
+    loaded: dict[str, Any] = schema.load(data)
+    return loaded
+
+
+def _called(persona: Persona, function: Any, argument: object) -> Any:
+    """Call the host's code; of what it raises only type and place are told, not the text."""
+    try:
+        return function(argument)
+    except AnamError:
+        raise
+    except Exception as failure:  # noqa: BLE001 - a persona callable may raise anything
+        place = traceback.extract_tb(failure.__traceback__)[-1]
+        raise PersonaInvalid(
+            f"Persona {persona.name!r}: its callable raised {type(failure).__name__} at "
+            f"{Path(place.filename).name}, line {place.lineno}."
+        ) from None
+
+
+def problems(messages: object, path: str = "") -> list[str]:
+    """Return marshmallow's messages as lines: ``path: message``."""
+    if isinstance(messages, Mapping):
+        here = {key: path if key == "_schema" else f"{path}.{key}".strip(".") for key in messages}
+        return [line for key in messages for line in problems(messages[key], here[key])]
+    texts = messages if isinstance(messages, list) else [messages]
+    return [f"{path}: {text}" if path else str(text) for text in texts]

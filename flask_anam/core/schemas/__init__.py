@@ -1,0 +1,1 @@
+"""Schemas: what a persona config and a mint request may hold (marshmallow)."""

@@ -1,0 +1,298 @@
+"""What Anam receives with a mint: the persona config, and how it goes with what is beside it.
+
+Names, types, ranges and lists are those of Anam's OpenAPI (July 2026). Fields marked ``sdk`` are
+not in it, but Anam's own SDKs send them (js-sdk 4.27, Python 0.12, LiveKit plugin 1.8).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from marshmallow import ValidationError
+from marshmallow import validates_schema as checks_all
+
+from flask_anam.core.schemas.base import VendorSchema
+from flask_anam.core.schemas.fields import (
+    Choice,
+    Flag,
+    Free,
+    Items,
+    Number,
+    Part,
+    Text,
+    about,
+    camel,
+    found,
+    is_late,
+    warn,
+    when,
+)
+from flask_anam.core.schemas.persona_options import (
+    DirectorNotesSchema,
+    ToolSchema,
+    VoiceDetectionOptionsSchema,
+    VoiceGenerationOptionsSchema,
+    not_blank,
+)
+from flask_anam.core.schemas.session_options import SessionOptionsSchema
+
+__all__ = ["VIDEO_SIZES", "MintRequestSchema", "PersonaConfigSchema", "SessionOptionsSchema"]
+
+_UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
+_NAMED_ID = re.compile(r"[A-Z][A-Z0-9_]{2,63}")
+#: Named LLM ids that Anam documents; CUSTOMER_CLIENT_V1 turns its LLM off.
+KNOWN_LLM_NAMES = ("CUSTOMER_CLIENT_V1",)
+#: Output sizes that each avatar model supports; for others Anam decides.
+VIDEO_SIZES = {"cara-3": {(720, 480)}, "cara-4": {(1152, 768), (768, 1152)}}
+VIDEO_SIZES["cara-4-latest"] = VIDEO_SIZES["cara-4"]
+
+
+def _uuid(value: str) -> str | None:
+    if _UUID.fullmatch(value):
+        return None
+    return f"Not a UUID but {found(value)}. Copy the id from lab.anam.ai."
+
+
+def _llm_id(value: str) -> str | None:
+    if _UUID.fullmatch(value):
+        return None
+    if not _NAMED_ID.fullmatch(value):
+        return (
+            f"Neither a UUID nor a named id such as CUSTOMER_CLIENT_V1, but {found(value)}. Copy "
+            "the id from lab.anam.ai."
+        )
+    if value not in KNOWN_LLM_NAMES:
+        warn(f"llmId: {value} is not a named id that Anam documents; it is sent as it is.")
+    return None
+
+
+def _language(value: str) -> str | None:
+    if re.fullmatch("[A-Za-z]{2}", value):
+        return None
+    return f"Must be an ISO 639-1 code of two letters, e.g. en, got {found(value)}."
+
+
+class PersonaConfigSchema(VendorSchema):
+    """A persona config: either ``personaId`` alone (stateful) or a persona described inline.
+
+    Args:
+        system_prompt_max_length: characters; None for no limit. Anam publishes none.
+        unknown_values: "error" refuses values outside a published list, "warn" lets them pass
+            with a `PersonaWarning`.
+        needs_llm: False where an ``environment`` (LiveKit, for instance) brings the LLM.
+
+    ``load()`` takes camelCase or snake_case and returns the normalised config in camelCase, as
+    ``dump()`` does; it raises `marshmallow.ValidationError` whose ``messages`` hold field names
+    and rules, never a prompt. Instances may be shared between threads.
+
+    """
+
+    persona_id = Text(
+        validate=when(_uuid),
+        **about("A persona stored at Anam.", "11111111-2222-4333-8444-555555555555", form="UUID"),
+    )
+    type = Choice(
+        ("ephemeral", "stateful"),
+        closed=True,
+        **about("The kind of persona, as the SDKs name it.", "ephemeral", sdk=True),
+    )
+    name = Text(validate=when(not_blank), **about("What the persona calls itself.", "Alex"))
+    avatar_id = Text(
+        validate=when(_uuid),
+        **about("Its face.", "071b0286-4cce-4808-bee2-e642f1062de3", form="UUID"),
+    )
+    avatar_model = Choice(
+        ("cara-3", "cara-4", "cara-4-latest"),
+        **about("The model that moves the face; -latest is by invitation.", "cara-4"),
+    )
+    voice_id = Text(
+        validate=when(_uuid),
+        **about("Its voice.", "de23e340-1416-4dd8-977d-065a7ca11697", form="UUID"),
+    )
+    llm_id = Text(
+        validate=when(_llm_id),
+        **about(
+            "What it thinks with: an id, or CUSTOMER_CLIENT_V1 when your own code answers.",
+            "a7cf662c-2ace-4de1-a21e-ef0fbf144bb7",
+            form="UUID or name in capitals",
+        ),
+    )
+    system_prompt = Text(
+        **about("Who it is and how it behaves.", "You help people choose a bicycle.")
+    )
+    max_session_length_seconds = Number(
+        1, **about("The longest that a session may last, in seconds.", 600)
+    )
+    skip_greeting = Flag(**about("Whether it waits for the user to speak first.", False))
+    uninterruptible_greeting = Flag(
+        **about("Whether the user cannot talk over its greeting.", False)
+    )
+    initial_message = Text(
+        allow_none=True,
+        **about("What it says first; empty or null lets it make up its own.", "Hello!"),
+    )
+    language_code = Text(
+        validate=when(_language),
+        **about("The language it listens for, ISO 639-1.", "en", form="two letters"),
+    )
+    voice_detection_options = Part(
+        VoiceDetectionOptionsSchema, **about("How speech is detected.", None)
+    )
+    voice_generation_options = Part(
+        VoiceGenerationOptionsSchema, **about("How its voice sounds: one of four kinds.", None)
+    )
+    director_notes = Part(
+        DirectorNotesSchema, **about("How the avatar performs; Cara 4 only.", None)
+    )
+    tools = Items(Part(ToolSchema), **about("Tools described here.", None))
+    tool_ids = Items(
+        Text(validate=when(_uuid)),
+        **about("Tools stored at Anam.", ["22222222-3333-4444-8555-666666666666"]),
+    )
+    enable_audio_passthrough = Flag(
+        **about("Whether your code sends the audio to be spoken.", True, sdk=True)
+    )
+
+    deprecated = {  # noqa: RUF012 - a constant table
+        "id": "personaId",
+        "brainType": "llmId",
+        "personaPreset": "!Name the avatarId and voiceId that the preset stood for.",
+        "personality": "!Write it into systemPrompt.",
+        "fillerPhrases": "!Write into systemPrompt how the persona fills pauses.",
+        "useFillerPhrases": "!Write into systemPrompt how the persona fills pauses.",
+    }
+
+    def __init__(
+        self,
+        *,
+        system_prompt_max_length: int | None = 2000,
+        needs_llm: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.system_prompt_max_length = system_prompt_max_length
+        self._required = ("name", "avatarId", "llmId") if needs_llm else ("name", "avatarId")
+
+    def _unknown(self, name: str, known: Iterable[str]) -> str:
+        if camel(name) in _SESSION_FIELDS:
+            return "Unknown field here. It belongs into sessionOptions."
+        return super()._unknown(name, known)
+
+    @checks_all(skip_on_field_errors=False, pass_original=True)
+    def _check_kind(self, _data: Any, original: Any, **_kwargs: Any) -> None:
+        if self.partial or not isinstance(original, Mapping):
+            return
+        given = self.given(original)
+        if "personaId" in given:
+            known = {field.data_key for field in self.load_fields.values()}
+            mixed = sorted(given & known - _BESIDE_PERSONA_ID)
+            if mixed:
+                # The reason and the cure once are enough.
+                told = dict.fromkeys(mixed, "Not together with personaId either.")
+                told[mixed[0]] = _MIXED
+                raise ValidationError({name: [text] for name, text in told.items()})
+            return
+        missing = [name for name in self._required if name not in given]
+        if missing:
+            why = {"llmId": _NO_LLM}
+            raise ValidationError({name: [why.get(name, _MISSING)] for name in missing})
+
+    @checks_all(skip_on_field_errors=False)
+    def _check_prompt(self, data: Mapping[str, Any], **_kwargs: Any) -> None:
+        prompt, limit = data.get("systemPrompt", ""), self.system_prompt_max_length
+        if limit is not None and isinstance(prompt, str) and len(prompt) > limit:
+            text = f"Has {len(prompt)} characters; at most {limit} are allowed."
+            raise ValidationError({"systemPrompt": [f"{text} See ANAM_SYSTEM_PROMPT_MAX_LENGTH."]})
+
+    @checks_all(skip_on_field_errors=False)
+    def _check_tool_names(self, data: Mapping[str, Any], **_kwargs: Any) -> None:
+        tools = data.get("tools")
+        seen: set[Any] = set()
+        for index, tool in enumerate(tools if isinstance(tools, list) else ()):
+            name = tool.get("name") if isinstance(tool, Mapping) else None
+            if name in seen and name is not None:
+                text = "Another tool has this name already."
+                raise ValidationError({"tools": {index: {"name": [text]}}})
+            seen.add(name)
+
+
+_SESSION_FIELDS = {field.data_key for field in SessionOptionsSchema().load_fields.values()}
+_MISSING = "Missing. A persona without personaId needs name, avatarId and llmId."
+_NO_LLM = (
+    'Missing. Without an LLM Anam mints a "legacy" token, which its SDKs refuse. Copy an id from '
+    "lab.anam.ai, or use CUSTOMER_CLIENT_V1 when your own code answers."
+)
+_MIXED = (
+    'Not together with personaId: Anam would mint a "legacy" token. Change the stored persona, or '
+    "describe the whole persona inline."
+)
+#: Fields that say how a session runs rather than who the persona is.
+_BESIDE_PERSONA_ID = frozenset(
+    {"personaId", "type", "enableAudioPassthrough", "maxSessionLengthSeconds"}
+)
+
+
+class MintRequestSchema(VendorSchema):
+    """The whole body of a mint, and the rules between its parts."""
+
+    client_label = Text(**about("A name for the session in Anam's usage reports.", "web"))
+    persona_config = Part(PersonaConfigSchema, required=True)
+    session_options = Part(SessionOptionsSchema, **about("How the session runs.", None))
+    environment = Free(
+        keys=Text(),
+        **about(
+            "Settings of an integration such as LiveKit. Tokens of such personas are never stored.",
+            {"livekitToken": {"secret": "LIVEKIT_TOKEN"}},
+            sdk=True,
+        ),
+    )
+
+    def __init__(self, persona_config: PersonaConfigSchema | None = None, **kwargs: Any) -> None:
+        """Use that schema for the persona config, with the rules it was made with."""
+        self._persona_config = persona_config or PersonaConfigSchema()
+        super().__init__(unknown_values=self._persona_config.unknown_values, **kwargs)
+
+    def on_bind_field(self, field_name: str, field_obj: Any) -> None:
+        """Put the given schema in its place."""
+        if field_name == "persona_config":
+            field_obj.nested = self._persona_config
+        super().on_bind_field(field_name, field_obj)
+
+    @checks_all(skip_on_field_errors=False, pass_original=True)
+    def _check_egress(self, data: Mapping[str, Any], original: Any, **_kwargs: Any) -> None:
+        config, options = _object(data, "personaConfig"), _object(data, "sessionOptions")
+        given = {self.outer_name(name): value for name, value in original.items()}
+        if not isinstance(given.get("personaConfig"), Mapping):
+            return
+        names = self._persona_config.given(given["personaConfig"])
+        # A value that is given and not in `config` is wrong, which is told already.
+        through = config.get("enableAudioPassthrough", "enableAudioPassthrough" in names)
+        if "egress" in options and through is not True and not is_late(through):
+            text = "Needs enableAudioPassthrough: true in the persona config."
+            raise ValidationError({"sessionOptions": {"egress": [text]}})
+
+    @checks_all(skip_on_field_errors=False)
+    def _check_model(self, data: Mapping[str, Any], **_kwargs: Any) -> None:
+        config, options = _object(data, "personaConfig"), _object(data, "sessionOptions")
+        model = config.get("avatarModel")
+        if "directorNotes" in config and model == "cara-3":
+            warn("directorNotes are ignored by Anam with avatarModel cara-3; use cara-4.")
+        size = (options.get("videoWidth"), options.get("videoHeight"))
+        if None in size or any(map(is_late, (model, *size))):
+            return
+        sizes = VIDEO_SIZES.get(model, set()) if isinstance(model, str) else _ALL_SIZES
+        if sizes and size not in sizes:
+            allowed = ", ".join(f"{w}x{h}" for w, h in sorted(sizes))
+            text = f"{model or 'Anam'} supports {allowed}, not {size[0]}x{size[1]}."
+            raise ValidationError({"sessionOptions": {"videoWidth": [text]}})
+
+
+def _object(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return a part of the body; nothing where it is missing, wrong or not known yet."""
+    part = data.get(name)
+    return part if isinstance(part, Mapping) else {}
+
+
+_ALL_SIZES = {size for sizes in VIDEO_SIZES.values() for size in sizes}

@@ -1,0 +1,91 @@
+"""Options of a session, sent beside the persona config.
+
+Names, types and lists are those of Anam's OpenAPI (July 2026); ``sdk`` marks what only its SDKs
+send.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import ValidationError
+from marshmallow import validates_schema as checks_all
+
+from flask_anam.core.schemas.base import VendorSchema
+from flask_anam.core.schemas.fields import Choice, Flag, Number, Part, Text, about, when
+from flask_anam.core.schemas.persona_options import not_blank, url
+
+
+class SessionReplaySchema(VendorSchema):
+    """Whether Anam records the session."""
+
+    enable_session_replay = Flag(
+        **about("Whether the session is recorded.", default=True, example=False)
+    )
+
+
+class DailySchema(VendorSchema):
+    """The Daily room that the avatar joins."""
+
+    room_url = Text(
+        required=True,
+        validate=when(url),
+        **about("The room.", "https://team.daily.co/room", form="URL"),
+    )
+    token = Text(**about("The meeting token of a private room.", {"secret": "DAILY_TOKEN"}))
+    user_name = Text(
+        **about("The name that the avatar joins under.", "Alex", default="anam-avatar")
+    )
+
+
+class EgressSchema(VendorSchema):
+    """Where audio and video go instead of the browser."""
+
+    mode = Choice(("daily",), required=True, **about("Where to; each mode has its part.", "daily"))
+    daily = Part(DailySchema, **about("The room; the mode daily needs it.", None))
+
+    @checks_all(skip_on_field_errors=False, pass_original=True)
+    def _check_complete(self, data: Any, original: Any, **_kwargs: Any) -> None:
+        if data.get("mode") == "daily" and "daily" not in self.given(original):
+            raise ValidationError({"daily": ["Missing: the mode daily needs it."]})
+
+
+class SessionOptionsSchema(VendorSchema):
+    """Options of the session, sent beside the persona config.
+
+    ``load()`` takes camelCase or snake_case and returns camelCase, as ``dump()`` does; it raises
+    `marshmallow.ValidationError`. Instances may be shared between threads.
+    """
+
+    session_replay = Part(SessionReplaySchema, **about("Recording.", None))
+    video_quality = Choice(
+        ("high", "auto"),
+        **about("high keeps the best bit rate, auto follows the connection.", "auto"),
+    )
+    video_width = Number(
+        1,
+        whole=True,
+        **about("Width of the picture in pixels, together with videoHeight.", 1152),
+    )
+    video_height = Number(1, whole=True, **about("Height of the picture in pixels.", 768))
+    egress = Part(EgressSchema, **about("Sends audio and video elsewhere.", None))
+    region = Text(
+        validate=when(not_blank), **about("Where the session runs.", "eu-west-1", sdk=True)
+    )
+    region_policy = Choice(
+        ("preferred", "strict"),
+        **about("Whether another region will do; strict needs region.", "preferred", sdk=True),
+    )
+    show_ai_avatar_disclosure = Flag(
+        data_key="showAIAvatarDisclosure",
+        **about("Whether people are told that the avatar is an AI.", True, sdk=True),
+    )
+
+    @checks_all(skip_on_field_errors=False, pass_original=True)
+    def _check_pairs(self, data: Any, original: Any, **_kwargs: Any) -> None:
+        given = self.given(original)
+        if ("videoWidth" in given) != ("videoHeight" in given):
+            missing = "videoHeight" if "videoWidth" in given else "videoWidth"
+            raise ValidationError({missing: ["Give videoWidth and videoHeight together."]})
+        if data.get("regionPolicy") == "strict" and "region" not in given:
+            raise ValidationError({"region": ["Missing: the region policy strict needs it."]})

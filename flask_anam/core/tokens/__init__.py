@@ -1,0 +1,1 @@
+"""Tokens: the session token, the token store and the reuse policy."""

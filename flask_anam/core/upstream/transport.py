@@ -1,0 +1,192 @@
+"""One HTTP exchange with Anam over `requests`, hardened.
+
+What `requests` does by default and must not happen here: ``.netrc`` replacing our Bearer key,
+cookies coming back, redirects turning a POST into a GET, a connection shared across fork, a
+timeout that a slowly dripping body never meets, a body of any size.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+
+import requests
+import urllib3
+from requests.auth import AuthBase
+
+from flask_anam import errors
+from flask_anam.core.clock import Deadline
+from flask_anam.core.forksafe import renew_in_children
+from flask_anam.core.upstream.http_timeouts import TimedAdapter
+
+#: Bytes of an answer that are read at most.
+MAX_BODY = 64 * 1024
+#: Paths without dots, escapes or a query, which an id from a browser could lead elsewhere with.
+_PATH = re.compile("(?:/[A-Za-z0-9_-]+)+")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back; the body may hold a session token."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+    cut: bool = False
+
+    def json(self) -> Any:
+        """Return the body as JSON, or None when it is not."""
+        try:
+            return None if self.cut else json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+
+
+class _Bearer(AuthBase):
+    """An auth object keeps `requests` from putting a ``.netrc`` password in the key's place."""
+
+    def __init__(self, credential: str) -> None:
+        self._credential = credential
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._credential}"
+        return request
+
+
+class Transport:
+    """Pooled connections to one API. Thread-safe; a forked child opens its own.
+
+    Args:
+        base_url: scheme, host and path without a slash at the end.
+        connect_timeout: seconds for a connection.
+        read_timeout: seconds for one exchange once connected.
+        pool_size: connections kept open.
+
+    """
+
+    def __init__(
+        self, base_url: str, *, connect_timeout: float, read_timeout: float, pool_size: int
+    ) -> None:
+        self._base_url = base_url
+        self._connect_timeout = connect_timeout
+        self._read_timeout = read_timeout
+        self._pool_size = pool_size
+        self.renew()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Forget a parent's session without closing it: its sockets are shared."""
+        self._opened: requests.Session | None = None
+
+    def exchange(
+        self,
+        method: str,
+        path: str,
+        *,
+        credential: str,
+        deadline: Deadline,
+        body: object = None,
+        query: Mapping[str, str] | None = None,
+        most: int = MAX_BODY,
+    ) -> Answer:
+        """Send one request and return its answer, whatever its status. Follows no redirect.
+
+        An answer of more than `most` bytes is cut.
+
+        Raises:
+            AnamUnavailable: no connection, or it broke before an answer.
+            AnamTimeout: no whole answer in time.
+            AnamRejected: the server's certificate cannot be trusted, or the path holds more than
+                plain names, since an id in it came from elsewhere.
+
+        """
+        if not _PATH.fullmatch(path):
+            raise errors.AnamRejected("An id holds characters that no id of Anam's has.")
+        left = deadline.left()
+        if left <= 0:
+            raise errors.AnamTimeout
+        timeout = urllib3.Timeout(
+            total=left, connect=self._connect_timeout, read=self._read_timeout
+        )
+        try:
+            response = self._session().request(
+                method,
+                self._base_url + path,
+                params=dict(query) if query else None,
+                data=None if body is None else json.dumps(body, allow_nan=False).encode(),
+                headers={"Content-Type": "application/json"} if body is not None else None,
+                auth=_Bearer(credential),
+                timeout=timeout,  # type: ignore[arg-type]  # known to requests, not to its types
+                allow_redirects=False,
+                stream=True,
+            )
+            with response:
+                content, cut = _read(response, most)
+        except requests.exceptions.SSLError as failure:
+            raise _tls_error(failure) from None
+        except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError):
+            raise errors.AnamTimeout from None
+        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError):
+            raise errors.AnamUnavailable from None
+        return Answer(response.status_code, response.headers, content, cut)
+
+    def close(self) -> None:
+        """Close this process's connections."""
+        session, self._opened = self._opened, None
+        if session is not None:
+            session.close()
+
+    def _session(self) -> requests.Session:
+        if self._opened is None:
+            self._opened = self._new_session()
+        return self._opened
+
+    def _new_session(self) -> requests.Session:
+        session = requests.Session()
+        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        session.headers = requests.structures.CaseInsensitiveDict(
+            {
+                "User-Agent": "flask-anam",
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+            }
+        )
+        adapter = TimedAdapter(
+            pool_connections=1, pool_maxsize=self._pool_size, max_retries=0, pool_block=False
+        )
+        session.mount("https://", adapter)
+        session.mount("http://", adapter)
+        return session
+
+
+def _tls_error(failure: requests.exceptions.SSLError) -> errors.UpstreamError:
+    """Tell a certificate that cannot be trusted from a handshake that merely broke off."""
+    seen: BaseException | None = failure
+    while seen is not None:
+        if isinstance(seen, ssl.SSLCertVerificationError):
+            return errors.AnamRejected(
+                "Anam's certificate cannot be trusted. Check ANAM_BASE_URL and the CA bundle."
+            )
+        seen = seen.__context__
+    return errors.AnamUnavailable()
+
+
+def _read(response: requests.Response, most: int) -> tuple[bytes, bool]:
+    """Read the body; the flag tells that it broke off or went over the limit."""
+    parts: list[bytes] = []
+    size = 0
+    while size <= most:
+        try:
+            part = response.raw.read1(16 * 1024)
+        except urllib3.exceptions.ProtocolError:
+            return b"", True
+        if not part:
+            return b"".join(parts), False
+        parts.append(part)
+        size += len(part)
+    return b"", True

@@ -1,0 +1,1 @@
+"""Usage: session records, their stores, quotas and reports."""

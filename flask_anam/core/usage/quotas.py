@@ -1,0 +1,110 @@
+"""What a user may still have: minutes in a window of time, and sessions at once.
+
+Windows are those of the limits library, fixed and aligned to the clock (UTC).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from limits import parse_many
+
+from flask_anam.core.usage.records import SessionRecord
+from flask_anam.errors import ConfigError, MinutesExhausted, TooManySessions
+
+if TYPE_CHECKING:
+    from flask_anam.core.config.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One window of a minutes limit.
+
+    Attributes:
+        since: Unix seconds at which it began.
+        seconds: how many seconds of conversation it allows.
+        ends_in: seconds until it ends.
+
+    """
+
+    since: float
+    seconds: float
+    ends_in: float
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """The limits of a user at one moment.
+
+    Attributes:
+        now: that moment, Unix seconds.
+        windows: the windows of the minutes limit that it falls into.
+        at_once: how many sessions may run or be about to start, or None.
+
+    """
+
+    now: float
+    windows: tuple[Window, ...]
+    at_once: int | None
+
+    def granted(self, record: SessionRecord, spent: list[float], open_now: int) -> SessionRecord:
+        """Return the record of a mint, with no more seconds than are left.
+
+        Args:
+            record: of the mint to come.
+            spent: seconds used or reserved, for each window.
+            open_now: sessions of the user that run or may still start.
+
+        Raises:
+            TooManySessions: as many sessions as are allowed are open.
+            MinutesExhausted: less than a second is left in a window.
+
+        """
+        if self.at_once is not None and open_now >= self.at_once:
+            raise TooManySessions
+        left = [window.seconds - used for window, used in zip(self.windows, spent, strict=True)]
+        full = [w.ends_in for w, rest in zip(self.windows, left, strict=True) if rest < 1]
+        if full:
+            raise MinutesExhausted(retry_after=max(full))
+        allowed = [math.floor(rest) for rest in left]
+        if record.max_seconds is not None:
+            allowed.append(record.max_seconds)
+        return replace(record, max_seconds=min(allowed)) if allowed else record
+
+
+class QuotaRules:
+    """The limits of one app, from its settings. Thread-safe."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Check that they can be kept.
+
+        Raises:
+            ConfigError: tokens may be used more than once, so that nothing could be counted on.
+
+        """
+        limit = settings.minutes_limit
+        items = parse_many(limit) if limit else []
+        self._items = [(item.get_expiry(), item.amount) for item in items]
+        self._at_once = settings.concurrent_sessions
+
+        if self.any and settings.token_reuse == "until_expiry":
+            raise ConfigError(
+                'ANAM_TOKEN_REUSE = "until_expiry" lets one token start many sessions, so that '
+                "ANAM_MINUTES_LIMIT and ANAM_CONCURRENT_SESSIONS cannot be kept. Use "
+                '"until_used", or no such limit.'
+            )
+
+    @property
+    def any(self) -> bool:
+        """Whether there is a limit at all."""
+        return bool(self._items) or self._at_once is not None
+
+    def at(self, now: float) -> Quota:
+        """Return the limits of a moment, Unix seconds."""
+        windows = []
+        for size, minutes in self._items:
+            since = now - now % size
+            windows.append(Window(since, minutes * 60.0, max(1.0, since + size - now)))
+        return Quota(now, tuple(windows), self._at_once)

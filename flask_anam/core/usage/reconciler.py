@@ -1,0 +1,305 @@
+"""Comparing the books with Anam, which knows best when each session began and ended.
+
+A session is found by the client label of its mint, whether or not a browser ever reported it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from flask_anam.core.clock import Clock, Deadline
+from flask_anam.core.redaction import without_traces
+from flask_anam.core.tokens.reuse_policy import TokenRequest
+from flask_anam.core.upstream.client import AnamClient
+from flask_anam.core.upstream.sessions_api import AnamSession, one_session, some_sessions
+from flask_anam.core.usage.recorder import Books
+from flask_anam.core.usage.records import SessionRecord
+from flask_anam.errors import AnamError, AnamRejected, UpstreamError
+
+log = logging.getLogger("flask_anam")
+
+#: Records that are looked up one by one; of more, Anam's list is read page by page.
+ONE_BY_ONE, MOST_PAGES = 20, 500
+#: Seconds after a token's end from which a session that Anam does not know never was.
+NEVER_WAS_AFTER = 600.0
+#: The same where the API key has changed since, so that this may be another account.
+NEVER_WAS_ELSEWHERE = 86400.0
+#: Seconds for which Anam may still show a session as running that has ended.
+SETTLES_WITHIN = 120.0
+#: Seconds after which an unanswered record is not asked for any more.
+GIVE_UP_AFTER = 30 * 86400.0
+#: Failures in a row after which a run ends.
+PATIENCE = 3
+#: Records of one user that are looked up before that user is refused, and how often, in seconds.
+OF_ONE_USER, USER_EVERY = 5, 10.0
+
+#: Finds the API key for a record; None when it cannot be had.
+KeyFinder = Callable[[SessionRecord], str | None]
+
+
+@dataclass(slots=True)
+class Reconciled:
+    """What a run found out, in numbers of records.
+
+    Attributes:
+        asked: records that were looked at.
+        settled: now as Anam has them, with their end.
+        running: known to Anam as running.
+        unused: tokens that never started a session, and never will.
+        waiting: tokens that may still start one.
+        failed: those that could not be looked up.
+
+    """
+
+    asked: int = 0
+    settled: int = 0
+    running: int = 0
+    unused: int = 0
+    waiting: int = 0
+    failed: int = 0
+
+
+class Reconciler:
+    """Brings the books in line with Anam. Thread-safe; several at a time only cost calls.
+
+    Args:
+        client: the Anam API.
+        books: what is compared.
+        clock: time.
+        deadline: makes the deadline of one call.
+
+    """
+
+    def __init__(
+        self,
+        client: AnamClient,
+        books: Books,
+        clock: Clock,
+        deadline: Callable[[], Deadline],
+    ) -> None:
+        self._client = client
+        self._books = books
+        self._store = books.store
+        self._clock = clock
+        self._deadline = deadline
+        self._asked_of: dict[str, float] = {}
+
+    def run(
+        self,
+        key_for: KeyFinder,
+        *,
+        user_id: str | None = None,
+        limit: int = 10_000,
+        on_progress: Callable[[int, int], None] = lambda _done, _all: None,
+    ) -> Reconciled:
+        """Look up the records that Anam has not confirmed, oldest first.
+
+        Args:
+            key_for: finds the API key of a record.
+            user_id: only this user's, as it is stored.
+            limit: how many records at most.
+            on_progress: called with the number of records done, and of all.
+
+        """
+        done = Reconciled()
+        groups: dict[str, list[SessionRecord]] = defaultdict(list)
+        records = list(self._pending(limit, user_id))
+        for record in records:
+            key = key_for(record)
+            if key is None:
+                done.failed += 1
+            else:
+                groups[key].append(record)
+        failures = 0
+        for key, group in groups.items():
+            by_label, complete = self._listed(group, key)
+            account = self._books.account_of(key)
+            for label, ours in _by_label(group):
+                on_progress(done.asked + done.failed, len(records))
+                if failures >= PATIENCE:
+                    done.failed += len(ours)
+                    continue
+                try:
+                    if not by_label.get(label) and not complete:
+                        by_label[label] = self._search(ours[0], key, self._deadline())
+                    self._settle(ours, by_label.get(label, []), done, account)
+                    failures = 0
+                except UpstreamError as error:
+                    log.warning("A session could not be looked up: %s", error.code)
+                    failures += 1
+                    done.failed += len(ours)
+        on_progress(len(records), len(records))
+        return done
+
+    def check_user(self, request: TokenRequest, deadline: Deadline) -> bool:
+        """Look up a user's open records before that user is refused; whether it changed anything.
+
+        Asks Anam for a few records at most, and for those of one user every ten seconds only.
+        """
+        user, now = self._books.stored_user(request.user_id), self._clock.monotonic()
+        if user is None or now - self._asked_of.get(user, -USER_EVERY) < USER_EVERY:
+            return False
+        if len(self._asked_of) > 10_000:
+            self._asked_of.clear()
+        self._asked_of[user] = now
+        account, done = self._books.account_of(request.api_key), Reconciled()
+        try:
+            for record in list(self._pending(1000, user))[-OF_ONE_USER:]:
+                if record.account == account and record.label:
+                    found = self._search(record, request.api_key, deadline)
+                    self._settle([record], found, done, account)
+        except AnamError as error:
+            log.warning("A user's sessions could not be looked up: %s", error.code)
+        except Exception as failure:  # noqa: BLE001 - the store; the user is refused as it is
+            log.warning("A user's sessions could not be read: %s", type(failure).__name__)
+        return done.settled + done.unused > 0
+
+    def stop_orphans(self, request: TokenRequest, deadline: Deadline) -> None:
+        """Stop what the tab that now asks for a token has left running with the same persona."""
+        for record in self._books.orphans(request):
+            if record.account != self._books.account_of(request.api_key):
+                continue
+            try:
+                if self.stop([record], request.api_key, deadline):
+                    self._books.stopped(record)
+            except AnamError as error:
+                log.warning("An orphaned session could not be stopped: %s", error.code)
+
+    @without_traces
+    def stop(
+        self, claims: Sequence[SessionRecord], api_key: str, deadline: Deadline
+    ) -> SessionRecord | None:
+        """Stop a session at Anam; return the record that it is of, None when it is of none.
+
+        Anam is asked first whose session it is: the id came from a browser.
+
+        Args:
+            claims: records of one account that claim the same session.
+            api_key: of that account.
+            deadline: of both calls.
+
+        Raises:
+            UpstreamError: Anam could not be asked.
+
+        """
+        by_label = {record.label: record for record in claims if record.session_id and record.label}
+        if not by_label:
+            return None
+        session_id = str(claims[0].session_id)
+        try:
+            found = one_session(self._client, session_id, api_key, deadline)
+        except AnamRejected:
+            return None
+        record = by_label.get(found.label or "")
+        if record is not None and found.ended_at is None:
+            with suppress(AnamRejected):  # it has ended in between
+                self._client.stop_session(found.id, api_key, deadline)
+        return record
+
+    def _pending(self, limit: int, user_id: str | None) -> Iterable[SessionRecord]:
+        since, after = self._clock.time() - GIVE_UP_AFTER, 0
+        while limit > 0:
+            some = self._store.pending(
+                since=since, after=after, limit=min(limit, 500), user_id=user_id
+            )
+            if not some:
+                return
+            yield from some
+            after, limit = some[-1].id, limit - len(some)
+
+    def _listed(
+        self, records: Sequence[SessionRecord], key: str
+    ) -> tuple[dict[str, list[AnamSession]], bool]:
+        """Return Anam's sessions by label, and whether these are all; nothing for a few records."""
+        found: dict[str, list[AnamSession]] = defaultdict(list)
+        if len(records) <= ONE_BY_ONE:
+            return found, False
+        oldest = min(record.minted_at for record in records) - SETTLES_WITHIN
+        seen: set[str] = set()
+        for page in range(1, MOST_PAGES + 1):
+            try:
+                sessions, is_last = some_sessions(self._client, key, self._deadline(), page=page)
+            except UpstreamError:
+                return found, False
+            for session in sessions:
+                if session.label and session.id not in seen:
+                    seen.add(session.id)
+                    found[session.label].append(session)
+            if is_last:
+                return found, True
+            if all(session.started_at < oldest for session in sessions):
+                return found, False  # the rest is older, if they come in order
+        return found, False
+
+    def _search(self, record: SessionRecord, key: str, deadline: Deadline) -> list[AnamSession]:
+        term = record.label or record.session_id or ""
+        found, _ = some_sessions(self._client, key, deadline, search=term)
+        if not record.label:
+            return [session for session in found if session.id == record.session_id]
+        return [session for session in found if session.label == record.label]
+
+    def _settle(
+        self,
+        records: list[SessionRecord],
+        sessions: list[AnamSession],
+        done: Reconciled,
+        account: str,
+    ) -> None:
+        """Write down what Anam says of the sessions of one label."""
+        left = list(records)
+        for session in sessions:
+            same = [one for one in left if one.session_id == session.id]
+            free = [one for one in left if one.session_id not in {one.id for one in sessions}]
+            record = next(iter(same or free), None)
+            if record is not None:
+                left.remove(record)
+            self._write(record, replace(records[0], id=0), session, done)
+        for record in left:
+            done.asked += 1
+            if sessions:
+                continue
+            known = record.account == account
+            wait = NEVER_WAS_AFTER if known else NEVER_WAS_ELSEWHERE
+            if self._clock.time() < record.expires_at + wait:
+                done.waiting += 1
+                continue
+            done.unused += 1
+            over = {"seconds": 0.0, "ended_at": record.started_at, "exit_status": "NOT_FOUND"}
+            self._store.change(record.id, source="anam", **(over if record.started_at else {}))
+
+    def _write(
+        self,
+        record: SessionRecord | None,
+        model: SessionRecord,
+        session: AnamSession,
+        done: Reconciled,
+    ) -> None:
+        now = self._clock.time()
+        facts: dict[str, object] = {"session_id": session.id, "started_at": session.started_at}
+        if session.ended_at is not None:
+            done.settled += 1
+            facts |= {"ended_at": session.ended_at, "seconds": session.seconds}
+            facts |= {"exit_status": session.exit_status, "source": "anam"}
+        else:
+            done.running += 1
+            said = record.ended_at if record else None
+            if said is None or now - said > SETTLES_WITHIN:
+                facts |= {"ended_at": None, "seconds": None, "exit_status": None}
+            facts["source"] = "report"
+        if record is None:
+            self._store.add(replace(model, **facts))  # type: ignore[arg-type]
+        else:
+            done.asked += 1
+            self._store.change(record.id, **facts)
+
+
+def _by_label(records: Sequence[SessionRecord]) -> list[tuple[str, list[SessionRecord]]]:
+    """Return records by label; one without a label stands alone."""
+    groups: dict[tuple[str, int], list[SessionRecord]] = defaultdict(list)
+    for record in records:
+        groups[record.label, 0 if record.label else record.id].append(record)
+    return [(label, found) for (label, _), found in groups.items()]

@@ -1,0 +1,1 @@
+"""Metrics export: the bridge to Prometheus."""

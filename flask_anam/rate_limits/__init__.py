@@ -1,0 +1,1 @@
+"""Rate limits: the bridge to Flask-Limiter and `limits`."""

@@ -1,0 +1,176 @@
+"""Session records of one app: opening their store, stopping sessions."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flask_anam import signals
+from flask_anam.auth import find_user
+from flask_anam.core.redaction import without_traces
+from flask_anam.core.usage.database import Database
+from flask_anam.core.usage.memory_store import MemorySessions
+from flask_anam.core.usage.recorder import Books
+from flask_anam.core.usage.store import SessionStore
+from flask_anam.errors import (
+    AnamAuthError,
+    AnamError,
+    ConfigError,
+    NotFound,
+)
+from flask_anam.rate_limits.storage import several_workers_are_likely
+from flask_anam.state import AnamState
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from flask_anam.core.clock import Clock
+    from flask_anam.core.config.settings import Settings
+    from flask_anam.core.metrics.recorder import UsageCounters
+    from flask_anam.core.tokens.store import KeyMaker
+    from flask_anam.core.usage.reconciler import KeyFinder
+    from flask_anam.core.usage.records import SessionRecord
+
+log = logging.getLogger("flask_anam")
+
+#: The database in the instance folder, where none is named.
+FILE = "anam-usage.sqlite"
+
+
+def open_books(
+    app: Flask, settings: Settings, keys: KeyMaker, clock: Clock, usage: UsageCounters
+) -> Books:
+    """Return the books of an app; its database is opened at the first use.
+
+    Raises:
+        ConfigError: the database cannot be used as it is named, or hashed user ids would not be
+            the same tomorrow.
+
+    """
+    store = _open_store(app, settings)
+    if settings.usage_user_ids == "hashed" and store.shared and not app.secret_key:
+        raise ConfigError(
+            'ANAM_USAGE_USER_IDS = "hashed" needs SECRET_KEY, since the hashes are made with it. '
+            "Set app.secret_key before init_app()."
+        )
+    books = Books(store, settings=settings, keys=keys, clock=clock, on_lost=usage.records_lost)
+    if books.rules.any and not store.shared and several_workers_are_likely():
+        log.warning(
+            "ANAM_USAGE_URL is memory://, so every worker keeps ANAM_MINUTES_LIMIT and "
+            "ANAM_CONCURRENT_SESSIONS for itself. Use a database."
+        )
+    return books
+
+
+def _open_store(app: Flask, settings: Settings) -> SessionStore:
+    url = settings.usage_url
+    if url is None:
+        has_extra = find_spec("sqlalchemy") is not None and find_spec("alembic") is not None
+        url = f"sqlite:///{Path(app.instance_path) / FILE}" if has_extra else "memory://"
+    if url.startswith("memory:"):
+        return MemorySessions()
+    database = Database(url)  # says what is missing before SQLAlchemy would
+    from flask_anam.core.usage.sql_store import SqlSessions
+
+    return SqlSessions(database)
+
+
+def upgrade(state: AnamState) -> tuple[str | None, str]:
+    """Bring the tables of an app up to date; return their revision before and after.
+
+    Raises:
+        ConfigError: its records are in no database.
+
+    """
+    if not state.books.store.shared:
+        raise ConfigError("ANAM_USAGE_URL names no database; there is nothing to upgrade.")
+    return state.books.store.upgrade()
+
+
+def key_finder(state: AnamState, user: Any = None) -> KeyFinder:
+    """Return what finds the API key of a record: that of its persona, as it is now.
+
+    Each key is asked for once. One that depends on the user is asked for with `user`, or with the
+    one that Flask-Login finds by the id in the record.
+    """
+    known: dict[tuple[str, str | None], str | None] = {}
+
+    def key_for(record: SessionRecord) -> str | None:
+        persona = state.registry.find(record.persona_type)
+        ring = persona.keys if persona and persona.keys else state.keys
+        place = (record.persona_type, record.user_id if ring.needs_user else None)
+        if place not in known:
+            owner = user or (find_user(place[1]) if place[1] else None)
+            try:
+                known[place] = state.api_key(persona, owner)
+            except AnamError as error:
+                log.warning("The API key of a session could not be had: %s", error.code)
+                known[place] = None
+        return known[place]
+
+    return key_for
+
+
+def stop_own(state: AnamState, user: Any, user_id: str, session_id: str) -> None:
+    """Stop a session of this user at Anam; one that is over already is left as it is.
+
+    Raises:
+        NotFound: the user has no such session.
+        UpstreamError: Anam could not be asked.
+
+    """
+    if not _stop(state, state.books.of_session(session_id, user_id), user):
+        raise NotFound
+
+
+def stop_any(state: AnamState, session_id: str) -> bool:
+    """Stop a session of any user; False when it is not one of this app's."""
+    return _stop(state, state.books.of_session(session_id))
+
+
+def stop_all_of(state: AnamState, user_id: str) -> int:
+    """Stop everything that a user has running, reported or not; return how many it was."""
+    user = state.books.stored_user(user_id)
+    state.reconciler.run(key_finder(state), user_id=user)
+    return sum(_stop(state, [record]) for record in state.books.running(user_id))
+
+
+@without_traces
+def _stop(state: AnamState, claims: Sequence[SessionRecord], user: Any = None) -> bool:
+    """Stop the session that all these records claim; False when it is of none of them.
+
+    A browser may claim a session for each of its tokens, so Anam is asked once per account.
+    """
+    if any(record.source == "anam" and record.ended_at is not None for record in claims):
+        return True
+    key_for, deadline = key_finder(state, user), state.deadline()
+    of_key: dict[str | None, list[SessionRecord]] = {}
+    for record in claims:
+        of_key.setdefault(key_for(record), []).append(record)
+    for key, group in of_key.items():
+        found = state.reconciler.stop(group, key, deadline) if key else None
+        if found is not None:
+            tell_end(state, state.books.stopped(found), found.user_id)
+            return True
+    if None in of_key:
+        raise AnamAuthError
+    return False
+
+
+def tell_start(state: AnamState, record: SessionRecord | None, user_id: str) -> None:
+    """Count and announce the start of a session, if there was one."""
+    if record is not None:
+        state.usage.session_started()
+        facts = {"session_id": record.session_id, "token_id": record.token_id}
+        signals.send(signals.session_started, state.app, user_id=user_id, **facts)
+
+
+def tell_end(state: AnamState, record: SessionRecord | None, user_id: str | None) -> None:
+    """Count and announce the end of a session, if there was one."""
+    if record is not None and record.seconds is not None:
+        state.usage.session_ended(record.seconds)
+        facts = {"session_id": record.session_id, "duration": record.seconds}
+        signals.send(signals.session_ended, state.app, user_id=user_id, **facts)

@@ -1,0 +1,1 @@
+"""Web layer: routes, request guards, responses, the player and the dashboard."""

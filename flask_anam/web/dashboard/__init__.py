@@ -1,0 +1,1 @@
+"""Dashboard: the page on usage for the owner of an app."""

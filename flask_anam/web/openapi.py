@@ -1,0 +1,312 @@
+"""The HTTP API of this package as OpenAPI 3.1, for tools and client generators.
+
+Paths and methods come from the app, bodies from the schemas that check them, refusals from the
+error classes. What is left to say of a route stands in `ROUTES`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from marshmallow import Schema
+
+from flask_anam import errors
+from flask_anam.auth import METRICS, TALK
+from flask_anam.core.schemas.fields import camel
+from flask_anam.core.schemas.json_schema import schema_of
+from flask_anam.web.schemas import SessionReportSchema, TokenRequestSchema, ValidateRequestSchema
+
+if TYPE_CHECKING:
+    from flask import Flask
+    from werkzeug.routing import Rule
+
+Json = dict[str, Any]
+ErrorKind = type[errors.AnamError]
+
+_GATE: tuple[ErrorKind, ...] = (errors.Unauthenticated, errors.PermissionDenied, errors.CrossSite)
+_BODY: tuple[ErrorKind, ...] = (
+    errors.MalformedJson,
+    errors.UnsupportedMediaType,
+    errors.PayloadTooLarge,
+    errors.InvalidRequest,
+)
+_UPSTREAM: tuple[ErrorKind, ...] = tuple(errors.UpstreamError.__subclasses__())
+_PARAMETER = re.compile(r"<(?:[^:<>]+:)?([^<>]+)>")
+
+
+def _object(**properties: Json) -> Json:
+    required = list(properties)
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": False,
+    }
+
+
+def _or_null(kind: str) -> Json:
+    return {"type": [kind, "null"]}
+
+
+_TEXT: Json = {"type": "string"}
+_COUNT: Json = {"type": "integer", "minimum": 0}
+_TOKEN_ID: Json = {"type": "string", "minLength": 16, "maxLength": 16}
+_TOKEN = _object(
+    sessionToken={"type": "string", "description": "Anam's token; secret."},
+    tokenId={**_TOKEN_ID, "description": "A name for the token that may be logged."},
+    personaType=_TEXT,
+    expiresAt={"type": "integer", "description": "Unix seconds."},
+    expiresIn={**_COUNT, "description": "Seconds from now."},
+)
+_PERSONA = _object(personaType=_TEXT, label=_TEXT, isDefault={"type": "boolean"})
+_VERDICT = _object(
+    valid={"type": "boolean"},
+    reason={"enum": ["ok", "malformed", "expired", "legacy"]},
+    expiresIn=_or_null("integer"),
+)
+_CONCURRENCY = _object(
+    limit=_or_null("integer"),
+    active=_or_null("integer"),
+    canStartSession=_or_null("boolean"),
+    estimatedWaitSeconds=_or_null("number"),
+    ageSeconds={"type": "number", "description": "Seconds since Anam said so."},
+    stale={"type": "boolean", "description": "Whether Anam was asked again since, in vain."},
+)
+_FORMAT: Json = {"name": "format", "in": "query", "schema": {"enum": ["json", "prometheus"]}}
+_PERIOD: tuple[Json, ...] = tuple(
+    {"name": name, "in": "query", "schema": schema}
+    for name, schema in (
+        ("range", {"enum": ["", "hour", "day", "week", "month", "custom"], "default": "day"}),
+        ("since", {"type": "string", "description": "A date, or a date and time (UTC)."}),
+        ("until", {"type": "string", "description": "The same; now if left out."}),
+        ("persona", {"type": "string", "maxLength": 100}),
+        ("outcome", {"type": "string", "description": "A group of outcomes, or an error code."}),
+    )
+)
+_TABLE: Json = {"name": "table", "in": "query", "schema": {"enum": ["", "sessions", "tokens"]}}
+_IDEMPOTENCY_KEY: Json = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "One start attempt of a caller without a slot.",
+    "schema": {"type": "string", "maxLength": 255},
+}
+_RATE: Json = {
+    "RateLimit-Limit": {"schema": _COUNT, "description": "Hits allowed in the window."},
+    "RateLimit-Remaining": {"schema": _COUNT, "description": "Hits left in the window."},
+    "RateLimit-Reset": {"schema": _COUNT, "description": "Seconds until the window ends."},
+}
+_ALWAYS: Json = {"Cache-Control": {"schema": {"const": "no-store"}, "required": True}}
+_RETRY: Json = {
+    "Retry-After": {
+        "schema": {"type": "integer", "minimum": 1},
+        "required": True,
+        "description": "Seconds to wait.",
+    }
+}
+_ERROR: Json = {
+    "type": "object",
+    "required": ["error", "code", "retryable"],
+    "properties": {
+        "error": {"type": "string", "description": "A sentence for people."},
+        "code": {"type": "string", "description": "A stable name for programs."},
+        "retryable": {"type": "boolean"},
+        "retryAfter": {"type": "integer", "minimum": 1, "description": "Seconds to wait."},
+        "details": {"type": "object", "description": "Field name to messages."},
+    },
+    "additionalProperties": False,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """What is to be told of a route besides its path, its method and its view's docstring.
+
+    Attributes:
+        permission: what the caller must hold; None when anybody may call.
+        takes: the schema of the body; None when there is none, or it is ignored.
+        gives: the JSON Schema of the answer; None for 204 without a body.
+        refuses: errors it may answer with, besides those of every guarded route.
+        as_text: media types of answers that are text.
+        parameters: headers and parts of the query that it reads.
+        headers: headers of the answer.
+        links: what the answer is good for.
+
+    """
+
+    permission: str | None = TALK
+    takes: type[Schema] | None = None
+    gives: Json | None = None
+    as_text: tuple[str, ...] = ()
+    refuses: tuple[ErrorKind, ...] = ()
+    parameters: tuple[Json, ...] = ()
+    headers: Json = field(default_factory=dict)
+    links: Json = field(default_factory=dict)
+
+
+#: Name of the view to what is told of its route; a test says which one is missing.
+ROUTES: Mapping[str, Route] = {
+    "issue_token": Route(
+        takes=TokenRequestSchema,
+        gives=_TOKEN,
+        refuses=(
+            *_BODY,
+            errors.UnknownPersona,
+            errors.RateLimited,
+            errors.MinutesExhausted,
+            errors.TooManySessions,
+            errors.PersonaInvalid,
+            *_UPSTREAM,
+        ),
+        parameters=(_IDEMPOTENCY_KEY,),
+        headers={"Server-Timing": {"schema": _TEXT}, **_RATE},
+        links={
+            "report the start": {
+                "operationId": "reportStart",
+                "requestBody": {"tokenId": "$response.body#/tokenId", "sessionId": "session-1"},
+            },
+            "judge it": {
+                "operationId": "validate",
+                "requestBody": {"sessionToken": "$response.body#/sessionToken"},
+            },
+        },
+    ),
+    "list_personas": Route(gives=_object(personas={"type": "array", "items": _PERSONA})),
+    "report_start": Route(
+        takes=SessionReportSchema,
+        refuses=_BODY,
+        links={
+            "report the end": {
+                "operationId": "reportEnd",
+                "parameters": {"session_id": "$request.body#/sessionId"},
+            }
+        },
+    ),
+    "report_end": Route(refuses=(errors.NotFound, errors.PayloadTooLarge)),
+    "concurrency": Route(gives=_CONCURRENCY, refuses=(errors.RateLimited, *_UPSTREAM)),
+    "validate": Route(takes=ValidateRequestSchema, gives=_VERDICT, refuses=_BODY),
+    "stop_session": Route(refuses=(errors.NotFound, *_UPSTREAM)),
+    "metrics": Route(
+        permission=METRICS,
+        gives={"type": "object"},
+        as_text=("text/plain", "application/openmetrics-text"),
+        refuses=(errors.InvalidRequest,),
+        parameters=(_FORMAT,),
+    ),
+    "dashboard": Route(
+        permission=METRICS,
+        as_text=("text/html",),
+        refuses=(errors.InvalidRequest, errors.Busy),
+        parameters=_PERIOD,
+    ),
+    "dashboard_csv": Route(
+        permission=METRICS,
+        as_text=("text/csv",),
+        refuses=(errors.InvalidRequest, errors.Busy),
+        parameters=(*_PERIOD, _TABLE),
+    ),
+    "openapi": Route(permission=None, gives={"type": "object"}),
+}
+
+
+def describe(app: Flask, *, root: str = "/") -> Json:
+    """Return the OpenAPI description of our routes as an app places them.
+
+    Args:
+        app: the app.
+        root: the path that the app itself is mounted at.
+
+    """
+    paths: Json = {}
+    for rule in app.url_map.iter_rules():
+        blueprint, _, name = rule.endpoint.partition(".")
+        if blueprint != "anam" or name == "static":
+            continue
+        view = app.view_functions[rule.endpoint]
+        summary = (view.__doc__ or name).strip().splitlines()[0]
+        operation = _operation(name, summary, rule, ROUTES.get(name, Route()))
+        methods = (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        path = paths.setdefault(_PARAMETER.sub(r"{\1}", rule.rule), {})
+        path.update({method.lower(): operation for method in methods})
+    cookie = app.config["SESSION_COOKIE_NAME"]
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Flask-Anam", "version": "1"},
+        "servers": [{"url": root}],
+        "paths": paths,
+        "components": {
+            "schemas": {"Error": _ERROR},
+            "securitySchemes": {
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": cookie,
+                    "description": "The login of the app.",
+                },
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "Where the app knows its users by a token.",
+                },
+            },
+        },
+    }
+
+
+def _operation(name: str, summary: str, rule: Rule, route: Route) -> Json:
+    path = [
+        {"name": argument, "in": "path", "required": True, "schema": _TEXT}
+        for argument in sorted(rule.arguments)
+    ]
+    operation: Json = {
+        "operationId": camel(name),
+        "summary": summary,
+        "parameters": [*path, *route.parameters],
+        "responses": _responses(route),
+        "security": [{"session": []}, {"bearer": []}] if route.permission else [],
+    }
+    if route.permission:
+        operation["description"] = f"Needs the permission {route.permission}."
+    if route.takes:
+        body = schema_of(route.takes(), secrets=False)
+        operation["requestBody"] = {"required": True, "content": _json(body)}
+    return operation
+
+
+def _responses(route: Route) -> Json:
+    success: Json = {"description": "Done.", "headers": {**_ALWAYS, **route.headers}}
+    content = _json(route.gives) if route.gives is not None else {}
+    content.update({kind: {"schema": _TEXT} for kind in route.as_text})
+    if content:
+        success["content"] = content
+    if route.links:
+        success["links"] = route.links
+    gate = _GATE if route.permission else ()
+    kinds: tuple[ErrorKind, ...] = (*gate, *route.refuses, errors.ConfigError)
+    return {
+        "200" if content else "204": success,
+        **{str(status): _refusal(kinds, status) for status in sorted({k.status for k in kinds})},
+        "default": {
+            "description": "Refused by the app around these routes, or by its server.",
+            "content": _json({"$ref": "#/components/schemas/Error"}),
+        },
+    }
+
+
+def _refusal(kinds: Iterable[ErrorKind], status: int) -> Json:
+    """Return the answer for the errors that have a status in common."""
+    same = [kind for kind in kinds if kind.status == status]
+    told = {"properties": {"code": {"enum": sorted({kind.code for kind in same})}}}
+    limited = errors.RateLimited in same
+    waits = limited or all(kind.default_retry_after is not None for kind in same)
+    return {
+        "description": " ".join(f"{kind.default_text.rstrip('.')}." for kind in same),
+        "headers": {**_ALWAYS, **(_RETRY if waits else {}), **(_RATE if limited else {})},
+        "content": _json({"allOf": [{"$ref": "#/components/schemas/Error"}, told]}),
+    }
+
+
+def _json(schema: Json) -> Json:
+    return {"application/json": {"schema": schema}}

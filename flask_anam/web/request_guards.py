@@ -1,0 +1,183 @@
+"""What is let in: the content type, size and origin of a request, and JSON that is JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
+
+from flask import Request, request
+from marshmallow import ValidationError
+
+from flask_anam.core.redaction import Unseen, without_traces
+from flask_anam.core.schemas.base import first_few
+from flask_anam.errors import (
+    CrossSite,
+    InvalidRequest,
+    MalformedJson,
+    PayloadTooLarge,
+    UnsupportedMediaType,
+)
+
+if TYPE_CHECKING:
+    from marshmallow import Schema
+
+#: Bytes of a request body at most.
+MAX_BODY = 16 * 1024
+#: Levels of nesting at most: objects and lists inside each other.
+MAX_DEPTH = 32
+#: Characters of an Idempotency-Key header at most.
+MAX_IDEMPOTENCY_KEY = 255
+
+
+def admit(allowed_origins: frozenset[str], *, json_only: bool = True) -> bytes:
+    """Return the body of the current request if it may come in.
+
+    Args:
+        allowed_origins: origins besides our own whose pages may call.
+        json_only: False for a beacon, whose content type is the browser's choice.
+
+    Raises:
+        UnsupportedMediaType: the body is not declared as JSON.
+        PayloadTooLarge: it is over 16 KiB.
+        CrossSite: the request comes from a page of another site.
+
+    """
+    here: Request = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
+    plain = here.environ.get("CONTENT_TYPE") == "application/json"
+    if json_only and not (plain or here.is_json):
+        raise UnsupportedMediaType
+    body = _body(here)
+    check_same_site(allowed_origins)
+    return Unseen(body)
+
+
+def check_same_site(allowed_origins: frozenset[str]) -> None:
+    """Raise CrossSite when a browser says that another site's page sent this request.
+
+    A caller that sends neither ``Origin`` nor ``Sec-Fetch-Site`` is no browser, and cannot be
+    misled into sending somebody's cookies.
+    """
+    told = request.environ.get
+    origin = told("HTTP_ORIGIN")
+    if origin is not None:
+        if origin in allowed_origins or _is_own(origin):
+            return
+        raise CrossSite
+    if told("HTTP_SEC_FETCH_SITE", "none") not in {"same-origin", "none"}:
+        raise CrossSite
+
+
+@without_traces
+def load_json(body: bytes, schema: Schema) -> dict[str, Any]:
+    """Return a request body, parsed and checked.
+
+    Raises:
+        MalformedJson: it is not JSON.
+        InvalidRequest: it does not fit the schema; the details name the fields.
+
+    """
+    try:
+        data = _parsed(body)
+    except (ValueError, RecursionError):
+        raise MalformedJson from None
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _is_deep(data):
+        raise InvalidRequest(details={"_schema": [f"Nested more than {MAX_DEPTH} levels deep."]})
+    try:
+        loaded: dict[str, Any] = schema.load(data)
+    except ValidationError as no:
+        raise InvalidRequest(details=_details(no.messages)) from None
+    return loaded
+
+
+def query() -> dict[str, str]:
+    """Return the query of the current request.
+
+    Raises:
+        InvalidRequest: a parameter is given more than once.
+
+    """
+    found = {name: values for name, values in request.args.lists() if len(values) > 1}
+    if found:
+        raise InvalidRequest(details={name: ["Given more than once."] for name in found})
+    return request.args.to_dict()
+
+
+def idempotency_key() -> str | None:
+    """Return the ``Idempotency-Key`` header, or None.
+
+    Raises:
+        InvalidRequest: it is longer than 255 characters.
+
+    """
+    key: str | None = request.environ.get("HTTP_IDEMPOTENCY_KEY")
+    if key and len(key) > MAX_IDEMPOTENCY_KEY:
+        raise InvalidRequest(details={"Idempotency-Key": ["Longer than 255 characters."]})
+    return key or None
+
+
+def _body(request: Request) -> bytes:
+    announced = _announced(request)
+    if announced is not None and announced > MAX_BODY:
+        raise PayloadTooLarge
+    # Without an announced length only so much is read that too much shows.
+    body = request.get_data() if announced is not None else request.stream.read(MAX_BODY + 1)
+    if len(body) > MAX_BODY:
+        raise PayloadTooLarge
+    return body
+
+
+def _announced(request: Request) -> int | None:
+    told: str = request.environ.get("CONTENT_LENGTH", "")
+    chunked = "HTTP_TRANSFER_ENCODING" in request.environ
+    return int(told) if told.isdecimal() and not chunked else request.content_length
+
+
+def _is_own(origin: str) -> bool:
+    """Whether an origin is this site: same host and port; a proxy may have ended TLS."""
+    site = request.headers.get("Sec-Fetch-Site")
+    if site not in {None, "same-origin"}:
+        return False
+    if origin == "null":  # a beacon of our own page, if that sends no referrers
+        return site == "same-origin"
+    try:
+        parts = urlsplit(origin)
+        port = parts.port
+    except ValueError:
+        return False
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        return False
+    default = {"http": 80, "https": 443}[parts.scheme]
+    host = parts.netloc.lower() if port not in {None, default} else parts.hostname
+    own = request.host.lower()
+    return own in {host, f"{host}:{default}"}
+
+
+def _is_deep(data: object) -> bool:
+    """Whether data is nested too deep for the code that walks it by calling itself."""
+    level = [data]
+    for _ in range(MAX_DEPTH):
+        held = [one for one in level if isinstance(one, dict | list)]
+        level = [part for one in held for part in (one.values() if type(one) is dict else one)]
+        if not level:
+            return False
+    return any(isinstance(one, dict | list) for one in level)
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+_decoder = json.JSONDecoder(parse_constant=_no_constant)
+
+
+def _parsed(body: bytes) -> Any:
+    """Return what `json.loads` does; it would make a new decoder for each text."""
+    try:
+        return _decoder.decode(body.decode())
+    except ValueError:  # perhaps in another of JSON's encodings
+        return json.loads(body, parse_constant=_no_constant)
+
+
+def _details(messages: object) -> dict[str, object]:
+    return first_few(messages if isinstance(messages, dict) else {"_schema": messages})
