@@ -19,7 +19,7 @@ from flask_anam.core.metrics.recorder import UsageCounters
 from flask_anam.core.minting.manager import IssuedToken
 from flask_anam.core.personas.persona import Bounds, Declarations, Source, declare
 from flask_anam.core.personas.registry import PersonaRegistry, check_static
-from flask_anam.core.redaction import without_traces
+from flask_anam.core.redaction import scrubs_traceback
 from flask_anam.core.tokens.token import TokenStatus, check_token
 from flask_anam.errors import AnamError, ConfigError
 from flask_anam.metrics.collector import collector_of, open_mirror
@@ -134,7 +134,7 @@ class FlaskAnam:
 
         return wrap
 
-    @without_traces
+    @scrubs_traceback
     def add_persona(
         self,
         name: str,
@@ -303,7 +303,7 @@ class FlaskAnam:
         """Return what a page needs to know, safe to show: paths, and where the Anam API is."""
         return page_config(get_state())
 
-    @without_traces
+    @scrubs_traceback
     def _build(
         self, app: Flask, settings: Settings, secret: bytes, sandbox: Sandbox | None
     ) -> AnamState:

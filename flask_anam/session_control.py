@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask_anam import signals
 from flask_anam.auth import find_user
-from flask_anam.core.redaction import without_traces
+from flask_anam.core.redaction import scrubs_traceback
 from flask_anam.core.usage.database import Database
 from flask_anam.core.usage.memory_store import MemorySessions
 from flask_anam.core.usage.recorder import Books
@@ -138,7 +138,7 @@ def stop_all_of(state: AnamState, user_id: str) -> int:
     return sum(_stop(state, [record]) for record in state.books.running(user_id))
 
 
-@without_traces
+@scrubs_traceback
 def _stop(state: AnamState, claims: Sequence[SessionRecord], user: Any = None) -> bool:
     """Stop the session that all these records claim; False when it is of none of them.
 

@@ -11,7 +11,7 @@ from flask import Flask
 from flask_anam.core.cache.backends import is_shared
 from flask_anam.core.config.settings import Settings
 from flask_anam.core.personas.files import read_personas
-from flask_anam.core.redaction import Unseen
+from flask_anam.core.redaction import SecretBytes
 from flask_anam.core.tokens.store import KeyMaker
 from flask_anam.errors import ConfigError
 
@@ -37,7 +37,7 @@ def secret_of(app: Flask, settings: Settings) -> bytes:
     """Return what cache keys and values are signed with: the app's secret key."""
     secret = app.secret_key
     if secret:
-        return Unseen(secret.encode() if isinstance(secret, str) else secret)
+        return SecretBytes(secret.encode() if isinstance(secret, str) else secret)
     limits_shared = settings.rate_limit_storage_uri != "memory://"
     if limits_shared or is_shared(settings.cache):
         key = "ANAM_RATE_LIMIT_STORAGE_URI" if limits_shared else "ANAM_CACHE"
@@ -45,7 +45,7 @@ def secret_of(app: Flask, settings: Settings) -> bytes:
             f"SECRET_KEY must be set, since {key} is shared between processes and its entries "
             "are signed or named with it. Set app.secret_key before init_app()."
         )
-    return Unseen(secrets.token_bytes(32))
+    return SecretBytes(secrets.token_bytes(32))
 
 
 def open_sandbox(secret: bytes) -> Sandbox:

@@ -1,4 +1,7 @@
-"""What a forked child must make anew: locks, which a thread of the parent may hold for ever."""
+"""Fork safety: resets locks and per-process state in a forked child.
+
+A lock that a thread of the parent holds at the time of the fork stays locked in the child for ever.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +10,25 @@ import weakref
 from typing import Protocol
 
 
-class Renewable(Protocol):
-    """Something that must not be used in a child as its parent left it."""
+class ForkSafe(Protocol):
+    """An object with state that a forked child must not use as its parent left it."""
 
-    def renew(self) -> None:
-        """Replace locks, and forget what only the parent's threads could finish."""
-
-
-_renewables: weakref.WeakSet[Renewable] = weakref.WeakSet()
+    def reinit_after_fork(self) -> None:
+        """Replace locks, and drop the work that only threads of the parent could finish."""
 
 
-def renew_in_children(thing: Renewable) -> None:
-    """Have a thing renewed in every process that is forked from now on, as long as it lives."""
-    _renewables.add(thing)
+_registered: weakref.WeakSet[ForkSafe] = weakref.WeakSet()
 
 
-def _renew_all() -> None:
-    for thing in list(_renewables):
-        thing.renew()
+def reset_after_fork(thing: ForkSafe) -> None:
+    """Call `thing.reinit_after_fork()` in each child forked from now on, while `thing` lives."""
+    _registered.add(thing)
+
+
+def _reinit_all() -> None:
+    for thing in list(_registered):
+        thing.reinit_after_fork()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
-    os.register_at_fork(after_in_child=_renew_all)
+    os.register_at_fork(after_in_child=_reinit_all)

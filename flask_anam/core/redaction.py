@@ -1,7 +1,7 @@
-"""Keeps secrets out of tracebacks: error trackers collect the locals of every frame.
+"""Redaction: keeps secrets out of tracebacks, whose frames error trackers store with their locals.
 
-Where code handles a key, a session token or a prompt, an error leaves without the frames it came
-through, and bytes that are secret show nothing of themselves.
+Functions that handle an API key, a session token or a prompt raise errors without the frames they
+came through, and secret bytes do not show in a `repr`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Unseen(bytes):
-    """Bytes that are secret; their repr shows only how many there are."""
+class SecretBytes(bytes):
+    """Secret bytes: `repr()` and `str()` show only their length."""
 
     def __repr__(self) -> str:
         return f"<{len(self)} bytes>"
@@ -29,11 +29,11 @@ class Unseen(bytes):
     __str__ = __repr__
 
 
-def without_traces(call: Callable[P, T]) -> Callable[P, T]:
-    """Let errors leave without the frames they came through, and without what they came from.
+def scrubs_traceback(call: Callable[P, T]) -> Callable[P, T]:
+    """Decorate a function so that its errors carry no traceback frames and no context.
 
-    An `AnamError` tells what is wrong by itself. Of any other exception, which would be a mistake
-    in this package, type and place go to the log before they are lost.
+    An `AnamError` explains itself. The type and the place of any other exception, which is a bug
+    of this package, are logged before they are lost.
     """
 
     @wraps(call)
@@ -43,7 +43,7 @@ def without_traces(call: Callable[P, T]) -> Callable[P, T]:
             return call(*args, **kwargs)
         except AnamError as error:
             bare = error.again()
-        except Exception as failure:  # noqa: BLE001 - all of them have frames
+        except Exception as failure:  # noqa: BLE001 - every exception has frames
             place = traceback.extract_tb(failure.__traceback__)[-1]
             kind, file = type(failure).__name__, Path(place.filename).name
             log.error("%s at %s, line %s.", kind, file, place.lineno)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from flask_anam.core.clock import Deadline
-from flask_anam.core.forksafe import renew_in_children
+from flask_anam.core.forksafe import reset_after_fork
 from flask_anam.errors import AnamError, Busy
 
 T = TypeVar("T")
@@ -28,10 +28,10 @@ class SingleFlight(Generic[T]):
     """
 
     def __init__(self) -> None:
-        self.renew()
-        renew_in_children(self)
+        self.reinit_after_fork()
+        reset_after_fork(self)
 
-    def renew(self) -> None:
+    def reinit_after_fork(self) -> None:
         """Forget the flights of a parent process, whose threads are not here."""
         self._lock = threading.Lock()
         self._flights: dict[str, _Flight[T]] = {}

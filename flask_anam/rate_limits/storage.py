@@ -20,7 +20,7 @@ from limits.storage import MemoryStorage, RedisStorage, Storage, storage_from_st
 from flask_anam.core.cache.backends import redis_address
 from flask_anam.core.clock import Clock
 from flask_anam.core.config.settings import Settings
-from flask_anam.core.forksafe import renew_in_children
+from flask_anam.core.forksafe import reset_after_fork
 from flask_anam.core.tokens.store import Glance
 from flask_anam.errors import Busy, ConfigError
 
@@ -42,10 +42,10 @@ class LocalCounters:
         self._clock = clock
         self._counts: dict[str, tuple[int, float]] = {}
         self._sweep_above = SWEEP_ABOVE
-        self.renew()
-        renew_in_children(self)
+        self.reinit_after_fork()
+        reset_after_fork(self)
 
-    def renew(self) -> None:
+    def reinit_after_fork(self) -> None:
         """Replace the lock."""
         self._lock = threading.Lock()
 
@@ -91,10 +91,10 @@ class Counters:
         self._local = LocalCounters(clock)
         self._uri = settings.rate_limit_storage_uri
         self._skip_until = -math.inf
-        self.renew()
-        renew_in_children(self)
+        self.reinit_after_fork()
+        reset_after_fork(self)
 
-    def renew(self) -> None:
+    def reinit_after_fork(self) -> None:
         """Open a storage of this process's own: a lock of another's might be held for ever."""
         self._own = None if self._uri == "memory://" else open_storage(self._uri)
         self._found: tuple[Storage | None] | None = None
@@ -233,10 +233,10 @@ class _MemoryLock:
     """Guards `MemoryStorage`, whose incr() reads the value back outside its own lock."""
 
     def __init__(self) -> None:
-        self.renew()
-        renew_in_children(self)
+        self.reinit_after_fork()
+        reset_after_fork(self)
 
-    def renew(self) -> None:
+    def reinit_after_fork(self) -> None:
         """Replace the lock."""
         self.lock = threading.Lock()
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from flask import Request, request
 from marshmallow import ValidationError
 
-from flask_anam.core.redaction import Unseen, without_traces
+from flask_anam.core.redaction import SecretBytes, scrubs_traceback
 from flask_anam.core.schemas.base import first_few
 from flask_anam.errors import (
     CrossSite,
@@ -49,7 +49,7 @@ def admit(allowed_origins: frozenset[str], *, json_only: bool = True) -> bytes:
         raise UnsupportedMediaType
     body = _body(here)
     check_same_site(allowed_origins)
-    return Unseen(body)
+    return SecretBytes(body)
 
 
 def check_same_site(allowed_origins: frozenset[str]) -> None:
@@ -68,7 +68,7 @@ def check_same_site(allowed_origins: frozenset[str]) -> None:
         raise CrossSite
 
 
-@without_traces
+@scrubs_traceback
 def load_json(body: bytes, schema: Schema) -> dict[str, Any]:
     """Return a request body, parsed and checked.
 

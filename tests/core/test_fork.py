@@ -18,9 +18,9 @@ class Thing:
 
     def __init__(self) -> None:
         self.renewed = 0
-        fork.renew_in_children(self)
+        fork.reset_after_fork(self)
 
-    def renew(self) -> None:
+    def reinit_after_fork(self) -> None:
         """Count."""
         self.renewed += 1
 
@@ -41,8 +41,8 @@ def test_a_child_of_a_child_renews_again() -> None:
 def test_nothing_is_kept_alive() -> None:
     """A thing that is gone is not renewed, and not held in memory."""
     thing = Thing()
-    assert thing in fork._renewables
-    known = len(fork._renewables)
+    assert thing in fork._registered
+    known = len(fork._registered)
     del thing
     gc.collect()
-    assert len(fork._renewables) < known
+    assert len(fork._registered) < known

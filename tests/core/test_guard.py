@@ -121,7 +121,7 @@ def test_a_child_knows_what_its_parent_knew_of_anam(breaker: Breaker) -> None:
     """Only the lock is new, and free."""
     fail(breaker, 5)
     with breaker._lock:
-        breaker.renew()
+        breaker.reinit_after_fork()
         assert refuses(breaker) == 10.0
 
 
@@ -150,7 +150,7 @@ def test_the_budget_of_a_child_has_a_lock_of_its_own() -> None:
     budget = RetryBudget()
     budget.spend()
     with budget._lock:
-        budget.renew()
+        budget.reinit_after_fork()
         assert sum(budget.spend() for _ in range(9)) == 3
 
 

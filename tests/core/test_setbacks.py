@@ -252,7 +252,7 @@ def test_a_child_has_a_lock_of_its_own(setbacks: Setbacks) -> None:
     """And knows what its parent knew."""
     setbacks.note(errors.AnamAuthError(), ACCOUNT, BODY, fallback=False)
     with setbacks._lock:
-        setbacks.renew()
+        setbacks.reinit_after_fork()
         setbacks.note(errors.AnamRejected(), ACCOUNT, BODY, fallback=False)
     with pytest.raises(errors.AnamAuthError):
         setbacks.check(ACCOUNT, BODY)

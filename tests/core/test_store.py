@@ -287,13 +287,13 @@ def test_a_forked_child_gets_a_memory_of_its_own(clock: FrozenClock) -> None:
     """The parent's lock might be held for ever; other caches are used as they are."""
     store = TokenStore(open_backend("memory://", clock), SECRET, clock)
     store.put("k", token(clock), 60)
-    store.renew()
+    store.reinit_after_fork()
     assert store.lookup("k").token is None
     store.put("k", token(clock), 60)
     assert store.lookup("k").token is not None
     own = store_on(SimpleCache(), clock)
     own.put("k", token(clock), 60)
-    own.renew()
+    own.reinit_after_fork()
     assert own.lookup("k").token is not None
 
 

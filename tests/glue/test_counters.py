@@ -77,5 +77,5 @@ def test_a_child_goes_on_with_a_lock_of_its_own(counters: LocalCounters) -> None
     """The parent's may be held by a thread that is not here."""
     counters.add("a", 60, 1)
     with counters._lock:
-        counters.renew()
+        counters.reinit_after_fork()
         assert counters.add("a", 60, 1) == 2

@@ -23,7 +23,7 @@ import flask_anam
 from flask_anam import AnamError, ConfigError, FlaskAnam, errors
 from flask_anam.core.clock import Deadline
 from flask_anam.core.config.settings import Settings
-from flask_anam.core.redaction import Unseen, without_traces
+from flask_anam.core.redaction import SecretBytes, scrubs_traceback
 from flask_anam.core.tokens.store import KeyMaker
 from flask_anam.core.upstream.concurrency import Capacity
 from flask_anam.sandbox import Sandbox
@@ -155,7 +155,7 @@ def test_every_error_survives_a_pickle_without_growing() -> None:
 def test_a_mistake_of_ours_leaves_no_frames_either(logged: pytest.LogCaptureFixture) -> None:
     """Type and place are logged; locals, causes and arguments are gone."""
 
-    @without_traces
+    @scrubs_traceback
     def broken(key: str) -> None:
         try:
             raise ValueError(key)
@@ -187,7 +187,7 @@ def test_no_mistake_while_the_account_is_asked_carries_the_key() -> None:
 
 def test_secret_bytes_do_not_show_themselves() -> None:
     """Neither repr nor str nor formatting; they are the same bytes otherwise."""
-    secret = Unseen(KEY_SENTINEL.encode())
+    secret = SecretBytes(KEY_SENTINEL.encode())
     assert KEY_SENTINEL not in f"{secret!r} {secret} {[secret]}"
     assert secret == KEY_SENTINEL.encode()
 

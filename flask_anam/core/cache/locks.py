@@ -16,7 +16,7 @@ from typing import Protocol
 from cachelib.base import BaseCache
 
 from flask_anam.core.clock import Clock
-from flask_anam.core.forksafe import renew_in_children
+from flask_anam.core.forksafe import reset_after_fork
 
 try:
     import fcntl
@@ -110,9 +110,9 @@ class FileLease:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._held: dict[str, int] = {}
-        renew_in_children(self)
+        reset_after_fork(self)
 
-    def renew(self) -> None:
+    def reinit_after_fork(self) -> None:
         """Close the lock files that a parent holds: they are its own."""
         for handle in self._held.values():
             os.close(handle)

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from flask_anam.core.redaction import without_traces
+from flask_anam.core.redaction import scrubs_traceback
 from flask_anam.errors import AnamAuthError, AnamError, ConfigError
 
 #: A key; or a callable without arguments, or one of persona type and user, that returns it.
@@ -40,7 +40,7 @@ class KeyRing:
         """Whether the key depends on persona type and user."""
         return self._asks
 
-    @without_traces
+    @scrubs_traceback
     def key_for(self, persona_type: str | None = None, user: object = None) -> str:
         """Return the key.
 

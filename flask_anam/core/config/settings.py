@@ -16,7 +16,7 @@ from cachelib.base import BaseCache
 
 from flask_anam.core.config import validators as checks
 from flask_anam.core.config.api_keys import KeySource
-from flask_anam.core.redaction import without_traces
+from flask_anam.core.redaction import scrubs_traceback
 from flask_anam.errors import ConfigError
 
 
@@ -255,7 +255,7 @@ class Settings:
     )
 
     @classmethod
-    @without_traces
+    @scrubs_traceback
     def from_mapping(cls, config: Mapping[str, Any]) -> Settings:
         """Read and check all ``ANAM_`` keys of a mapping such as ``app.config``.
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from flask_anam.core.forksafe import renew_in_children
+from flask_anam.core.forksafe import reset_after_fork
 
 #: The values of a metric's labels, in their order.
 Labels = tuple[str, ...]
@@ -95,15 +95,15 @@ class Tally:
 
     def __init__(self, mirror: Mirror | None = None) -> None:
         self._mirror = mirror
-        self.renew()
-        renew_in_children(self)
+        self.reinit_after_fork()
+        reset_after_fork(self)
 
     @property
     def is_shared(self) -> bool:
         """Whether there is a mirror."""
         return self._mirror is not None
 
-    def renew(self) -> None:
+    def reinit_after_fork(self) -> None:
         """Start at zero: what a parent counted is the parent's."""
         self._lock = threading.Lock()
         self._numbers: dict[Metric, dict[Labels, float]] = {}

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from flask_anam import errors
 from flask_anam.core.clock import Clock
-from flask_anam.core.forksafe import renew_in_children
+from flask_anam.core.forksafe import reset_after_fork
 from flask_anam.core.minting.error_codec import from_facts, to_facts
 from flask_anam.core.tokens.store import TokenStore
 
@@ -64,10 +64,10 @@ class Setbacks:
         self._clock = clock
         self._random_to = random_to
         self._known: OrderedDict[str, _Setback] = OrderedDict()
-        self.renew()
-        renew_in_children(self)
+        self.reinit_after_fork()
+        reset_after_fork(self)
 
-    def renew(self) -> None:
+    def reinit_after_fork(self) -> None:
         """Replace the lock."""
         self._lock = threading.Lock()
 

@@ -23,7 +23,7 @@ from flask_anam.core.personas.persona import (
     out_of_bounds,
     request_of,
 )
-from flask_anam.core.redaction import without_traces
+from flask_anam.core.redaction import scrubs_traceback
 from flask_anam.core.schemas.base import MOST_TOLD, first_few
 from flask_anam.core.schemas.fields import did_you_mean, is_late, looking_at, unwritable
 from flask_anam.core.schemas.persona import MintRequestSchema, PersonaConfigSchema
@@ -222,7 +222,7 @@ class PersonaRegistry:
             raise PersonaInvalid(_needs_more_text(persona, fallback))
         return fallback
 
-    @without_traces
+    @scrubs_traceback
     def body_for(self, persona: Persona, user: object, overrides: Mapping[str, Any]) -> MintBody:
         """Return what Anam is sent for this persona, user and overrides.
 

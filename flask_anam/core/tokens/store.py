@@ -21,7 +21,7 @@ from itsdangerous import BadSignature, Signer
 
 from flask_anam.core.cache.backends import Backend, OwnRedisCache, PlainJson
 from flask_anam.core.clock import Clock
-from flask_anam.core.forksafe import renew_in_children
+from flask_anam.core.forksafe import reset_after_fork
 from flask_anam.core.personas.persona import canonical
 from flask_anam.core.tokens.token import SessionToken
 
@@ -121,9 +121,9 @@ class TokenStore:
         # The same value is read again and again; whether it is ours depends on nothing else.
         self._read = lru_cache(REMEMBERED)(self._unsigned)
         self._skip_until = -math.inf
-        renew_in_children(self)
+        reset_after_fork(self)
 
-    def renew(self) -> None:
+    def reinit_after_fork(self) -> None:
         """Use a cache of this process's own where the parent's must not be used here."""
         if self._reopen is not None:
             own = self._reopen()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from flask_anam.core.clock import Clock, Deadline
-from flask_anam.core.forksafe import renew_in_children
+from flask_anam.core.forksafe import reset_after_fork
 from flask_anam.errors import AnamUnavailable, Busy
 
 #: Seconds that a call waits for a place at most.
@@ -30,10 +30,10 @@ class Bulkhead:
 
     def __init__(self, places: int) -> None:
         self._places = places
-        self.renew()
-        renew_in_children(self)
+        self.reinit_after_fork()
+        reset_after_fork(self)
 
-    def renew(self) -> None:
+    def reinit_after_fork(self) -> None:
         """Start with all places free: the calls of a parent process are not ours."""
         self._free = threading.BoundedSemaphore(self._places)
 
@@ -70,10 +70,10 @@ class Breaker:
         self._open_for = OPEN_FOR
         self._open_until: float | None = None
         self._probe_until = 0.0
-        self.renew()
-        renew_in_children(self)
+        self.reinit_after_fork()
+        reset_after_fork(self)
 
-    def renew(self) -> None:
+    def reinit_after_fork(self) -> None:
         """Replace the lock; what is known of Anam stays true in a child."""
         self._lock = threading.Lock()
 
@@ -141,10 +141,10 @@ class RetryBudget:
 
     def __init__(self) -> None:
         self._coins = BUDGET
-        self.renew()
-        renew_in_children(self)
+        self.reinit_after_fork()
+        reset_after_fork(self)
 
-    def renew(self) -> None:
+    def reinit_after_fork(self) -> None:
         """Replace the lock."""
         self._lock = threading.Lock()
 

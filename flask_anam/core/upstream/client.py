@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from flask_anam import errors
 from flask_anam.core.clock import Clock, Deadline
-from flask_anam.core.redaction import without_traces
+from flask_anam.core.redaction import scrubs_traceback
 from flask_anam.core.tokens.token import SessionToken, read_claims
 from flask_anam.core.upstream.circuit_breaker import Breaker, Bulkhead, RetryBudget
 from flask_anam.core.upstream.retries import CAP, MIN_ATTEMPT, backoff, wait_hint
@@ -96,7 +96,7 @@ class AnamClient:
         self._breaker = Breaker(clock)
         self._budget = RetryBudget()
 
-    @without_traces
+    @scrubs_traceback
     def mint(self, body: Mapping[str, Any], api_key: str, deadline: Deadline) -> Minted:
         """Ask Anam for a new session token, trying again where that can help.
 
@@ -119,7 +119,7 @@ class AnamClient:
                 self._witness.retried()
         raise AssertionError("the last attempt returns or raises")  # pragma: no cover
 
-    @without_traces
+    @scrubs_traceback
     def start_session(self, session_token: str, deadline: Deadline) -> str:
         """Start a session with a session token, which that may use up; return the session id."""
         call = _Call("start", "POST", "/v1/engine/session", is_good=_has_session_id)
@@ -127,13 +127,13 @@ class AnamClient:
         started, _ = self._call(call, session_token, deadline, body=body)
         return str(started["sessionId"])
 
-    @without_traces
+    @scrubs_traceback
     def stop_session(self, session_id: str, api_key: str, deadline: Deadline) -> None:
         """Stop a session."""
         call = _Call("stop", "POST", f"/v1/sessions/{quote(session_id, safe='')}/stop")
         self._call(call, api_key, deadline, body={})
 
-    @without_traces
+    @scrubs_traceback
     def get(
         self,
         path: str,
@@ -148,7 +148,7 @@ class AnamClient:
         found, _ = self._call(call, api_key, deadline, query=query, most=most)
         return found
 
-    @without_traces
+    @scrubs_traceback
     def concurrency(self, api_key: str, deadline: Deadline) -> dict[str, Any]:
         """Return Anam's advisory view of how many sessions run and may run.
 

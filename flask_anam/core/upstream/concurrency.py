@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 from flask_anam import errors
 from flask_anam.core.clock import Clock, Deadline
-from flask_anam.core.forksafe import renew_in_children
-from flask_anam.core.redaction import without_traces
+from flask_anam.core.forksafe import reset_after_fork
+from flask_anam.core.redaction import scrubs_traceback
 from flask_anam.core.single_flight import SingleFlight
 from flask_anam.core.tokens.store import KeyMaker
 
@@ -85,14 +85,14 @@ class Capacity:
         self._clock = clock
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._flights: SingleFlight[_Known] = SingleFlight()
-        self.renew()
-        renew_in_children(self)
+        self.reinit_after_fork()
+        reset_after_fork(self)
 
-    def renew(self) -> None:
+    def reinit_after_fork(self) -> None:
         """Replace the lock; what is known of Anam stays true in a child."""
         self._lock = threading.Lock()
 
-    @without_traces
+    @scrubs_traceback
     def occupancy(self, api_key: str, deadline: Deadline) -> Occupancy:
         """Return how full an account is, as of at most five seconds ago.
 
@@ -108,7 +108,7 @@ class Capacity:
             raise (known.error or errors.AnamUnavailable()).again()
         return _aged(known.said, now - known.said_at, stale=known.error is not None)
 
-    @without_traces
+    @scrubs_traceback
     def refuse_if_full(self, api_key: str, deadline: Deadline) -> None:
         """Raise AnamAtCapacity while Anam says that nobody can start.
 

@@ -21,7 +21,7 @@ from requests.auth import AuthBase
 
 from flask_anam import errors
 from flask_anam.core.clock import Deadline
-from flask_anam.core.forksafe import renew_in_children
+from flask_anam.core.forksafe import reset_after_fork
 from flask_anam.core.upstream.http_timeouts import TimedAdapter
 
 #: Bytes of an answer that are read at most.
@@ -76,10 +76,10 @@ class Transport:
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
         self._pool_size = pool_size
-        self.renew()
-        renew_in_children(self)
+        self.reinit_after_fork()
+        reset_after_fork(self)
 
-    def renew(self) -> None:
+    def reinit_after_fork(self) -> None:
         """Forget a parent's session without closing it: its sockets are shared."""
         self._opened: requests.Session | None = None
 

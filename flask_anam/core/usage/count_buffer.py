@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable, Mapping
 
 from flask_anam.core.clock import Clock
-from flask_anam.core.forksafe import renew_in_children
+from flask_anam.core.forksafe import reset_after_fork
 from flask_anam.core.usage.records import COUNT_BUCKET, CountKey
 
 #: Seconds after which gathered counts are written, and how many kinds are held at most.
@@ -34,12 +34,12 @@ class CountBuffer:
         self._write = write
         self._clock = clock
         self._at_once = at_once
-        self.renew()
-        renew_in_children(self)
+        self.reinit_after_fork()
+        reset_after_fork(self)
         if not at_once:
             atexit.register(_flush_at_exit, weakref.ref(self))
 
-    def renew(self) -> None:
+    def reinit_after_fork(self) -> None:
         """Begin anew, without thread and counts."""
         self._lock = threading.Lock()
         self._counts: dict[CountKey, int] = {}

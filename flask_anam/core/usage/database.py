@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flask_anam.core.forksafe import renew_in_children
+from flask_anam.core.forksafe import reset_after_fork
 from flask_anam.core.usage.records import Unstorable
 from flask_anam.errors import ConfigError
 
@@ -59,10 +59,10 @@ class Database:
         self._url = _checked(url)
         self._engine: Engine | None = None
         self._current = False
-        self.renew()
-        renew_in_children(self)
+        self.reinit_after_fork()
+        reset_after_fork(self)
 
-    def renew(self) -> None:
+    def reinit_after_fork(self) -> None:
         """Forget a parent's connections without closing them: their sockets are shared."""
         engine, self._engine = self._engine, None
         if engine is not None:

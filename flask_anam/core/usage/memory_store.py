@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from flask_anam.core.forksafe import renew_in_children
+from flask_anam.core.forksafe import reset_after_fork
 from flask_anam.core.usage.quotas import Quota
 from flask_anam.core.usage.records import (
     COUNT_BUCKET,
@@ -34,10 +34,10 @@ class MemorySessions(SessionStore):
         self._ids: dict[tuple[str, str], dict[int, None]] = defaultdict(dict)
         self._counts: dict[CountKey, int] = {}
         self._last = 0
-        self.renew()
-        renew_in_children(self)
+        self.reinit_after_fork()
+        reset_after_fork(self)
 
-    def renew(self) -> None:
+    def reinit_after_fork(self) -> None:
         """Replace the lock."""
         self._lock = threading.RLock()
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from flask_anam.core.clock import Clock, Deadline
-from flask_anam.core.redaction import without_traces
+from flask_anam.core.redaction import scrubs_traceback
 from flask_anam.core.tokens.reuse_policy import TokenRequest
 from flask_anam.core.upstream.client import AnamClient
 from flask_anam.core.upstream.sessions_api import AnamSession, one_session, some_sessions
@@ -169,7 +169,7 @@ class Reconciler:
             except AnamError as error:
                 log.warning("An orphaned session could not be stopped: %s", error.code)
 
-    @without_traces
+    @scrubs_traceback
     def stop(
         self, claims: Sequence[SessionRecord], api_key: str, deadline: Deadline
     ) -> SessionRecord | None:
