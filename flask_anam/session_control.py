@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from flask_anam.core.clock import Clock
     from flask_anam.core.config.settings import Settings
+    from flask_anam.core.hashing import KeyHasher
     from flask_anam.core.metrics.recorder import UsageCounters
-    from flask_anam.core.tokens.store import KeyMaker
     from flask_anam.core.usage.reconciler import KeyFinder
     from flask_anam.core.usage.records import SessionRecord
 
@@ -41,7 +41,7 @@ FILE = "anam-usage.sqlite"
 
 
 def open_books(
-    app: Flask, settings: Settings, keys: KeyMaker, clock: Clock, usage: UsageCounters
+    app: Flask, settings: Settings, keys: KeyHasher, clock: Clock, usage: UsageCounters
 ) -> Books:
     """Return the books of an app; its database is opened at the first use.
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from flask_anam.core.metrics.recorder import UsageCounters
-    from flask_anam.core.minting.manager import HandOut
+    from flask_anam.core.minting.manager import Issuance
     from flask_anam.core.tokens.reuse_policy import TokenRequest
     from flask_anam.core.usage.recorder import Books
 
@@ -85,7 +85,7 @@ def _plain(value: object) -> object:
     return value if not isinstance(value, str) or _WORD.fullmatch(value) else repr(value)
 
 
-class Announcer:
+class EventPublisher:
     """Hears of tokens from the manager, counts them and sends the signals of one app.
 
     Args:
@@ -100,12 +100,12 @@ class Announcer:
         self._usage = usage
         self._books = books
 
-    def token_minted(self, request: TokenRequest, got: HandOut, seconds: float) -> None:
+    def token_minted(self, request: TokenRequest, got: Issuance, seconds: float) -> None:
         """Count and announce a new token."""
         took = {"seconds": got.mint_seconds, "attempts": got.attempts}
         self._handed_out(token_minted, request, got, seconds, took)
 
-    def token_reused(self, request: TokenRequest, got: HandOut, seconds: float) -> None:
+    def token_reused(self, request: TokenRequest, got: Issuance, seconds: float) -> None:
         """Count and announce a token handed out again."""
         self._handed_out(token_reused, request, got, seconds, {"how": got.how})
 
@@ -129,7 +129,7 @@ class Announcer:
         self,
         signal: NamedSignal,
         request: TokenRequest,
-        got: HandOut,
+        got: Issuance,
         seconds: float,
         facts: Mapping[str, object],
     ) -> None:

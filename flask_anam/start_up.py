@@ -10,9 +10,9 @@ from flask import Flask
 
 from flask_anam.core.cache.backends import is_shared
 from flask_anam.core.config.settings import Settings
+from flask_anam.core.hashing import KeyHasher
 from flask_anam.core.personas.files import read_personas
 from flask_anam.core.redaction import SecretBytes
-from flask_anam.core.tokens.store import KeyMaker
 from flask_anam.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -56,6 +56,6 @@ def open_sandbox(secret: bytes) -> Sandbox:
         "ANAM_SANDBOX is on: a local stand-in takes the place of Anam. ANAM_API_KEY and "
         "ANAM_BASE_URL are not used."
     )
-    keys = KeyMaker(secret)
+    keys = KeyHasher(secret)
     # Made from the app's secret, so that several workers accept each other's tokens.
     return Sandbox(api_key=keys("sandbox-key")[-24:], token_secret=keys("sandbox-secret"))

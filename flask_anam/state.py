@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from flask_anam.core.upstream.concurrency import Capacity
     from flask_anam.core.usage.reconciler import Reconciler
     from flask_anam.core.usage.recorder import Books
-    from flask_anam.rate_limits.limiter import Allowance, UserLimits
+    from flask_anam.rate_limits.limiter import RequestQuota, UserRateLimits
     from flask_anam.sandbox import Sandbox
 
 
@@ -50,7 +50,7 @@ class AnamState:
     manager: SessionTokenManager = field(repr=False)
     capacity: Capacity = field(repr=False)
     usage: UsageCounters = field(repr=False)
-    limits: UserLimits = field(repr=False)
+    limits: UserRateLimits = field(repr=False)
     books: Books = field(repr=False)
     reconciler: Reconciler = field(repr=False)
     clock: Clock = field(repr=False)
@@ -89,7 +89,7 @@ class AnamState:
         slot: str | None = None,
         idempotency_key: str | None = None,
         refused: str | None = None,
-        allowance: Allowance | None = None,
+        allowance: RequestQuota | None = None,
     ) -> IssuedToken:
         """Hand out a token for a persona.
 

@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING
 
 from flask_anam.core.cache.backends import open_backend
 from flask_anam.core.clock import Clock, Deadline
+from flask_anam.core.hashing import KeyHasher
 from flask_anam.core.minting.manager import SessionTokenManager
-from flask_anam.core.tokens.store import KeyMaker, TokenStore
+from flask_anam.core.tokens.store import TokenStore
 from flask_anam.core.upstream.client import AnamClient
 from flask_anam.core.upstream.concurrency import Capacity
 from flask_anam.core.upstream.transport import Transport
 from flask_anam.core.usage.reconciler import Reconciler
-from flask_anam.rate_limits.limiter import UserLimits
-from flask_anam.rate_limits.storage import Counters
+from flask_anam.rate_limits.limiter import UserRateLimits
+from flask_anam.rate_limits.storage import CounterStorage
 from flask_anam.session_control import open_books
-from flask_anam.signals import Announcer
+from flask_anam.signals import EventPublisher
 from flask_anam.state import AnamState
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def assemble(
         ConfigError: the cache, the storage of the limits or the database cannot be used.
 
     """
-    hide = KeyMaker(secret)
+    hide = KeyHasher(secret)
     timeouts = {"connect_timeout": settings.connect_timeout, "read_timeout": settings.read_timeout}
     client = AnamClient(
         Transport(settings.base_url, pool_size=settings.max_in_flight, **timeouts),
@@ -71,10 +72,10 @@ def assemble(
         max_in_flight=settings.max_in_flight,
         witness=usage,
     )
-    counters = Counters(counts_for, settings, clock)
+    counters = CounterStorage(counts_for, settings, clock)
     capacity = Capacity(client, hide, clock)
     books = open_books(app, settings, hide, clock, usage)
-    announcer = Announcer(app, usage, books)
+    announcer = EventPublisher(app, usage, books)
     reconciler = Reconciler(client, books, clock, lambda: Deadline.after(clock, settings.deadline))
     return kind(
         app=app,
@@ -98,7 +99,7 @@ def assemble(
         reconciler=reconciler,
         capacity=capacity,
         usage=usage,
-        limits=UserLimits(settings, counters, hide, clock, announcer.limit_reached),
+        limits=UserRateLimits(settings, counters, hide, clock, announcer.limit_reached),
         clock=clock,
         sandbox=sandbox,
     )

@@ -15,9 +15,10 @@ from limits import parse_many
 
 from flask_anam.core.clock import Clock
 from flask_anam.core.config.settings import Settings
-from flask_anam.core.tokens.store import Glance, KeyMaker
+from flask_anam.core.hashing import KeyHasher
+from flask_anam.core.tokens.store import DeferredLookup
 from flask_anam.errors import RateLimited
-from flask_anam.rate_limits.storage import Counters
+from flask_anam.rate_limits.storage import CounterStorage
 
 #: Keys of users that are remembered instead of hashed again.
 REMEMBERED = 4096
@@ -62,7 +63,7 @@ class _Bucket(NamedTuple):
         return Window(self.amount, used, self.reset)
 
 
-class UserLimits:
+class UserRateLimits:
     """The token limit and the request limit of one app. Thread-safe.
 
     Args:
@@ -77,8 +78,8 @@ class UserLimits:
     def __init__(
         self,
         settings: Settings,
-        counters: Counters,
-        keys: KeyMaker,
+        counters: CounterStorage,
+        keys: KeyHasher,
         clock: Clock,
         on_full: Callable[[str, str, int], None],
     ) -> None:
@@ -91,9 +92,9 @@ class UserLimits:
         self._clock = clock
         self._on_full = on_full
 
-    def allowance(self, user_id: str) -> Allowance:
+    def allowance(self, user_id: str) -> RequestQuota:
         """Return what one request of a user may still take."""
-        return Allowance(self, user_id)
+        return RequestQuota(self, user_id)
 
     def buckets(self, name: str, user_id: str) -> list[_Bucket]:
         """Return the counters of a limit for a user, for the time that it is now."""
@@ -111,7 +112,7 @@ class UserLimits:
         return RateLimited(limit=full.amount, retry_after=full.reset)
 
 
-class Allowance:
+class RequestQuota:
     """One request of one user and its limits. Not thread-safe: it belongs to the request.
 
     Attributes:
@@ -119,12 +120,12 @@ class Allowance:
 
     """
 
-    def __init__(self, limits: UserLimits, user_id: str) -> None:
+    def __init__(self, limits: UserRateLimits, user_id: str) -> None:
         self._limits = limits
         self._user_id = user_id
         self.window: Window | None = None
 
-    def admit(self, along: Glance | None = None) -> None:
+    def admit(self, along: DeferredLookup | None = None) -> None:
         """Count the request; on Redis one round trip, which also tells how the token limit stands.
 
         Args:

@@ -21,7 +21,7 @@ from flask_anam.core.cache.backends import redis_address
 from flask_anam.core.clock import Clock
 from flask_anam.core.config.settings import Settings
 from flask_anam.core.forksafe import reset_after_fork
-from flask_anam.core.tokens.store import Glance
+from flask_anam.core.tokens.store import DeferredLookup
 from flask_anam.errors import Busy, ConfigError
 
 log = logging.getLogger("flask_anam")
@@ -35,7 +35,7 @@ SWEEP_ABOVE = 1_000
 MOST_COUNTERS = 100_000
 
 
-class LocalCounters:
+class InProcessCounters:
     """Exact counters in this process, by the injected clock. Thread-safe and safe after fork."""
 
     def __init__(self, clock: Clock) -> None:
@@ -74,7 +74,7 @@ class LocalCounters:
         return count if until > self._clock.time() else 0
 
 
-class Counters:
+class CounterStorage:
     """Named counters, with a way out when their storage is down. Thread-safe.
 
     Args:
@@ -88,7 +88,7 @@ class Counters:
         self._app = app
         self._on_error = settings.limiter_on_error
         self._clock = clock
-        self._local = LocalCounters(clock)
+        self._local = InProcessCounters(clock)
         self._uri = settings.rate_limit_storage_uri
         self._skip_until = -math.inf
         self.reinit_after_fork()
@@ -118,7 +118,10 @@ class Counters:
         )
 
     def add_and_read(
-        self, add: Sequence[tuple[str, int]], read: Sequence[str], along: Glance | None = None
+        self,
+        add: Sequence[tuple[str, int]],
+        read: Sequence[str],
+        along: DeferredLookup | None = None,
     ) -> tuple[list[int], list[int]]:
         """Add one to some counters (key and seconds), and read others; on Redis in one round trip.
 
@@ -143,7 +146,7 @@ class Counters:
     def _do(
         self,
         shared: Callable[[Storage], T],
-        local: Callable[[LocalCounters], T],
+        local: Callable[[InProcessCounters], T],
         *,
         when_open: T,
     ) -> T:
@@ -253,7 +256,10 @@ def _add(storage: Storage, key: str, seconds: int, amount: int) -> int:
 
 
 def _add_and_read(
-    storage: Storage, add: Sequence[tuple[str, int]], read: Sequence[str], along: Glance | None
+    storage: Storage,
+    add: Sequence[tuple[str, int]],
+    read: Sequence[str],
+    along: DeferredLookup | None,
 ) -> tuple[list[int], list[int]]:
     if type(storage) is not RedisStorage:
         return [_add(storage, key, s, 1) for key, s in add], [storage.get(key) for key in read]

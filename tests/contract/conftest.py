@@ -12,7 +12,8 @@ from faults.store.servers import MemcachedServer, RedisServer, file_url
 
 from flask_anam.core.cache import backends
 from flask_anam.core.cache.backends import Backend, open_backend
-from flask_anam.core.tokens.store import KeyMaker, TokenStore
+from flask_anam.core.hashing import KeyHasher
+from flask_anam.core.tokens.store import TokenStore
 from flask_anam.testing import ManualClock
 
 SECRET = b"contract secret"
@@ -103,6 +104,6 @@ def _in_file(folder: Path) -> Callable[[str, bytes], None]:
 
 
 @pytest.fixture
-def keys() -> KeyMaker:
+def keys() -> KeyHasher:
     """Return a maker of keys."""
-    return KeyMaker(SECRET)
+    return KeyHasher(SECRET)

@@ -18,8 +18,8 @@ from faults.store.workers import workers
 from flask_anam.core.cache.backends import TRAITS, open_backend
 from flask_anam.core.cache.locks import LEASE_FOR
 from flask_anam.core.clock import Deadline
-from flask_anam.core.minting.mint_lock import WAIT_FOR_OTHERS, Turn
-from flask_anam.core.tokens.reuse_policy import Place
+from flask_anam.core.minting.mint_lock import WAIT_FOR_OTHERS, MintLock
+from flask_anam.core.tokens.reuse_policy import CacheEntryPolicy
 from flask_anam.errors import ConfigError
 from flask_anam.testing import ManualClock
 
@@ -75,16 +75,16 @@ def test_a_lease_given_back_is_free(shared: Opened) -> None:
 
 def test_a_killed_holder_holds_nobody_up(shared: Opened) -> None:
     """SIGKILL: files are free at once, elsewhere the next one goes on after three seconds."""
-    place = Place(key="place", seconds=60, outlives=False, marks=())
+    place = CacheEntryPolicy(key="place", seconds=60, outlives=False, marks=())
     job = {"cache": shared.url, "keys": ["place:lease"]}
     deadline = Deadline.after(shared.clock, 8)
     with workers(SCRIPT, [job]) as (holder,):
         holder.go()
         assert holder.line() == [True]
-        held = Turn(shared.store, place, shared.clock, deadline)
+        held = MintLock(shared.store, place, shared.clock, deadline)
         assert not held.take()
         holder.kill()
-    turn, begun = Turn(shared.store, place, shared.clock, deadline), shared.clock.now
+    turn, begun = MintLock(shared.store, place, shared.clock, deadline), shared.clock.now
     while not turn.take():
         turn.wait()
     waited = shared.clock.now - begun

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from contract.conftest import SECRET, Opened
 
-from flask_anam.core.tokens.store import KeyMaker, TokenStore
+from flask_anam.core.hashing import KeyHasher
+from flask_anam.core.tokens.store import TokenStore
 from flask_anam.core.tokens.token import SessionToken
 
 
@@ -23,7 +24,7 @@ def _kept(store: TokenStore, key: str) -> str | None:
     return token.value if token else None
 
 
-def test_what_is_put_is_found_whole(opened: Opened, keys: KeyMaker) -> None:
+def test_what_is_put_is_found_whole(opened: Opened, keys: KeyHasher) -> None:
     """Value and times come back as they were; another key finds nothing."""
     token = _token(opened)
     opened.store.put(keys("token", "a"), token, 60)
@@ -31,13 +32,13 @@ def test_what_is_put_is_found_whole(opened: Opened, keys: KeyMaker) -> None:
     assert opened.store.lookup(keys("token", "b")).token is None
 
 
-def test_other_processes_find_it_where_the_kind_is_shared(opened: Opened, keys: KeyMaker) -> None:
+def test_other_processes_find_it_where_the_kind_is_shared(opened: Opened, keys: KeyHasher) -> None:
     """A second opening of the same URL sees the token, except in memory."""
     opened.store.put(keys("a"), _token(opened), 60)
     assert (_kept(opened.again(), keys("a")) is None) is (opened.kind == "memory")
 
 
-def test_a_kept_token_ends_when_told(opened: Opened, keys: KeyMaker) -> None:
+def test_a_kept_token_ends_when_told(opened: Opened, keys: KeyHasher) -> None:
     """By the store's own clock, to the second, whatever the backend does."""
     opened.store.put(keys("a"), _token(opened), 30)
     opened.clock.move(29.5)
@@ -47,7 +48,7 @@ def test_a_kept_token_ends_when_told(opened: Opened, keys: KeyMaker) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0, -1])
-def test_a_time_of_nothing_is_not_for_ever(opened: Opened, keys: KeyMaker, seconds: float) -> None:
+def test_a_time_of_nothing_is_not_for_ever(opened: Opened, keys: KeyHasher, seconds: float) -> None:
     """Zero would mean "for ever" to every backend, so nothing is kept."""
     opened.store.put(keys("a"), _token(opened), seconds)
     opened.store.note(keys("b"), "text", seconds)
@@ -55,14 +56,14 @@ def test_a_time_of_nothing_is_not_for_ever(opened: Opened, keys: KeyMaker, secon
     assert opened.store.noted(keys("b")) is None
 
 
-def test_an_expired_token_is_not_found(opened: Opened, keys: KeyMaker) -> None:
+def test_an_expired_token_is_not_found(opened: Opened, keys: KeyHasher) -> None:
     """However long it was to be kept."""
     opened.store.put(keys("a"), _token(opened, lifetime=10), 600)
     opened.clock.move(11)
     assert _kept(opened.store, keys("a")) is None
 
 
-def test_a_token_from_the_future_is_not_found(opened: Opened, keys: KeyMaker) -> None:
+def test_a_token_from_the_future_is_not_found(opened: Opened, keys: KeyHasher) -> None:
     """A clock set back makes a miss of it; a minute between hosts does not."""
     opened.store.put(keys("a"), _token(opened), 600)
     opened.clock.move(-59)
@@ -71,7 +72,7 @@ def test_a_token_from_the_future_is_not_found(opened: Opened, keys: KeyMaker) ->
     assert _kept(opened.store, keys("a")) is None
 
 
-def test_evicting_spares_a_newer_token(opened: Opened, keys: KeyMaker) -> None:
+def test_evicting_spares_a_newer_token(opened: Opened, keys: KeyHasher) -> None:
     """Only the token with that id goes."""
     old, new = _token(opened, "old.to.ken"), _token(opened, "new.to.ken")
     opened.store.put(keys("a"), new, 60)
@@ -82,7 +83,7 @@ def test_evicting_spares_a_newer_token(opened: Opened, keys: KeyMaker) -> None:
     opened.store.evict(keys("a"), new.id)
 
 
-def test_marks_make_misses_of_what_was_kept_before(opened: Opened, keys: KeyMaker) -> None:
+def test_marks_make_misses_of_what_was_kept_before(opened: Opened, keys: KeyHasher) -> None:
     """A renewed mark hides older tokens under it, and no token kept after it or under others."""
     marks = (keys("all"), keys("user", "ada"))
     seen = opened.store.lookup(keys("a"), marks)
@@ -100,7 +101,7 @@ def test_marks_make_misses_of_what_was_kept_before(opened: Opened, keys: KeyMake
     assert opened.store.lookup(keys("a"), marks).token is None
 
 
-def test_notes_are_kept_found_together_and_forgotten(opened: Opened, keys: KeyMaker) -> None:
+def test_notes_are_kept_found_together_and_forgotten(opened: Opened, keys: KeyHasher) -> None:
     """Texts of any characters; what is missing is None in its place."""
     opened.store.note(keys("a"), "first \u00e9 \n", 60)
     opened.store.note(keys("c"), "third", 60)
@@ -116,7 +117,7 @@ def test_notes_are_kept_found_together_and_forgotten(opened: Opened, keys: KeyMa
     assert opened.store.noted(keys("c")) is None
 
 
-def test_a_note_is_no_token_and_a_token_no_note(opened: Opened, keys: KeyMaker) -> None:
+def test_a_note_is_no_token_and_a_token_no_note(opened: Opened, keys: KeyHasher) -> None:
     """Each reads as missing where the other is looked for."""
     opened.store.note(keys("a"), "text", 60)
     opened.store.put(keys("b"), _token(opened), 60)
@@ -124,7 +125,7 @@ def test_a_note_is_no_token_and_a_token_no_note(opened: Opened, keys: KeyMaker) 
     assert opened.store.noted(keys("b")) is None
 
 
-def test_another_secret_finds_nothing(opened: Opened, keys: KeyMaker) -> None:
+def test_another_secret_finds_nothing(opened: Opened, keys: KeyHasher) -> None:
     """What was signed with one secret is a miss for a store with another."""
     opened.store.put(keys("a"), _token(opened), 60)
     other = TokenStore(opened.backend, b"another secret", opened.clock)
@@ -132,7 +133,7 @@ def test_another_secret_finds_nothing(opened: Opened, keys: KeyMaker) -> None:
     assert _kept(opened.store, keys("a"))
 
 
-def test_a_value_moved_to_another_key_is_a_miss(opened: Opened, keys: KeyMaker) -> None:
+def test_a_value_moved_to_another_key_is_a_miss(opened: Opened, keys: KeyHasher) -> None:
     """Whoever can write to the cache cannot give Bob the token of Ada."""
     opened.store.put(keys("ada"), _token(opened), 60)
     opened.backend.cache.set(keys("bob"), opened.backend.cache.get(keys("ada")), timeout=60)
@@ -141,7 +142,7 @@ def test_a_value_moved_to_another_key_is_a_miss(opened: Opened, keys: KeyMaker) 
 
 
 @pytest.mark.parametrize("part", [0, 1, 10, 0.5, -1])
-def test_a_cut_or_changed_value_is_a_miss(opened: Opened, keys: KeyMaker, part: float) -> None:
+def test_a_cut_or_changed_value_is_a_miss(opened: Opened, keys: KeyHasher, part: float) -> None:
     """However much of it is left; and the store goes on."""
     opened.store.put(keys("a"), _token(opened), 60)
     whole = opened.backend.cache.get(keys("a"))
@@ -156,7 +157,7 @@ def test_a_cut_or_changed_value_is_a_miss(opened: Opened, keys: KeyMaker, part: 
 
 
 @pytest.mark.parametrize("odd", [{"t": "x"}, ["x"], 7, True, None, "", "[" * 100_000])
-def test_a_value_of_another_type_is_a_miss(opened: Opened, keys: KeyMaker, odd: object) -> None:
+def test_a_value_of_another_type_is_a_miss(opened: Opened, keys: KeyHasher, odd: object) -> None:
     """Numbers, lists, mappings and text that is not ours; nothing is raised."""
     planted = odd if isinstance(odd, str) or opened.kind != "memcached" else str(odd)
     opened.backend.cache.set(keys("a"), planted, timeout=60)
@@ -175,7 +176,7 @@ class _Planted:
         return Path.touch, (self._mark,)
 
 
-def test_a_planted_pickle_never_runs(shared: Opened, keys: KeyMaker, tmp_path: Path) -> None:
+def test_a_planted_pickle_never_runs(shared: Opened, keys: KeyHasher, tmp_path: Path) -> None:
     """Written where our entry was, by somebody who can write to the cache: a miss, no more."""
     assert shared.plant is not None
     mark, bomb = tmp_path / "ran", pickle.dumps(_Planted(tmp_path / "ran"))
@@ -196,7 +197,7 @@ def test_a_planted_pickle_never_runs(shared: Opened, keys: KeyMaker, tmp_path: P
 
 def test_keys_tell_nothing_and_fit_every_backend() -> None:
     """A hash that needs the secret: short, without spaces, and different for different parts."""
-    make = KeyMaker(SECRET)
+    make = KeyHasher(SECRET)
     parts: list[tuple[object, ...]] = [
         ("token", "ada"),
         ("token", "ad", "a"),
@@ -212,5 +213,5 @@ def test_keys_tell_nothing_and_fit_every_backend() -> None:
     made = [make(str(kind), *rest) for kind, *rest in parts]
     assert len(set(made)) == len(parts)
     assert all(re.fullmatch(r"anam1:[a-z]+:[A-Za-z0-9_-]{24}", key) for key in made)
-    assert made == [KeyMaker(SECRET)(str(kind), *rest) for kind, *rest in parts]
-    assert KeyMaker(b"other")("token", "ada") not in made
+    assert made == [KeyHasher(SECRET)(str(kind), *rest) for kind, *rest in parts]
+    assert KeyHasher(b"other")("token", "ada") not in made

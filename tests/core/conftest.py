@@ -17,12 +17,13 @@ from flask_anam.core.cache.backends import Backend
 from flask_anam.core.cache.locks import NoLease
 from flask_anam.core.clock import Clock, Deadline
 from flask_anam.core.config.settings import Settings
-from flask_anam.core.minting.manager import HandOut, IssuedToken, SessionTokenManager
+from flask_anam.core.hashing import KeyHasher
+from flask_anam.core.minting.manager import Issuance, IssuedToken, SessionTokenManager
 from flask_anam.core.personas.persona import Declarations, Persona
 from flask_anam.core.personas.registry import MintBody, PersonaRegistry
 from flask_anam.core.schemas.persona import PersonaConfigSchema
 from flask_anam.core.tokens.reuse_policy import TokenRequest
-from flask_anam.core.tokens.store import KeyMaker, TokenStore
+from flask_anam.core.tokens.store import TokenStore
 from flask_anam.core.upstream.client import AnamClient
 from flask_anam.core.upstream.transport import Transport
 from flask_anam.core.usage.memory_store import MemorySessions
@@ -164,10 +165,10 @@ class Listener:
     def __init__(self) -> None:
         self.heard: list[tuple[str, Any]] = []
 
-    def token_minted(self, request: TokenRequest, got: HandOut, seconds: float) -> None:
+    def token_minted(self, request: TokenRequest, got: Issuance, seconds: float) -> None:
         self.heard.append((got.how, got.token.id))
 
-    def token_reused(self, request: TokenRequest, got: HandOut, seconds: float) -> None:
+    def token_reused(self, request: TokenRequest, got: Issuance, seconds: float) -> None:
         self.heard.append((got.how, got.token.id))
 
     def token_failed(self, request: TokenRequest, error: AnamError, seconds: float) -> None:
@@ -205,12 +206,12 @@ class World:
     def manager(self, api_key: Callable[[], str] = lambda: KEY, **config: Any) -> None:
         self._api_key = api_key
         settings = Settings.from_mapping({"ANAM_API_KEY": "k", **config})
-        keys = KeyMaker(SECRET)
+        keys = KeyHasher(SECRET)
         self.books = Books(MemorySessions(), settings=settings, keys=keys, clock=self.clock)
         self._manager = SessionTokenManager(
             client=self._make_client(),
             store=store_on(self.cache, self.clock),
-            keys=KeyMaker(SECRET),
+            keys=KeyHasher(SECRET),
             settings=settings,
             clock=self.clock,
             observer=self.listener,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from flask_anam.core.clock import Deadline
-from flask_anam.core.tokens.store import KeyMaker
+from flask_anam.core.hashing import KeyHasher
 from flask_anam.core.upstream.concurrency import REMEMBERED, Capacity
 from flask_anam.errors import AnamAtCapacity, AnamAuthError, AnamUnavailable, UpstreamError
 from flask_anam.sandbox import Sandbox
@@ -41,14 +41,14 @@ class Source:
 
 def capacity_of(source: Source, clock: FrozenClock) -> Capacity:
     """Return what knows only this source."""
-    return Capacity(source, KeyMaker(SECRET), clock)
+    return Capacity(source, KeyHasher(SECRET), clock)
 
 
 def test_an_answer_is_told_for_five_seconds(
     make_client: ClientMaker, sandbox: Sandbox, clock: FrozenClock, deadline: Deadline
 ) -> None:
     """The sandbox is asked once; then again."""
-    capacity = Capacity(make_client(), KeyMaker(SECRET), clock)
+    capacity = Capacity(make_client(), KeyHasher(SECRET), clock)
     first = capacity.occupancy(KEY, deadline)
     clock.move(4.9)
     second = capacity.occupancy(KEY, deadline)
@@ -62,7 +62,7 @@ def test_an_answer_is_told_for_five_seconds(
 
 def test_a_crowd_asks_once(make_client: ClientMaker, sandbox: Sandbox, clock: FrozenClock) -> None:
     """Thirty threads wait for one call, and get its error when it fails."""
-    capacity = Capacity(make_client(), KeyMaker(SECRET), clock)
+    capacity = Capacity(make_client(), KeyHasher(SECRET), clock)
     together = threading.Barrier(30)
 
     def ask(_number: int) -> str:

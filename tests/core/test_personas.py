@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from flask_anam.core.personas.persona import Declarations, canonical, declare
+from flask_anam.core.hashing import canonical
+from flask_anam.core.personas.persona import Declarations, declare
 from flask_anam.core.personas.registry import PersonaRegistry, check_static, problems
 from flask_anam.errors import (
     ConfigError,

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from flask_anam.core.config.settings import Settings
+from flask_anam.core.hashing import KeyHasher
 from flask_anam.core.personas.registry import MintBody
-from flask_anam.core.tokens.reuse_policy import Place, ReuseRules, TokenRequest
-from flask_anam.core.tokens.store import KeyMaker
+from flask_anam.core.tokens.reuse_policy import CacheEntryPolicy, ReusePolicy, TokenRequest
 from flask_anam.core.tokens.token import SessionToken
 
 from .conftest import BODY, KEY, PERSONA, SECRET, STATIC
@@ -18,10 +18,10 @@ NOW = 1_800_000_000.0
 MODES = ["until_expiry", "until_used", "never"]
 
 
-def rules(mode: str = "until_used", **config: Any) -> ReuseRules:
+def rules(mode: str = "until_used", **config: Any) -> ReusePolicy:
     """Return the rules of an app."""
     given = {"ANAM_API_KEY": "k", "ANAM_TOKEN_REUSE": mode, **config}
-    return ReuseRules(Settings.from_mapping(given), KeyMaker(SECRET))
+    return ReusePolicy(Settings.from_mapping(given), KeyHasher(SECRET))
 
 
 def wanted(**more: Any) -> TokenRequest:
@@ -30,7 +30,7 @@ def wanted(**more: Any) -> TokenRequest:
     return TokenRequest(**given)
 
 
-def place_of(found: ReuseRules, **more: Any) -> Place:
+def place_of(found: ReusePolicy, **more: Any) -> CacheEntryPolicy:
     """Return the place of a request that has one."""
     place = found.place_of(wanted(**more))
     assert place is not None

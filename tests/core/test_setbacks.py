@@ -9,14 +9,14 @@ from cachelib import NullCache, SimpleCache
 from cachelib.base import BaseCache
 
 from flask_anam import errors
+from flask_anam.core.hashing import KeyHasher
 from flask_anam.core.minting import cooldowns as setbacks_module
-from flask_anam.core.minting.cooldowns import Setbacks
+from flask_anam.core.minting.cooldowns import CoolDowns
 from flask_anam.core.minting.error_codec import to_facts
-from flask_anam.core.tokens.store import KeyMaker
 
 from .conftest import SECRET, Broken, FrozenClock, store_on
 
-KEYS = KeyMaker(SECRET)
+KEYS = KeyHasher(SECRET)
 ACCOUNT, BODY, OTHER = KEYS("account", "a"), KEYS("body", "b"), KEYS("body", "c")
 
 
@@ -26,13 +26,13 @@ def cache() -> SimpleCache:
     return SimpleCache()
 
 
-def made(cache: BaseCache, clock: FrozenClock) -> Setbacks:
+def made(cache: BaseCache, clock: FrozenClock) -> CoolDowns:
     """Return the setbacks of one process, without jitter."""
-    return Setbacks(store_on(cache, clock), clock, lambda low, high: (low + high) / 2)
+    return CoolDowns(store_on(cache, clock), clock, lambda low, high: (low + high) / 2)
 
 
 @pytest.fixture
-def setbacks(cache: SimpleCache, clock: FrozenClock) -> Setbacks:
+def setbacks(cache: SimpleCache, clock: FrozenClock) -> CoolDowns:
     """Return the setbacks of one process."""
     return made(cache, clock)
 
@@ -43,7 +43,7 @@ def missing(error: errors.AnamRejected) -> errors.AnamRejected:
     return error
 
 
-def lasts(setbacks: Setbacks, clock: FrozenClock, body: str = BODY) -> int:
+def lasts(setbacks: CoolDowns, clock: FrozenClock, body: str = BODY) -> int:
     """Return for how many seconds a call is refused, moving the clock on."""
     for second in range(1000):
         try:
@@ -55,7 +55,7 @@ def lasts(setbacks: Setbacks, clock: FrozenClock, body: str = BODY) -> int:
     raise AssertionError("it never ends")
 
 
-def test_nothing_is_refused_at_first(setbacks: Setbacks) -> None:
+def test_nothing_is_refused_at_first(setbacks: CoolDowns) -> None:
     """Neither account nor body."""
     setbacks.check(ACCOUNT, BODY)
 
@@ -77,7 +77,7 @@ def test_nothing_is_refused_at_first(setbacks: Setbacks) -> None:
     ids=lambda value: getattr(value, "code", str(value)),
 )
 def test_each_refusal_is_remembered_for_its_time(
-    setbacks: Setbacks, clock: FrozenClock, error: errors.UpstreamError, seconds: int
+    setbacks: CoolDowns, clock: FrozenClock, error: errors.UpstreamError, seconds: int
 ) -> None:
     """What may pass by itself at once is not remembered at all."""
     setbacks.note(error, ACCOUNT, BODY, fallback=False)
@@ -95,7 +95,7 @@ def test_each_refusal_is_remembered_for_its_time(
     ids=lambda value: getattr(value, "code", None),
 )
 def test_repeated_refusals_last_longer(
-    setbacks: Setbacks, clock: FrozenClock, error: errors.UpstreamError, waits: list[int]
+    setbacks: CoolDowns, clock: FrozenClock, error: errors.UpstreamError, waits: list[int]
 ) -> None:
     """Doubling up to a bound, where asking again is a burden."""
     found = []
@@ -105,7 +105,7 @@ def test_repeated_refusals_last_longer(
     assert found == waits
 
 
-def test_a_mint_that_worked_ends_the_doubling(setbacks: Setbacks, clock: FrozenClock) -> None:
+def test_a_mint_that_worked_ends_the_doubling(setbacks: CoolDowns, clock: FrozenClock) -> None:
     """The next refusal is a first one."""
     for _ in range(3):
         setbacks.note(errors.AnamAuthError(), ACCOUNT, BODY, fallback=False)
@@ -115,7 +115,7 @@ def test_a_mint_that_worked_ends_the_doubling(setbacks: Setbacks, clock: FrozenC
     assert lasts(setbacks, clock) == 30
 
 
-def test_another_kind_of_refusal_is_a_first_one(setbacks: Setbacks, clock: FrozenClock) -> None:
+def test_another_kind_of_refusal_is_a_first_one(setbacks: CoolDowns, clock: FrozenClock) -> None:
     """A rate limit after refused keys does not wait for minutes."""
     for _ in range(3):
         setbacks.note(errors.AnamAuthError(), ACCOUNT, BODY, fallback=False)
@@ -124,7 +124,7 @@ def test_another_kind_of_refusal_is_a_first_one(setbacks: Setbacks, clock: Froze
     assert lasts(setbacks, clock) == 2
 
 
-def test_a_refused_body_leaves_other_bodies_alone(setbacks: Setbacks) -> None:
+def test_a_refused_body_leaves_other_bodies_alone(setbacks: CoolDowns) -> None:
     """A refused account does not: it is refused whatever is sent."""
     setbacks.note(errors.AnamRejected("No."), ACCOUNT, BODY, fallback=False)
     setbacks.check(ACCOUNT, OTHER)
@@ -140,7 +140,7 @@ def test_a_refused_body_leaves_other_bodies_alone(setbacks: Setbacks) -> None:
     [errors.AnamAuthError("Key."), errors.AnamQuotaError("Plan."), errors.AnamRateLimited()],
 )
 def test_a_refused_account_is_known_to_every_process(
-    cache: SimpleCache, clock: FrozenClock, setbacks: Setbacks, error: errors.UpstreamError
+    cache: SimpleCache, clock: FrozenClock, setbacks: CoolDowns, error: errors.UpstreamError
 ) -> None:
     """Through the store: the same error with the same text, for the same time."""
     setbacks.note(error, ACCOUNT, BODY, fallback=False)
@@ -154,7 +154,7 @@ def test_a_refused_account_is_known_to_every_process(
 
 
 def test_a_refused_body_is_known_to_this_process_only(
-    cache: SimpleCache, clock: FrozenClock, setbacks: Setbacks
+    cache: SimpleCache, clock: FrozenClock, setbacks: CoolDowns
 ) -> None:
     """Unless it is a persona that is gone and another one takes its place."""
     setbacks.note(errors.AnamRejected(), ACCOUNT, BODY, fallback=True)
@@ -167,7 +167,9 @@ def test_a_refused_body_is_known_to_this_process_only(
     assert lasts(made(cache, clock), clock) == 600
 
 
-def test_the_time_left_is_told_where_it_is_promised(setbacks: Setbacks, clock: FrozenClock) -> None:
+def test_the_time_left_is_told_where_it_is_promised(
+    setbacks: CoolDowns, clock: FrozenClock
+) -> None:
     """Retry-After of a 503 counts down, to a second at least; a 502 has none."""
     setbacks.note(errors.AnamRateLimited(hinted_wait=20), ACCOUNT, BODY, fallback=False)
     for moved, left in ((0, 20), (15, 5), (4.5, 1)):
@@ -181,7 +183,7 @@ def test_the_time_left_is_told_where_it_is_promised(setbacks: Setbacks, clock: F
     assert refused.value.retry_after is None
 
 
-def test_each_caller_gets_an_error_of_its_own(setbacks: Setbacks) -> None:
+def test_each_caller_gets_an_error_of_its_own(setbacks: CoolDowns) -> None:
     """Tracebacks of many requests do not pile up on one object."""
     error = errors.AnamQuotaError()
     setbacks.note(error, ACCOUNT, BODY, fallback=False)
@@ -216,7 +218,7 @@ def test_without_a_store_this_process_still_knows(cache: BaseCache, clock: Froze
     ],
 )
 def test_a_note_that_makes_no_sense_is_no_setback(
-    cache: SimpleCache, clock: FrozenClock, setbacks: Setbacks, note: str
+    cache: SimpleCache, clock: FrozenClock, setbacks: CoolDowns, note: str
 ) -> None:
     """Notes of another version of this package, for instance."""
     store_on(cache, clock).note(ACCOUNT, note, 60)
@@ -224,7 +226,7 @@ def test_a_note_that_makes_no_sense_is_no_setback(
 
 
 def test_notes_hold_facts_and_no_secret(
-    cache: SimpleCache, clock: FrozenClock, setbacks: Setbacks
+    cache: SimpleCache, clock: FrozenClock, setbacks: CoolDowns
 ) -> None:
     """The end, what `to_facts` tells, and the length."""
     error = errors.AnamAuthError("Key.")
@@ -234,7 +236,7 @@ def test_notes_hold_facts_and_no_secret(
 
 
 def test_only_so_many_are_remembered(
-    cache: SimpleCache, setbacks: Setbacks, monkeypatch: pytest.MonkeyPatch
+    cache: SimpleCache, setbacks: CoolDowns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The oldest is forgotten first."""
     monkeypatch.setattr(setbacks_module, "REMEMBERED", 3)
@@ -248,7 +250,7 @@ def test_only_so_many_are_remembered(
             setbacks.check(ACCOUNT, body)
 
 
-def test_a_child_has_a_lock_of_its_own(setbacks: Setbacks) -> None:
+def test_a_child_has_a_lock_of_its_own(setbacks: CoolDowns) -> None:
     """And knows what its parent knew."""
     setbacks.note(errors.AnamAuthError(), ACCOUNT, BODY, fallback=False)
     with setbacks._lock:

@@ -13,7 +13,8 @@ from cachelib.base import BaseCache
 from flask_anam.core.cache.backends import TRAITS, OwnRedisCache, PlainJson, is_shared, open_backend
 from flask_anam.core.cache.locks import AddLease, FileLease, NoLease
 from flask_anam.core.cache.memory import MemoryCache
-from flask_anam.core.tokens.store import KeyMaker, TokenStore
+from flask_anam.core.hashing import KeyHasher
+from flask_anam.core.tokens.store import TokenStore
 from flask_anam.core.tokens.token import SessionToken
 from flask_anam.errors import ConfigError
 
@@ -118,14 +119,14 @@ def test_a_clock_that_jumped_makes_a_miss(
 
 def test_what_is_kept_shows_neither_user_nor_place(store: TokenStore, cache: Flaky) -> None:
     """Keys are keyed hashes: who reads the cache cannot tell or guess whose they are."""
-    keys = KeyMaker(SECRET)
+    keys = KeyHasher(SECRET)
     key = keys("token", "user-4711", "support", {"systemPrompt": "secret"})
     assert key.startswith("anam1:token:")
     assert not any(part in key for part in ("4711", "support", "secret"))
     assert len(key) <= 250
     assert key.isascii()
     assert " " not in key
-    assert key != KeyMaker(b"other")("token", "user-4711", "support", {"systemPrompt": "secret"})
+    assert key != KeyHasher(b"other")("token", "user-4711", "support", {"systemPrompt": "secret"})
 
 
 @pytest.mark.parametrize(
@@ -142,7 +143,7 @@ def test_different_parts_make_different_keys(
     one: tuple[str, object], other: tuple[str, object]
 ) -> None:
     """No two users, slots or kinds can meet in one key."""
-    keys = KeyMaker(SECRET)
+    keys = KeyHasher(SECRET)
     assert keys(*one) == keys(*one)
     assert keys(*one) != keys(*other)
 

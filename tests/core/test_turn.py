@@ -13,16 +13,17 @@ from flask_anam import errors
 from flask_anam.core.cache.backends import Backend
 from flask_anam.core.cache.locks import AddLease, Lease, NoLease
 from flask_anam.core.clock import Deadline
+from flask_anam.core.hashing import KeyHasher
 from flask_anam.core.minting.error_codec import to_facts
-from flask_anam.core.minting.mint_lock import Turn
-from flask_anam.core.tokens.reuse_policy import Place
-from flask_anam.core.tokens.store import KeyMaker, TokenStore
+from flask_anam.core.minting.mint_lock import MintLock
+from flask_anam.core.tokens.reuse_policy import CacheEntryPolicy
+from flask_anam.core.tokens.store import TokenStore
 
 from .conftest import SECRET, FrozenClock
 
-KEY = KeyMaker(SECRET)("token", "turn")
-PLACE = Place(key=KEY, seconds=3000, outlives=True, marks=())
-TurnMaker = Callable[..., Turn]
+KEY = KeyHasher(SECRET)("token", "turn")
+PLACE = CacheEntryPolicy(key=KEY, seconds=3000, outlives=True, marks=())
+TurnMaker = Callable[..., MintLock]
 
 
 class DeadLease(AddLease):
@@ -42,10 +43,12 @@ def cache() -> SimpleCache:
 def turn(cache: SimpleCache, clock: FrozenClock) -> TurnMaker:
     """Return a maker of turns, each of a process of its own."""
 
-    def make(place: Place = PLACE, lease: Lease | None = None, seconds: float = 8.0) -> Turn:
+    def make(
+        place: CacheEntryPolicy = PLACE, lease: Lease | None = None, seconds: float = 8.0
+    ) -> MintLock:
         backend = Backend(cache, lease or AddLease(cache, clock))
         store = TokenStore(backend, SECRET, clock)
-        return Turn(store, place, clock, Deadline.after(clock, seconds))
+        return MintLock(store, place, clock, Deadline.after(clock, seconds))
 
     return make
 
@@ -63,7 +66,7 @@ def test_one_has_the_turn_and_the_others_wait(turn: TurnMaker) -> None:
 def test_other_places_do_not_wait(turn: TurnMaker) -> None:
     """Each token has turns of its own."""
     assert turn().take()
-    assert turn(Place(key=KEY + "x", seconds=3000, outlives=True, marks=())).take()
+    assert turn(CacheEntryPolicy(key=KEY + "x", seconds=3000, outlives=True, marks=())).take()
 
 
 @pytest.mark.parametrize(
@@ -73,7 +76,7 @@ def test_where_nothing_can_be_shared_it_is_everybodys_turn(
     turn: TurnMaker, seconds: float, lease: Lease | None
 ) -> None:
     """A token that is not kept, or processes that cannot agree."""
-    place = Place(key=KEY, seconds=seconds, outlives=False, marks=())
+    place = CacheEntryPolicy(key=KEY, seconds=seconds, outlives=False, marks=())
     assert turn(place, lease).take()
     assert turn(place, lease).take()
 
@@ -177,7 +180,7 @@ def test_a_failed_refresh_is_remembered_for_half_a_minute(
 
 def test_what_is_not_kept_leaves_no_trace(turn: TurnMaker, cache: SimpleCache) -> None:
     """A place without time tells nothing to anybody."""
-    one = turn(Place(key=KEY, seconds=0, outlives=False, marks=()))
+    one = turn(CacheEntryPolicy(key=KEY, seconds=0, outlives=False, marks=()))
     assert one.take()
     one.tell(errors.AnamTimeout())
     one.give_back()

@@ -21,7 +21,7 @@ from hosts import ADA, PERSONA, TOKEN_PATH, User, client_of, make_app
 import flask_anam
 from flask_anam import FlaskAnam
 from flask_anam.core.cache.backends import THRESHOLD
-from flask_anam.rate_limits.storage import MOST_COUNTERS, LocalCounters
+from flask_anam.rate_limits.storage import MOST_COUNTERS, InProcessCounters
 from flask_anam.sandbox import Sandbox
 from flask_anam.testing import ManualClock
 from flask_anam.web.request_guards import MAX_BODY, MAX_DEPTH
@@ -170,7 +170,7 @@ def hostile_request(client: FlaskClient, chance: random.Random) -> None:
 
 def test_counters_of_many_users_are_bounded() -> None:
     """More users than fit cost the oldest counters, not more memory."""
-    counters = LocalCounters(ManualClock())
+    counters = InProcessCounters(ManualClock())
     for number in range(MOST_COUNTERS + 50_000):
         assert counters.add(f"user-{number}", 3600, 1) == 1
     assert len(counters._counts) <= MOST_COUNTERS

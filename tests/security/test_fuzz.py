@@ -29,7 +29,7 @@ from flask_anam.core.cache.backends import Backend
 from flask_anam.core.cache.locks import NoLease, _end_of
 from flask_anam.core.config import validators as checks
 from flask_anam.core.config.settings import Settings, key_of
-from flask_anam.core.minting.cooldowns import Setbacks
+from flask_anam.core.minting.cooldowns import CoolDowns
 from flask_anam.core.schemas.persona import (
     MintRequestSchema,
     PersonaConfigSchema,
@@ -187,7 +187,7 @@ def look(kept: object, *, signed: bool) -> None:
     store.evict("key", "0" * 16)
     noted = store.noted_many("key", "other")
     assert noted[1] is None
-    setback = Setbacks(store, clock)._shared(noted[0])
+    setback = CoolDowns(store, clock)._shared(noted[0])
     assert setback is None or isinstance(setback.error, errors.UpstreamError)
     assert _end_of(kept) is not None
 

@@ -23,8 +23,8 @@ import flask_anam
 from flask_anam import AnamError, ConfigError, FlaskAnam, errors
 from flask_anam.core.clock import Deadline
 from flask_anam.core.config.settings import Settings
+from flask_anam.core.hashing import KeyHasher
 from flask_anam.core.redaction import SecretBytes, scrubs_traceback
-from flask_anam.core.tokens.store import KeyMaker
 from flask_anam.core.upstream.concurrency import Capacity
 from flask_anam.sandbox import Sandbox
 from flask_anam.testing import ManualClock
@@ -178,7 +178,7 @@ class _Broken:
 def test_no_mistake_while_the_account_is_asked_carries_the_key() -> None:
     """Whoever asks how full it is: a page, or a mint."""
     clock = ManualClock()
-    capacity = Capacity(_Broken(), KeyMaker(b"k"), clock)
+    capacity = Capacity(_Broken(), KeyHasher(b"k"), clock)
     for ask in (capacity.occupancy, capacity.refuse_if_full):
         with pytest.raises(ZeroDivisionError) as caught:
             ask(KEY_SENTINEL, Deadline.after(clock, 5))

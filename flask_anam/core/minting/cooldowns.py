@@ -27,7 +27,7 @@ QUOTA = 300.0
 RATE_FIRST, RATE_MOST = 2.0, 60.0
 #: Seconds for which a refused body is not sent again, and a persona that Anam does not know.
 REJECTED, MISSING = 10.0, 600.0
-#: Setbacks remembered in this process at most.
+#: Cool-downs remembered in this process at most.
 REMEMBERED = 256
 
 
@@ -44,7 +44,7 @@ class _Setback:
         return left if left <= self.seconds + 60 else 0.0
 
 
-class Setbacks:
+class CoolDowns:
     """Remembers errors that another try would only repeat. Thread-safe.
 
     Args:

@@ -14,12 +14,13 @@ from typing import Literal, NamedTuple, Protocol
 from flask_anam import errors
 from flask_anam.core.clock import Clock, Deadline
 from flask_anam.core.config.settings import Settings
-from flask_anam.core.minting.cooldowns import Setbacks
+from flask_anam.core.hashing import KeyHasher
+from flask_anam.core.minting.cooldowns import CoolDowns
 from flask_anam.core.minting.error_codec import is_missing_persona
-from flask_anam.core.minting.mint_lock import Turn
+from flask_anam.core.minting.mint_lock import MintLock
 from flask_anam.core.single_flight import SingleFlight
-from flask_anam.core.tokens.reuse_policy import Place, ReuseRules, TokenRequest
-from flask_anam.core.tokens.store import Glance, KeyMaker, Lookup, TokenStore
+from flask_anam.core.tokens.reuse_policy import CacheEntryPolicy, ReusePolicy, TokenRequest
+from flask_anam.core.tokens.store import DeferredLookup, Lookup, TokenStore
 from flask_anam.core.tokens.token import SessionToken
 from flask_anam.core.upstream.client import AnamClient
 from flask_anam.core.usage.memory_store import MemorySessions
@@ -53,10 +54,10 @@ class IssuedToken:
 class Observer(Protocol):
     """Hears what happens to tokens, and after which time; must not raise."""
 
-    def token_minted(self, request: TokenRequest, got: HandOut, seconds: float) -> None:
+    def token_minted(self, request: TokenRequest, got: Issuance, seconds: float) -> None:
         """Hear of a new token."""
 
-    def token_reused(self, request: TokenRequest, got: HandOut, seconds: float) -> None:
+    def token_reused(self, request: TokenRequest, got: Issuance, seconds: float) -> None:
         """Hear that a stored or shared token is handed out."""
 
     def token_failed(self, request: TokenRequest, error: errors.AnamError, seconds: float) -> None:
@@ -76,12 +77,12 @@ class Caretaker(Protocol):
 class FirstLook(NamedTuple):
     """Where the token of a request is kept, and a lookup there that may be made already."""
 
-    place: Place
-    glance: Glance
+    place: CacheEntryPolicy
+    glance: DeferredLookup
 
 
 @dataclass(frozen=True, slots=True)
-class HandOut:
+class Issuance:
     """A token that is handed out, and how it was come by.
 
     Attributes:
@@ -122,7 +123,7 @@ class SessionTokenManager:
         *,
         client: AnamClient,
         store: TokenStore,
-        keys: KeyMaker,
+        keys: KeyHasher,
         settings: Settings,
         clock: Clock,
         observer: Observer,
@@ -139,9 +140,9 @@ class SessionTokenManager:
         self._clock = clock
         self._observer = observer
         self._precheck = precheck
-        self._rules = ReuseRules(settings, keys)
-        self._setbacks = Setbacks(store, clock)
-        self._flights: SingleFlight[HandOut] = SingleFlight()
+        self._rules = ReusePolicy(settings, keys)
+        self._setbacks = CoolDowns(store, clock)
+        self._flights: SingleFlight[Issuance] = SingleFlight()
 
     def first_look(self, request: TokenRequest) -> FirstLook | None:
         """Return where a stored token is looked for first, if anywhere, before that is done."""
@@ -210,7 +211,7 @@ class SessionTokenManager:
         for mark in narrower or [everything]:
             self._store.invalidate(mark)
 
-    def _get(self, request: TokenRequest, first: FirstLook | None, deadline: Deadline) -> HandOut:
+    def _get(self, request: TokenRequest, first: FirstLook | None, deadline: Deadline) -> Issuance:
         if first is None:
             return self._mint(request, deadline)
         place = first.place
@@ -224,14 +225,14 @@ class SessionTokenManager:
         got, led = self._flights.run(
             place.key, lambda: self._lead(request, place, deadline), deadline
         )
-        return got if led else HandOut(got.token, "stale" if got.how == "stale" else "replayed")
+        return got if led else Issuance(got.token, "stale" if got.how == "stale" else "replayed")
 
-    def _look(self, place: Place) -> Lookup:
+    def _look(self, place: CacheEntryPolicy) -> Lookup:
         return self._store.lookup(place.key, place.marks) if place.seconds else Lookup(None, None)
 
-    def _lead(self, request: TokenRequest, place: Place, deadline: Deadline) -> HandOut:
+    def _lead(self, request: TokenRequest, place: CacheEntryPolicy, deadline: Deadline) -> Issuance:
         """Get the token that all callers of this process wait for."""
-        turn = Turn(self._store, place, self._clock, deadline)
+        turn = MintLock(self._store, place, self._clock, deadline)
         try:
             while True:
                 mine = turn.take()
@@ -241,7 +242,7 @@ class SessionTokenManager:
                     return _kept(place, kept.token)
                 stale = kept.token if kept.token and place.is_stale(kept.token, now) else None
                 if stale and (not mine or turn.was_tried_lately()):
-                    return HandOut(stale, "stale")
+                    return Issuance(stale, "stale")
                 if mine:
                     break
                 turn.wait()
@@ -251,13 +252,13 @@ class SessionTokenManager:
                 turn.tell(error)
                 if stale is None or not error.retryable:
                     raise
-                return HandOut(stale, "stale")
+                return Issuance(stale, "stale")
             self._keep(request, place, got.token, kept.generation)
             return got
         finally:
             turn.give_back()
 
-    def _mint(self, request: TokenRequest, deadline: Deadline) -> HandOut:
+    def _mint(self, request: TokenRequest, deadline: Deadline) -> Issuance:
         account = self._rules.account(request)
         body = self._keys("body", account, request.body.digest)
         self._setbacks.check(account, body)
@@ -276,7 +277,7 @@ class SessionTokenManager:
         self._books.close(entry, minted.token)
         self._setbacks.forget(account)
         took = self._clock.monotonic() - began
-        return HandOut(minted.token, "minted", mint_seconds=took, attempts=minted.attempts)
+        return Issuance(minted.token, "minted", mint_seconds=took, attempts=minted.attempts)
 
     def _open(self, request: TokenRequest, deadline: Deadline) -> Entry:
         """Begin an entry in the books; before a user is refused, what is known is looked up."""
@@ -290,7 +291,11 @@ class SessionTokenManager:
         return self._books.open(request)
 
     def _keep(
-        self, request: TokenRequest, place: Place, token: SessionToken, generation: str | None
+        self,
+        request: TokenRequest,
+        place: CacheEntryPolicy,
+        token: SessionToken,
+        generation: str | None,
     ) -> None:
         if generation is not None:
             self._store.put(place.key, token, place.keep_for(token), generation)
@@ -298,5 +303,5 @@ class SessionTokenManager:
         self._store.note(self._keys("id", request.user_id, token.id), place.key, token.lifetime)
 
 
-def _kept(place: Place, token: SessionToken) -> HandOut:
-    return HandOut(token, "replayed" if place.replays else "reused")
+def _kept(place: CacheEntryPolicy, token: SessionToken) -> Issuance:
+    return Issuance(token, "replayed" if place.replays else "reused")

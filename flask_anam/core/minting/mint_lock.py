@@ -8,7 +8,7 @@ import secrets
 from flask_anam import errors
 from flask_anam.core.clock import Clock, Deadline
 from flask_anam.core.minting.error_codec import from_facts, to_facts
-from flask_anam.core.tokens.reuse_policy import Place
+from flask_anam.core.tokens.reuse_policy import CacheEntryPolicy
 from flask_anam.core.tokens.store import TokenStore
 
 #: Seconds that a process waits for another one's mint at most; then it mints itself.
@@ -21,7 +21,7 @@ TELL_FOR = 1.0
 STALE_RETRY = 30.0
 
 
-class Turn:
+class MintLock:
     """One caller's wish to mint the token of a place. Belongs to one thread.
 
     Args:
@@ -32,7 +32,9 @@ class Turn:
 
     """
 
-    def __init__(self, store: TokenStore, place: Place, clock: Clock, deadline: Deadline) -> None:
+    def __init__(
+        self, store: TokenStore, place: CacheEntryPolicy, clock: Clock, deadline: Deadline
+    ) -> None:
         self._store = store
         self._clock = clock
         self._lease = f"{place.key}:lease"

@@ -6,7 +6,6 @@ each request).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,15 +38,6 @@ BESIDE = {
     "environment": "environment",
 }
 _BOUND_NAMES = {"min", "max", "maxLength"}
-
-
-def canonical(value: object) -> bytes:
-    """Return the one JSON spelling of a value, for hashing: sorted, compact, ASCII."""
-    return _canonical.encode(value).encode()
-
-
-# json.dumps() would make one for each value.
-_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

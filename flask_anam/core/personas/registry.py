@@ -13,12 +13,12 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError
 
+from flask_anam.core.hashing import canonical
 from flask_anam.core.personas.persona import (
     ABOUT,
     BESIDE,
     Declarations,
     Persona,
-    canonical,
     from_entry,
     out_of_bounds,
     request_of,

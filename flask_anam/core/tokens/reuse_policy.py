@@ -9,8 +9,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from flask_anam.core.config.settings import Settings
+from flask_anam.core.hashing import KeyHasher
 from flask_anam.core.personas.registry import MintBody
-from flask_anam.core.tokens.store import KeyMaker
 from flask_anam.core.tokens.token import SessionToken
 
 #: A stored token is handed out for at most this share of its life.
@@ -49,7 +49,7 @@ class TokenRequest:
     limit: Callable[[], AbstractContextManager[object]] = nullcontext
 
 
-class Place(NamedTuple):
+class CacheEntryPolicy(NamedTuple):
     """Where the token of a request is kept.
 
     Attributes:
@@ -81,7 +81,7 @@ class Place(NamedTuple):
         return max(fresh, token.lifetime - STALE_MARGIN) if self.outlives else fresh
 
 
-class ReuseRules:
+class ReusePolicy:
     """The reuse rules of one app. Thread-safe.
 
     =============== ============================== ============================
@@ -95,14 +95,14 @@ class ReuseRules:
     =============== ============================== ============================
     """
 
-    def __init__(self, settings: Settings, keys: KeyMaker) -> None:
+    def __init__(self, settings: Settings, keys: KeyHasher) -> None:
         self._settings = settings
         self._keys = keys
         # The same few parts come with every request, and hashing them is most of the work.
         self._part = lru_cache(REMEMBERED)(keys)
         self._place = lru_cache(REMEMBERED)(self._make_place)
 
-    def place_of(self, request: TokenRequest) -> Place | None:
+    def place_of(self, request: TokenRequest) -> CacheEntryPolicy | None:
         """Return where a request's token is kept, or None when nothing may be shared."""
         if request.user_id is None:
             return None
@@ -121,13 +121,13 @@ class ReuseRules:
         slot: str | None,
         idempotency_key: str | None,
         holds_secrets: bool,
-    ) -> Place:
+    ) -> CacheEntryPolicy:
         start, seconds = self._start(slot, idempotency_key)
         lasts = seconds == self._settings.token_cache_timeout
         if holds_secrets:
             seconds, lasts = 0.0, False
         account = self._account(api_key)
-        return Place(
+        return CacheEntryPolicy(
             key=self._keys("token", self._settings.token_reuse, who, account, start),
             seconds=seconds,
             outlives=lasts,

@@ -6,7 +6,6 @@ a miss. Keys are keyed hashes. A backend that fails costs its users nothing but 
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import json
@@ -22,7 +21,6 @@ from itsdangerous import BadSignature, Signer
 from flask_anam.core.cache.backends import Backend, OwnRedisCache, PlainJson
 from flask_anam.core.clock import Clock
 from flask_anam.core.forksafe import reset_after_fork
-from flask_anam.core.personas.persona import canonical
 from flask_anam.core.tokens.token import SessionToken
 
 log = logging.getLogger("flask_anam")
@@ -31,26 +29,10 @@ T = TypeVar("T")
 _json = PlainJson()
 #: Values that are remembered instead of verified again, and their characters at most.
 REMEMBERED, LONGEST_REMEMBERED = 1024, 4096
-#: Bytes of a hash that make a key: no two are ever alike, and each token costs five of them.
-KEY_BYTES = 18
 #: Seconds that a failing cache is left alone.
 SKIP_FOR = 5.0
 #: Seconds that a mark of `TokenStore.invalidate` is kept: longer than any token is.
 MARK_LIFETIME = 2 * 86400.0
-
-
-class KeyMaker:
-    """Makes cache keys that tell nothing to somebody who can read the cache. Thread-safe."""
-
-    def __init__(self, secret: bytes) -> None:
-        self._secret = hmac.digest(secret, b"flask-anam keys v2", "sha256")
-
-    def __call__(self, kind: str, *parts: object) -> str:
-        """Return the key for parts of any JSON type; 1 and "1" make different keys."""
-        text = canonical([kind, *parts])
-        # A keyed hash of its own right, at a third of the cost of HMAC-SHA256.
-        digest = hashlib.blake2b(text, key=self._secret, digest_size=KEY_BYTES).digest()
-        return f"anam1:{kind}:{base64.urlsafe_b64encode(digest).decode()}"
 
 
 class Lookup(NamedTuple):
@@ -77,7 +59,7 @@ class _Entry(NamedTuple):
     token: SessionToken | None
 
 
-class Glance:
+class DeferredLookup:
     """One lookup, which may ride along with another question to the same Redis.
 
     Belongs to one thread.
@@ -154,9 +136,9 @@ class TokenStore:
         """
         return self.judge(key, marks, self._try(lambda: self._cache.get_many(key, *marks)))
 
-    def glance(self, key: str, marks: Sequence[str] = ()) -> Glance:
+    def glance(self, key: str, marks: Sequence[str] = ()) -> DeferredLookup:
         """Return the same lookup, to be made later or along with another question."""
-        return Glance(self, key, marks)
+        return DeferredLookup(self, key, marks)
 
     @property
     def redis_address(self) -> tuple[str, ...] | None:

@@ -12,9 +12,9 @@ from typing import Any, Protocol
 from flask_anam import errors
 from flask_anam.core.clock import Clock, Deadline
 from flask_anam.core.forksafe import reset_after_fork
+from flask_anam.core.hashing import KeyHasher
 from flask_anam.core.redaction import scrubs_traceback
 from flask_anam.core.single_flight import SingleFlight
-from flask_anam.core.tokens.store import KeyMaker
 
 #: Seconds for which an answer, or a failure, is told again.
 FRESH_FOR = 5.0
@@ -79,7 +79,7 @@ class Capacity:
 
     """
 
-    def __init__(self, source: Source, keys: KeyMaker, clock: Clock) -> None:
+    def __init__(self, source: Source, keys: KeyHasher, clock: Clock) -> None:
         self._source = source
         self._keys = keys
         self._clock = clock

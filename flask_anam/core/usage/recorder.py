@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 from flask_anam.core.clock import Clock
 from flask_anam.core.config.settings import Settings
+from flask_anam.core.hashing import KeyHasher
 from flask_anam.core.tokens.reuse_policy import TokenRequest
-from flask_anam.core.tokens.store import KeyMaker
 from flask_anam.core.tokens.token import SessionToken, is_session_id
 from flask_anam.core.usage.count_buffer import CountBuffer
 from flask_anam.core.usage.quotas import QuotaRules
@@ -74,7 +74,7 @@ class Books:
         store: SessionStore,
         *,
         settings: Settings,
-        keys: KeyMaker,
+        keys: KeyHasher,
         clock: Clock,
         on_lost: Callable[[int], None] = lambda _number: None,
     ) -> None:
@@ -241,7 +241,7 @@ class Books:
         return self._hash("usage-slot", request.user_id, request.slot)
 
     def _hash(self, kind: str, *parts: str) -> str:
-        return self._keys(kind, *parts).rpartition(":")[2]
+        return self._keys.digest(kind, *parts)
 
     def _write_counts(self, counts: Mapping[CountKey, int]) -> bool:
         def write() -> bool:

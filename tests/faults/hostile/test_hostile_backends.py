@@ -17,14 +17,15 @@ from faults.store.servers import MemcachedServer, RedisServer
 from pymemcache.client.base import Client as Memcached
 
 from flask_anam.core.cache.backends import PlainJson, open_backend
-from flask_anam.core.tokens.store import KeyMaker, TokenStore
+from flask_anam.core.hashing import KeyHasher
+from flask_anam.core.tokens.store import TokenStore
 from flask_anam.core.tokens.token import SessionToken
 from flask_anam.testing import ManualClock
 
 from .conftest import Opener
 
 SECRET = b"app secret"
-KEY = KeyMaker(SECRET)("token", "hostile")
+KEY = KeyHasher(SECRET)("token", "hostile")
 
 
 class Bomb:

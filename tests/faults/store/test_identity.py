@@ -11,7 +11,7 @@ from hosts import ADA, BOB, PERSONA, TOKEN_PATH, User, client_of, make_app
 from marshmallow import ValidationError
 
 from flask_anam import FlaskAnam, PersonaConfigSchema
-from flask_anam.core.personas.persona import canonical
+from flask_anam.core.hashing import canonical
 from flask_anam.errors import ConfigError, PersonaInvalid
 from flask_anam.sandbox import Sandbox
 

@@ -1,4 +1,4 @@
-"""The table of `ReuseRules`, row by row, and what is really in Redis and in files."""
+"""The table of `ReusePolicy`, row by row, and what is really in Redis and in files."""
 
 from __future__ import annotations
 
