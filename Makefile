@@ -70,6 +70,7 @@ bench-soak: $(VENV)/.ready
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 
 types: $(VENV)/.ready
 	$(BIN)/mypy
