@@ -32,6 +32,14 @@ def test_the_metadata_names_the_package_and_its_extras() -> None:
     assert {"redis", "sandbox", "analytics", "prometheus", "docs", "test", "dev"} <= extras
 
 
+def test_the_metadata_says_who_and_where() -> None:
+    """An author, and addresses of docs, source, changes and issues."""
+    facts = metadata("Flask-Anam")
+    assert facts["Author"] == "Flask-Anam contributors"
+    labels = {url.split(",")[0] for url in facts.get_all("Project-URL") or ()}
+    assert {"Documentation", "Source", "Changes", "Issues"} <= labels
+
+
 def test_dependencies_have_floors_and_no_ceilings() -> None:
     """Each dependency says its oldest release; none is held back, but for one known bug."""
     for requirement in requires("Flask-Anam") or ():
