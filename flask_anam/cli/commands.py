@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from flask_anam.core.upstream.account_check import Finding
 
-_ALONE = (
+_NOT_SHARED_HINT = (
     "These are the counters of this command alone. Set PROMETHEUS_MULTIPROC_DIR here and in the "
     "environment of the server, and install Flask-Anam[prometheus], to see those of the workers."
 )
@@ -138,7 +138,7 @@ def metrics(as_json: bool) -> None:
     """
     usage = get_state().usage
     if not usage.is_shared:
-        click.echo(_ALONE, err=True)
+        click.echo(_NOT_SHARED_HINT, err=True)
     reading = usage.read()
     if as_json:
         click.echo(json.dumps(summary(reading), indent=2))

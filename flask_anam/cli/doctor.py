@@ -25,12 +25,14 @@ if TYPE_CHECKING:
     from flask_anam.core.config.settings import Settings
     from flask_anam.state import AnamState
 
-#: Characters, and different ones among them, that a secret key must have.
-KEY_LENGTH, KEY_VARIETY = 16, 8
+#: Characters that a secret key must have at least.
+MIN_KEY_LENGTH = 16
+#: Different characters that a secret key must have at least.
+MIN_KEY_VARIETY = 8
 #: Prefixes of environment variables that front-end tools put into the pages they build.
 PUBLIC_PREFIXES = ("NEXT_PUBLIC_", "VITE_", "REACT_APP_", "PUBLIC_", "EXPO_PUBLIC_", "GATSBY_")
 #: An origin that no app can know.
-STRANGER = "https://stranger.invalid"
+UNKNOWN_ORIGIN = "https://stranger.invalid"
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _NEW_KEY = "Make one: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
 
@@ -44,12 +46,14 @@ def examine(app: Flask, state: AnamState, *, workers: int | None = None) -> list
         workers: how many processes serve it; guessed from the environment for None.
 
     """
-    case = _Case(app, state, state.settings, guessed_workers() if workers is None else workers)
+    context = _Context(
+        app, state, state.settings, workers_from_environment() if workers is None else workers
+    )
     looks = (_debug, _secret_key, _cookies, _sandbox, _api_key, _origins, _reuse, _limits, _cache)
-    return [finding for look in looks for finding in look(case)]
+    return [finding for look in looks for finding in look(context)]
 
 
-def guessed_workers() -> int:
+def workers_from_environment() -> int:
     """Return how many workers the environment asks a server for; 1 when it does not say."""
     options = re.search(
         r"(?:--workers[ =]|-w ?)([0-9]{1,4})", os.environ.get("GUNICORN_CMD_ARGS", "")
@@ -59,7 +63,7 @@ def guessed_workers() -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Case:
+class _Context:
     app: Flask
     state: AnamState
     settings: Settings
@@ -71,8 +75,8 @@ class _Case:
         return self.app.debug or self.app.testing
 
 
-def _debug(case: _Case) -> Iterator[Finding]:
-    if case.app.debug:
+def _debug(context: _Context) -> Iterator[Finding]:
+    if context.app.debug:
         yield Finding(
             "error",
             "debug mode",
@@ -83,31 +87,31 @@ def _debug(case: _Case) -> Iterator[Finding]:
         yield Finding("ok", "debug mode", "is off")
 
 
-def _secret_key(case: _Case) -> Iterator[Finding]:
-    key = case.app.secret_key
+def _secret_key(context: _Context) -> Iterator[Finding]:
+    key = context.app.secret_key
     if not key:
         yield Finding(
             "error",
             "SECRET_KEY",
             f"is not set: nobody can log in, and limits begin anew with each start. {_NEW_KEY}",
         )
-    elif len(key) < KEY_LENGTH or len(set(key)) < KEY_VARIETY:
+    elif len(key) < MIN_KEY_LENGTH or len(set(key)) < MIN_KEY_VARIETY:
         yield Finding(
             "error",
             "SECRET_KEY",
             "can be guessed: logins and stored tokens are signed with it. It should be "
-            f"{KEY_LENGTH} or more random characters. {_NEW_KEY}",
+            f"{MIN_KEY_LENGTH} or more random characters. {_NEW_KEY}",
         )
     else:
         yield Finding("ok", "SECRET_KEY", "is set and long enough")
 
 
-def _cookies(case: _Case) -> Iterator[Finding]:
-    if case.state.loaders.identity is not None:
+def _cookies(context: _Context) -> Iterator[Finding]:
+    if context.state.loaders.identity is not None:
         return  # who is calling is the app's own business
     cookie = "the session cookie"
     fine = Finding("ok", cookie, "is Secure, HttpOnly and SameSite")
-    yield from list(_cookie_findings(case.app.config, cookie)) or [fine]
+    yield from list(_cookie_findings(context.app.config, cookie)) or [fine]
 
 
 def _cookie_findings(config: Any, cookie: str) -> Iterator[Finding]:
@@ -128,17 +132,17 @@ def _cookie_findings(config: Any, cookie: str) -> Iterator[Finding]:
         )
 
 
-def _sandbox(case: _Case) -> Iterator[Finding]:
-    if case.settings.sandbox and not case.in_development:
+def _sandbox(context: _Context) -> Iterator[Finding]:
+    if context.settings.sandbox and not context.in_development:
         yield Finding(
             "error",
             "ANAM_SANDBOX",
             "is on outside debug mode: visitors talk to a stand-in, and its API listens on this "
             "machine. Set ANAM_API_KEY and leave ANAM_SANDBOX out.",
         )
-    elif case.settings.sandbox:
+    elif context.settings.sandbox:
         yield Finding("ok", "ANAM_SANDBOX", "is on, for development")
-    elif urlsplit(case.settings.base_url).scheme == "http":
+    elif urlsplit(context.settings.base_url).scheme == "http":
         yield Finding(
             "warning",
             "ANAM_BASE_URL",
@@ -149,9 +153,9 @@ def _sandbox(case: _Case) -> Iterator[Finding]:
         yield Finding("ok", "ANAM_BASE_URL", "is https")
 
 
-def _api_key(case: _Case) -> Iterator[Finding]:
-    key = case.settings.api_key
-    if case.settings.sandbox or not isinstance(key, str):
+def _api_key(context: _Context) -> Iterator[Finding]:
+    key = context.settings.api_key
+    if context.settings.sandbox or not isinstance(key, str):
         return
     for name, value in sorted(os.environ.items()):
         if value == key and name.startswith(PUBLIC_PREFIXES):
@@ -163,40 +167,41 @@ def _api_key(case: _Case) -> Iterator[Finding]:
             )
 
 
-def _origins(case: _Case) -> Iterator[Finding]:
+def _origins(context: _Context) -> Iterator[Finding]:
     name = "ANAM_ALLOWED_ORIGINS"
-    for origin in sorted(case.settings.allowed_origins):
+    for origin in sorted(context.settings.allowed_origins):
         parts = urlsplit(origin)
         if parts.hostname in _LOOPBACK:
-            if not case.in_development:
+            if not context.in_development:
                 text = f"lists {origin}, a page on the visitor's own machine. Remove it here."
                 yield Finding("warning", name, text)
         elif parts.scheme == "http":
             text = f"lists {origin}: who sits on its network can put scripts there. Use https."
             yield Finding("error", name, text)
-    if _answers_strangers(case):
+    if _allows_unknown_origin(context):
         yield Finding(
             "error",
             "CORS",
-            f"lets every page read answers with the visitor's cookies ({STRANGER} was allowed). "
-            "That comes from your app, for instance from Flask-CORS with supports_credentials "
-            "and origins of '*'. List the origins you mean.",
+            "lets every page read answers with the visitor's cookies "
+            f"({UNKNOWN_ORIGIN} was allowed). That comes from your app, for instance "
+            "from Flask-CORS with supports_credentials and origins of '*'. "
+            "List the origins you mean.",
         )
     else:
         yield Finding("ok", "CORS", "a stranger's page may not read answers with cookies")
 
 
-def _answers_strangers(case: _Case) -> bool:
+def _allows_unknown_origin(context: _Context) -> bool:
     """Whether a page of nobody's would be let in, whichever part of the app says so."""
-    asked = {"Origin": STRANGER, "Access-Control-Request-Method": "POST"}
-    answer = case.app.test_client().options(case.settings.token_path, headers=asked)
+    asked = {"Origin": UNKNOWN_ORIGIN, "Access-Control-Request-Method": "POST"}
+    answer = context.app.test_client().options(context.settings.token_path, headers=asked)
     allowed = answer.headers.get("Access-Control-Allow-Origin")
     with_cookies = answer.headers.get("Access-Control-Allow-Credentials") == "true"
-    return allowed == STRANGER and with_cookies
+    return allowed == UNKNOWN_ORIGIN and with_cookies
 
 
-def _reuse(case: _Case) -> Iterator[Finding]:
-    mode = case.settings.token_reuse
+def _reuse(context: _Context) -> Iterator[Finding]:
+    mode = context.settings.token_reuse
     if mode == "until_expiry":
         yield Finding(
             "warning",
@@ -208,10 +213,10 @@ def _reuse(case: _Case) -> Iterator[Finding]:
         yield Finding("ok", "ANAM_TOKEN_REUSE", f"is {mode}")
 
 
-def _limits(case: _Case) -> Iterator[Finding]:
-    name, n = "the limits", case.workers
+def _limits(context: _Context) -> Iterator[Finding]:
+    name, n = "the limits", context.workers
     cure = "set ANAM_RATE_LIMIT_STORAGE_URI, or the storage_uri of your Limiter, to redis://..."
-    if case.state.limits.counters.are_shared:
+    if context.state.limits.counters.are_shared:
         yield Finding("ok", name, "are counted for all workers together")
     elif n > 1:
         text = f"are counted in each process: {n} workers allow {n} times as much."
@@ -219,7 +224,7 @@ def _limits(case: _Case) -> Iterator[Finding]:
     else:
         text = "are counted in this process only. That is right for one worker; for more,"
         yield Finding("warning", name, f"{text} {cure}")
-    if case.settings.limiter_on_error == "open":
+    if context.settings.limiter_on_error == "open":
         yield Finding(
             "warning",
             "ANAM_LIMITER_ON_ERROR",
@@ -233,9 +238,9 @@ def _unpickles(cache: BaseCache) -> bool:
     return isinstance(serializer, BaseSerializer) and not isinstance(serializer, JSONSerializer)
 
 
-def _cache(case: _Case) -> Iterator[Finding]:
-    cache, name = case.settings.cache, "ANAM_CACHE"
-    if case.workers > 1 and not is_shared(cache):
+def _cache(context: _Context) -> Iterator[Finding]:
+    cache, name = context.settings.cache, "ANAM_CACHE"
+    if context.workers > 1 and not is_shared(cache):
         text = "is memory of one process: each worker mints for itself. Use redis://..."
         yield Finding("warning", name, text)
     if isinstance(cache, BaseCache):

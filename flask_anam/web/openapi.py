@@ -121,15 +121,15 @@ _ERROR: Json = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
+class RouteSpec:
     """What is to be told of a route besides its path, its method and its view's docstring.
 
     Attributes:
         permission: what the caller must hold; None when anybody may call.
-        takes: the schema of the body; None when there is none, or it is ignored.
-        gives: the JSON Schema of the answer; None for 204 without a body.
-        refuses: errors it may answer with, besides those of every guarded route.
-        as_text: media types of answers that are text.
+        body: the schema of the body; None when there is none, or it is ignored.
+        answer: the JSON Schema of the answer; None for 204 without a body.
+        errors: those it may answer with, besides those of every guarded route.
+        text_types: media types of answers that are text.
         parameters: headers and parts of the query that it reads.
         headers: headers of the answer.
         links: what the answer is good for.
@@ -137,21 +137,21 @@ class Route:
     """
 
     permission: str | None = TALK
-    takes: type[Schema] | None = None
-    gives: Json | None = None
-    as_text: tuple[str, ...] = ()
-    refuses: tuple[ErrorKind, ...] = ()
+    body: type[Schema] | None = None
+    answer: Json | None = None
+    text_types: tuple[str, ...] = ()
+    errors: tuple[ErrorKind, ...] = ()
     parameters: tuple[Json, ...] = ()
     headers: Json = field(default_factory=dict)
     links: Json = field(default_factory=dict)
 
 
 #: Name of the view to what is told of its route; a test says which one is missing.
-ROUTES: Mapping[str, Route] = {
-    "issue_token": Route(
-        takes=TokenRequestSchema,
-        gives=_TOKEN,
-        refuses=(
+ROUTES: Mapping[str, RouteSpec] = {
+    "issue_token": RouteSpec(
+        body=TokenRequestSchema,
+        answer=_TOKEN,
+        errors=(
             *_BODY,
             errors.UnknownPersona,
             errors.RateLimited,
@@ -173,10 +173,10 @@ ROUTES: Mapping[str, Route] = {
             },
         },
     ),
-    "list_personas": Route(gives=_object(personas={"type": "array", "items": _PERSONA})),
-    "report_start": Route(
-        takes=SessionReportSchema,
-        refuses=_BODY,
+    "list_personas": RouteSpec(answer=_object(personas={"type": "array", "items": _PERSONA})),
+    "report_start": RouteSpec(
+        body=SessionReportSchema,
+        errors=_BODY,
         links={
             "report the end": {
                 "operationId": "reportEnd",
@@ -184,30 +184,30 @@ ROUTES: Mapping[str, Route] = {
             }
         },
     ),
-    "report_end": Route(refuses=(errors.NotFound, errors.PayloadTooLarge)),
-    "concurrency": Route(gives=_CONCURRENCY, refuses=(errors.RateLimited, *_UPSTREAM)),
-    "validate": Route(takes=ValidateRequestSchema, gives=_VERDICT, refuses=_BODY),
-    "stop_session": Route(refuses=(errors.NotFound, *_UPSTREAM)),
-    "metrics": Route(
+    "report_end": RouteSpec(errors=(errors.NotFound, errors.PayloadTooLarge)),
+    "concurrency": RouteSpec(answer=_CONCURRENCY, errors=(errors.RateLimited, *_UPSTREAM)),
+    "validate": RouteSpec(body=ValidateRequestSchema, answer=_VERDICT, errors=_BODY),
+    "stop_session": RouteSpec(errors=(errors.NotFound, *_UPSTREAM)),
+    "metrics": RouteSpec(
         permission=METRICS,
-        gives={"type": "object"},
-        as_text=("text/plain", "application/openmetrics-text"),
-        refuses=(errors.InvalidRequest,),
+        answer={"type": "object"},
+        text_types=("text/plain", "application/openmetrics-text"),
+        errors=(errors.InvalidRequest,),
         parameters=(_FORMAT,),
     ),
-    "dashboard": Route(
+    "dashboard": RouteSpec(
         permission=METRICS,
-        as_text=("text/html",),
-        refuses=(errors.InvalidRequest, errors.Busy),
+        text_types=("text/html",),
+        errors=(errors.InvalidRequest, errors.Busy),
         parameters=_PERIOD,
     ),
-    "dashboard_csv": Route(
+    "dashboard_csv": RouteSpec(
         permission=METRICS,
-        as_text=("text/csv",),
-        refuses=(errors.InvalidRequest, errors.Busy),
+        text_types=("text/csv",),
+        errors=(errors.InvalidRequest, errors.Busy),
         parameters=(*_PERIOD, _TABLE),
     ),
-    "openapi": Route(permission=None, gives={"type": "object"}),
+    "openapi": RouteSpec(permission=None, answer={"type": "object"}),
 }
 
 
@@ -226,7 +226,7 @@ def describe(app: Flask, *, root: str = "/") -> Json:
             continue
         view = app.view_functions[rule.endpoint]
         summary = (view.__doc__ or name).strip().splitlines()[0]
-        operation = _operation(name, summary, rule, ROUTES.get(name, Route()))
+        operation = _operation(name, summary, rule, ROUTES.get(name, RouteSpec()))
         methods = (rule.methods or set()) - {"HEAD", "OPTIONS"}
         path = paths.setdefault(_PARAMETER.sub(r"{\1}", rule.rule), {})
         path.update({method.lower(): operation for method in methods})
@@ -255,7 +255,7 @@ def describe(app: Flask, *, root: str = "/") -> Json:
     }
 
 
-def _operation(name: str, summary: str, rule: Rule, route: Route) -> Json:
+def _operation(name: str, summary: str, rule: Rule, route: RouteSpec) -> Json:
     path = [
         {"name": argument, "in": "path", "required": True, "schema": _TEXT}
         for argument in sorted(rule.arguments)
@@ -269,22 +269,22 @@ def _operation(name: str, summary: str, rule: Rule, route: Route) -> Json:
     }
     if route.permission:
         operation["description"] = f"Needs the permission {route.permission}."
-    if route.takes:
-        body = schema_of(route.takes(), secrets=False)
+    if route.body:
+        body = schema_of(route.body(), secrets=False)
         operation["requestBody"] = {"required": True, "content": _json(body)}
     return operation
 
 
-def _responses(route: Route) -> Json:
+def _responses(route: RouteSpec) -> Json:
     success: Json = {"description": "Done.", "headers": {**_ALWAYS, **route.headers}}
-    content = _json(route.gives) if route.gives is not None else {}
-    content.update({kind: {"schema": _TEXT} for kind in route.as_text})
+    content = _json(route.answer) if route.answer is not None else {}
+    content.update({kind: {"schema": _TEXT} for kind in route.text_types})
     if content:
         success["content"] = content
     if route.links:
         success["links"] = route.links
     gate = _GATE if route.permission else ()
-    kinds: tuple[ErrorKind, ...] = (*gate, *route.refuses, errors.ConfigError)
+    kinds: tuple[ErrorKind, ...] = (*gate, *route.errors, errors.ConfigError)
     return {
         "200" if content else "204": success,
         **{str(status): _refusal(kinds, status) for status in sorted({k.status for k in kinds})},

@@ -12,7 +12,7 @@ from flask_limiter import Limiter
 from hosts import KEY_SENTINEL, PERSONA, PROMPT_SENTINEL, client_of, make_app, make_host
 
 from flask_anam import FlaskAnam
-from flask_anam.cli.doctor import guessed_workers
+from flask_anam.cli.doctor import workers_from_environment
 from flask_anam.sandbox import Sandbox
 
 SECRET_KEY = "5f8d7e9a-c0ffee-31b2"
@@ -153,7 +153,7 @@ def test_nonsense_about_workers_counts_as_one(monkeypatch: pytest.MonkeyPatch) -
     """What the environment says is not trusted to be a number."""
     for value in ("", "many", "-3", "²"):
         monkeypatch.setenv("WEB_CONCURRENCY", value)
-        assert guessed_workers() == 1
+        assert workers_from_environment() == 1
 
 
 def test_the_limiter_of_the_app_counts_too() -> None:

@@ -12,18 +12,29 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from flask_anam.web.dashboard import formatting as human
+from flask_anam.web.dashboard import formatting as fmt
 
-#: Pixels: of the bars and the room above them, and of the labels below.
-_HIGH, _ABOVE, _BELOW = 190, 18, 24
-_LINES = 4
-#: Seconds from one label of an axis of time to the next.
-_TICKS = (300, 900, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600)
-_DAYS = (1, 2, 7, 14, 28, 56, 112)
-_WEEK = 7 * 86400
-_ALL_TICKS = (*_TICKS, *(86400 * days for days in _DAYS))
-#: Labels at most below a wide chart, and below one on a phone.
-_WIDE, _NARROW = 8, 4
+#: Pixels; the area of the bars.
+_PLOT_HEIGHT = 190
+#: Pixels; the margin above the bars, for the label of a marker.
+_TOP_MARGIN = 18
+#: Pixels; the area of the labels below the bars.
+_LABEL_HEIGHT = 24
+#: Grid lines above the baseline, roughly.
+_GRID_LINES = 4
+#: Seconds.
+_DAY = 86400
+#: Seconds.
+_WEEK = 7 * _DAY
+#: Seconds; the possible distances between two labels of a time axis.
+_LABEL_STEPS = (
+    *(300, 900, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600),
+    *(_DAY * days for days in (1, 2, 7, 14, 28, 56, 112)),
+)
+#: Upper limit of labels below a chart on a wide screen.
+_MAX_LABELS = 8
+#: Upper limit of labels below a chart on a phone.
+_MAX_LABELS_NARROW = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,36 +63,36 @@ class Tick:
     """A label below a chart.
 
     Attributes:
-        at: where, as a share of the width.
+        position: where, as a share of the width.
         text: the label.
         minor: whether it is left out where there is little room.
 
     """
 
-    at: float
+    position: float
     text: str
     minor: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Marker:
     """A line from top to bottom with a label.
 
     Attributes:
-        at: where, as a share of the width.
+        position: where, as a share of the width.
         text: the label.
 
     """
 
-    at: float
+    position: float
     text: str
 
 
-def columns(
+def column_chart(
     bars: Sequence[Bar],
     ticks: Iterable[Tick],
     label: str,
-    mark: Mark | None = None,
+    marker: Marker | None = None,
     gap: float = 0.14,
 ) -> Markup:
     """Return a chart of upright bars from a baseline of zero.
@@ -90,16 +101,14 @@ def columns(
         bars: from left to right, equally wide.
         ticks: labels below.
         label: what the chart shows, for who cannot see it.
-        mark: one line across.
+        marker: one line across.
         gap: what is left free on each side of a bar, as a share of its place.
 
     """
-    top, step = scale(max((bar.total for bar in bars), default=0))
+    top, step = axis_scale(max((bar.total for bar in bars), default=0))
     levels = [(value, _y(value, top)) for value in range(0, top + 1, step)]
     numbers = [
-        Markup('<text x="100%" y="{}" text-anchor="end">{}</text>').format(
-            y + 4, human.number(value)
-        )
+        Markup('<text x="100%" y="{}" text-anchor="end">{}</text>').format(y + 4, fmt.number(value))
         for value, y in levels
     ]
     grid = [
@@ -110,34 +119,36 @@ def columns(
     ]
     wide = 100 / max(1, len(bars))
     drawn = [_bar(bar, number * wide, wide, top, gap) for number, bar in enumerate(bars)]
-    high = _ABOVE + _HIGH + _BELOW
+    high = _TOP_MARGIN + _PLOT_HEIGHT + _LABEL_HEIGHT
     return Markup(
         '<div class="chart" role="img" aria-label="{}">'
         '<svg class="scale" width="44" height="{}" aria-hidden="true">{}</svg>'
         '<svg class="field" width="100%" height="{}" aria-hidden="true">{}{}{}{}</svg></div>'
-    ).format(label, high, _all(numbers), high, _all(grid), _all(drawn), _ticks(ticks), _mark(mark))
+    ).format(
+        label, high, _join(numbers), high, _join(grid), _join(drawn), _ticks(ticks), _marker(marker)
+    )
 
 
-def row(parts: Sequence[tuple[str, float]], full: float, title: str) -> Markup:
+def bar_row(parts: Sequence[tuple[str, float]], full: float, title: str) -> Markup:
     """Return one lying bar, whose parts are shares of `full`."""
     drawn, x = [], 0.0
     for kind, value in parts:
         share = min(100.0 - x, 100 * value / full) if full else 0.0
         drawn.append(
             Markup('<rect class="{}" x="{}%" y="0" width="{}%" height="14" rx="3"/>').format(
-                kind, _short(x), _short(max(share, 0.4) if value else 0)
+                kind, _decimal(x), _decimal(max(share, 0.4) if value else 0)
             )
         )
         x += share
     return Markup(
         '<svg class="row" width="100%" height="14" aria-hidden="true"><title>{}</title>'
         '<rect class="track" width="100%" height="14" rx="3"/>{}</svg>'
-    ).format(title, _all(drawn))
+    ).format(title, _join(drawn))
 
 
-def scale(highest: float) -> tuple[int, int]:
+def axis_scale(highest: float) -> tuple[int, int]:
     """Return the top of an axis and the step of its lines: 1, 2, 2.5 or 5 times a power of ten."""
-    rough = max(1.0, highest / _LINES)
+    rough = max(1.0, highest / _GRID_LINES)
     power = 10 ** math.floor(math.log10(rough))
     found = next(one for one in (1, 2, 2.5, 5, 10) if one * power >= rough)
     step = max(1, math.ceil(found * power))
@@ -149,26 +160,34 @@ def time_ticks(starts: Sequence[int], step: int) -> list[Tick]:
     if not starts:
         return []
     first, span = starts[0], step * len(starts)
-    fitting = [one for one in _ALL_TICKS if one >= step or one % step == 0]
-    wide = next((one for one in fitting if span / one <= _WIDE), fitting[-1])
-    narrow = next((o for o in fitting if span / o <= _NARROW and not o % wide), fitting[-1])
+    fitting = [one for one in _LABEL_STEPS if one >= step or one % step == 0]
+    wide = next((one for one in fitting if span / one <= _MAX_LABELS), fitting[-1])
+    narrow = next(
+        (o for o in fitting if span / o <= _MAX_LABELS_NARROW and not o % wide), fitting[-1]
+    )
     # Below a bar of a day or more its label stands in the middle; else it tells when it begins.
-    shift = step / 2 if step >= 86400 else 0
+    shift = step / 2 if step >= _DAY else 0
     # Labels some days apart name Mondays; steps of a week begin on the day that Unix time did.
-    monday = 4 * 86400 if step < _WEEK else 0
+    monday = 4 * _DAY if step < _WEEK else 0
     return [
-        Tick((at - first + shift) / span, human.tick(at, step), minor=bool((at - monday) % narrow))
+        Tick(
+            (at - first + shift) / span,
+            fmt.axis_label(at, step),
+            minor=bool((at - monday) % narrow),
+        )
         for at in starts
         if not (at - monday) % wide
     ]
 
 
-def length_ticks(width: int, bars: int) -> list[Tick]:
+def duration_ticks(width: int, bars: int) -> list[Tick]:
     """Return labels for bars of lengths that are `width` seconds wide each."""
-    every = next((n for n in (1, 2, 4, 5, 10, 20) if bars / n <= _WIDE and n * width >= 60), 1)
+    every = next(
+        (n for n in (1, 2, 4, 5, 10, 20) if bars / n <= _MAX_LABELS and n * width >= 60), 1
+    )
     marks = range(0, bars + 1, every)
     return [
-        Tick(n / max(1, bars), human.length(n * width) if n else "0", minor=bool(n // every % 2))
+        Tick(n / max(1, bars), fmt.duration(n * width) if n else "0", minor=bool(n // every % 2))
         for n in marks
     ]
 
@@ -183,7 +202,11 @@ def _bar(bar: Bar, x: float, wide: float, top: int, share: float) -> Markup:
         value += more
         drawn.append(
             Markup('<rect class="{}" x="{}%" y="{}" width="{}%" height="{}"/>').format(
-                kind, _short(x + gap), _short(high), _short(wide - 2 * gap), _short(low - high)
+                kind,
+                _decimal(x + gap),
+                _decimal(high),
+                _decimal(wide - 2 * gap),
+                _decimal(low - high),
             )
         )
     return Markup(
@@ -192,55 +215,55 @@ def _bar(bar: Bar, x: float, wide: float, top: int, share: float) -> Markup:
     ).format(
         "bar unfinished" if bar.unfinished else "bar",
         bar.title,
-        _short(x),
-        _short(wide),
-        _ABOVE + _HIGH,
-        _all(drawn),
+        _decimal(x),
+        _decimal(wide),
+        _TOP_MARGIN + _PLOT_HEIGHT,
+        _join(drawn),
     )
 
 
 def _ticks(ticks: Iterable[Tick]) -> Markup:
-    y = _ABOVE + _HIGH
-    return _all(
+    y = _TOP_MARGIN + _PLOT_HEIGHT
+    return _join(
         Markup(
             '<g class="{}"><line class="tick" x1="{x}%" x2="{x}%" y1="{y}" y2="{low}"/>'
             '<text x="{x}%" y="{text_y}" text-anchor="{anchor}">{text}</text></g>'
         ).format(
             "minor" if tick.minor else "major",
-            x=_short(tick.at * 100),
+            x=_decimal(tick.position * 100),
             y=y,
             low=y + 5,
             text_y=y + 19,
-            anchor="start" if tick.at < 0.02 else "end" if tick.at > 0.98 else "middle",
+            anchor="start" if tick.position < 0.02 else "end" if tick.position > 0.98 else "middle",
             text=tick.text,
         )
         for tick in ticks
     )
 
 
-def _mark(mark: Mark | None) -> Markup:
-    if mark is None:
+def _marker(marker: Marker | None) -> Markup:
+    if marker is None:
         return Markup()
-    left = mark.at < 0.5
+    left = marker.position < 0.5
     return Markup(
         '<g class="mark"><line x1="{x}%" x2="{x}%" y1="0" y2="{low}"/>'
         '<text x="{x}%" dx="{dx}" y="11" text-anchor="{anchor}">{text}</text></g>'
     ).format(
-        x=_short(min(1.0, mark.at) * 100),
-        low=_ABOVE + _HIGH,
+        x=_decimal(min(1.0, marker.position) * 100),
+        low=_TOP_MARGIN + _PLOT_HEIGHT,
         dx=6 if left else -6,
         anchor="start" if left else "end",
-        text=mark.text,
+        text=marker.text,
     )
 
 
 def _y(value: float, top: int) -> float:
-    return round(_ABOVE + _HIGH * (1 - value / top), 2)
+    return round(_TOP_MARGIN + _PLOT_HEIGHT * (1 - value / top), 2)
 
 
-def _short(value: float) -> str:
+def _decimal(value: float) -> str:
     return f"{value:.3f}".rstrip("0").rstrip(".")
 
 
-def _all(parts: Iterable[Markup]) -> Markup:
+def _join(parts: Iterable[Markup]) -> Markup:
     return Markup().join(parts)

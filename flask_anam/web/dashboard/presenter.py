@@ -11,7 +11,7 @@ from markupsafe import Markup
 from flask_anam.core.usage.records import Totals
 from flask_anam.core.usage.report import GROUPS, READ, SHOWN, Figures, UserUse, group_of, meanings
 from flask_anam.web.dashboard import charts
-from flask_anam.web.dashboard import formatting as human
+from flask_anam.web.dashboard import formatting as fmt
 
 #: What an outcome is called, and what it means.
 GROUP_TEXTS = {
@@ -21,15 +21,15 @@ GROUP_TEXTS = {
     "failed": ("Failed", "no token could be had"),
 }
 RANGES = {"hour": "Hour", "day": "24 hours", "week": "7 days", "month": "30 days"}
-_BEFORE = {
+_PREVIOUS = {
     "hour": "the hour before",
     "day": "the 24 hours before",
     "week": "the 7 days before",
     "month": "the 30 days before",
     "custom": "the time before",
 }
-#: How full a limit is before it is called close.
-CLOSE = 0.8
+#: Share of a limit from which a user is close to it.
+CLOSE_TO_LIMIT = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Tile:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class BarRow:
     """One line of a list of bars."""
 
     name: str
@@ -60,32 +60,32 @@ def present(found: Figures) -> dict[str, Any]:
     chosen = [g for g in GROUPS if _is_chosen(found.question.outcome, g)]
     return {
         "shared": found.shared,
-        "since": human.moment(period.since),
-        "until": human.moment(period.until),
+        "since": fmt.timestamp(period.since),
+        "until": fmt.timestamp(period.until),
         "unfinished": period.until > found.now,
         "tiles": _tiles(found, chosen),
         "groups": [(g, *GROUP_TEXTS[g]) for g in chosen],
         "token_chart": _token_chart(found, chosen),
         "token_rows": [
-            (human.step(start, period.step), [step[g] for g in chosen])
+            (fmt.interval(start, period.step), [step[g] for g in chosen])
             for start, step in found.token_steps.items()
         ],
         "refusals": _refusals(found),
         "session_chart": _session_chart(found),
         "session_rows": [
-            (human.step(start, period.step), [n]) for start, n in found.session_steps.items()
+            (fmt.interval(start, period.step), [n]) for start, n in found.session_steps.items()
         ],
-        "sessions": _sum(found.personas, "sessions"),
+        "sessions": _total(found.personas, "sessions"),
         "personas": _personas(found),
-        **_lengths(found),
-        "talkers": _talkers(found),
+        **_durations(found),
+        "talkers": _top_users(found),
         "limits": _limits(found),
-        "nearest": _nearest(found),
+        "nearest": _users_near_limit(found),
         "running": [
-            (one.user_id, one.persona_type, human.length(found.now - (one.started_at or found.now)))
+            (one.user_id, one.persona_type, fmt.duration(found.now - (one.started_at or found.now)))
             for one in found.running[:SHOWN]
         ],
-        "running_more": human.number(max(0, len(found.running) - SHOWN)),
+        "running_more": fmt.number(max(0, len(found.running) - SHOWN)),
         "running_count": len(found.running),
         "nothing": not found.tokens and not any(one.tokens for one in found.personas),
     }
@@ -99,36 +99,36 @@ def _tiles(found: Figures, chosen: Sequence[str]) -> list[Tile]:
     name = found.question.period.name
     now, before = found.groups(), found.groups(before=True)
     tiles = [
-        Tile(g, label, human.number(now[g]), hint, _change(now[g], before[g], name))
+        Tile(g, label, fmt.number(now[g]), hint, _change(now[g], before[g], name))
         for g in chosen
         for label, hint in [GROUP_TEXTS[g]]
     ]
-    sessions = _sum(found.personas, "sessions")
+    sessions = _total(found.personas, "sessions")
     seconds = sum(one.seconds for one in found.personas)
     median, ended = found.lengths.quantile(0.5), found.lengths.ended
-    mean = human.length(seconds / ended) if ended else ""
-    active = human.number(len(found.running)) + ("+" if len(found.running) == READ else "")
+    mean = fmt.duration(seconds / ended) if ended else ""
+    active = fmt.number(len(found.running)) + ("+" if len(found.running) == READ else "")
     return [
         *tiles,
         Tile(
             "session",
             "Conversations",
-            human.number(sessions),
+            fmt.number(sessions),
             "were started",
-            _change(sessions, _sum(found.personas_before, "sessions"), name),
+            _change(sessions, _total(found.personas_before, "sessions"), name),
         ),
         Tile("session", "Active now", active, "at this moment"),
         Tile(
             "session",
             "Median length",
-            human.length(median),
+            fmt.duration(median),
             f"mean {mean}" if mean else "of those that ended",
         ),
         Tile(
             "session",
             "Talked in all",
-            human.talked(seconds),
-            f"in {human.number(ended)} that ended",
+            fmt.total_duration(seconds),
+            f"in {fmt.number(ended)} that ended",
             _change(seconds, sum(one.seconds for one in found.personas_before), name),
         ),
     ]
@@ -139,10 +139,10 @@ def _change(now: float, before: float, name: str) -> str:
         return ""
     share = now / before - 1
     if abs(share) < 0.005:
-        return f"as in {_BEFORE[name]}"
+        return f"as in {_PREVIOUS[name]}"
     if share > 9.99:
-        return f"{now / before:,.0f} times {_BEFORE[name]}"
-    return f"{'+' if share > 0 else '−'}{human.percent(abs(share))} on {_BEFORE[name]}"  # noqa: RUF001 - a minus
+        return f"{now / before:,.0f} times {_PREVIOUS[name]}"
+    return f"{'+' if share > 0 else '−'}{fmt.percent(abs(share))} on {_PREVIOUS[name]}"  # noqa: RUF001 - a minus
 
 
 def _token_chart(found: Figures, chosen: Sequence[str]) -> Markup | None:
@@ -151,26 +151,26 @@ def _token_chart(found: Figures, chosen: Sequence[str]) -> Markup | None:
     period = found.question.period
     bars = [
         charts.Bar(
-            f"{human.step(start, period.step)}: "
-            + ", ".join(f"{human.number(step[g])} {g}" for g in chosen),
+            f"{fmt.interval(start, period.step)}: "
+            + ", ".join(f"{fmt.number(step[g])} {g}" for g in chosen),
             [(g, step[g]) for g in chosen],
             unfinished=start + period.step > found.now,
         )
         for start, step in found.token_steps.items()
     ]
     sums = found.groups()
-    told = ", ".join(f"{human.number(sums[g])} {g}" for g in chosen)
+    told = ", ".join(f"{fmt.number(sums[g])} {g}" for g in chosen)
     ticks = charts.time_ticks(list(found.token_steps), period.step)
-    return charts.columns(bars, ticks, f"Bars of tokens over time. In all: {told}.")
+    return charts.column_chart(bars, ticks, f"Bars of tokens over time. In all: {told}.")
 
 
 def _session_chart(found: Figures) -> Markup | None:
-    if not _sum(found.personas, "sessions"):
+    if not _total(found.personas, "sessions"):
         return None
     period = found.question.period
     bars = [
         charts.Bar(
-            f"{human.step(start, period.step)}: {_counted(number, 'conversation')}",
+            f"{fmt.interval(start, period.step)}: {_count_of(number, 'conversation')}",
             [("session", number)],
             unfinished=start + period.step > found.now,
         )
@@ -178,83 +178,85 @@ def _session_chart(found: Figures) -> Markup | None:
     ]
     most = max(found.session_steps.values())
     ticks = charts.time_ticks(list(found.session_steps), period.step)
-    label = f"Bars of conversations over time, at most {human.number(most)} in one bar."
-    return charts.columns(bars, ticks, label)
+    label = f"Bars of conversations over time, at most {fmt.number(most)} in one bar."
+    return charts.column_chart(bars, ticks, label)
 
 
-def _lengths(found: Figures) -> dict[str, Any]:
+def _durations(found: Figures) -> dict[str, Any]:
     width, numbers, longer = found.lengths.bars()
     if not numbers:
         return {"length_chart": None, "length_rows": [], "longer": "", "most_within": ""}
     names = [
-        f"{human.length(n * width) if n else '0'} to {human.length((n + 1) * width)}"
+        f"{fmt.duration(n * width) if n else '0'} to {fmt.duration((n + 1) * width)}"
         for n in range(len(numbers))
     ]
     median = found.lengths.quantile(0.5) or 0.0
-    told = f"median {human.length(median)}"
+    told = f"median {fmt.duration(median)}"
     bars = [
-        charts.Bar(f"{name}: {_counted(number, 'conversation')}", [("session", number)])
+        charts.Bar(f"{name}: {_count_of(number, 'conversation')}", [("session", number)])
         for name, number in zip(names, numbers, strict=True)
     ]
     ends = len(numbers) * width
-    more = f"{human.number(longer)} lasted longer than {human.length(ends)}." if longer else ""
+    more = f"{fmt.number(longer)} lasted longer than {fmt.duration(ends)}." if longer else ""
     label = f"Bars of how long conversations lasted, {told}. {more}".rstrip()
     return {
-        "length_chart": charts.columns(
+        "length_chart": charts.column_chart(
             bars,
-            charts.length_ticks(width, len(numbers)),
+            charts.duration_ticks(width, len(numbers)),
             label,
-            charts.Mark(median / ends, told),
+            charts.Marker(median / ends, told),
             gap=0.03,
         ),
         "length_rows": [(name, [n]) for name, n in zip(names, numbers, strict=True)]
-        + ([(f"longer than {human.length(ends)}", [longer])] if longer else []),
+        + ([(f"longer than {fmt.duration(ends)}", [longer])] if longer else []),
         "longer": more,
-        "most_within": human.length(found.lengths.quantile(0.9)),
+        "most_within": fmt.duration(found.lengths.quantile(0.9)),
     }
 
 
-def _personas(found: Figures) -> list[Row]:
+def _personas(found: Figures) -> list[BarRow]:
     most = max((one.sessions for one in found.personas), default=0)
     ended = {one.persona_type: one.seconds / one.ended for one in found.personas if one.ended}
     rows = []
     for one in found.personas:
         mean = ended.get(one.persona_type)
-        note = f"{human.talked(one.seconds)} in all"
+        note = f"{fmt.total_duration(one.seconds)} in all"
         if mean is not None:
-            note = f"{human.length(mean)} on average, {note}"
-        title = f"{one.persona_type}: {_counted(one.sessions, 'conversation')}, {note}"
-        bar = charts.row([("session", one.sessions)], most, title)
-        rows.append(Row(one.persona_type, human.number(one.sessions), note, bar))
+            note = f"{fmt.duration(mean)} on average, {note}"
+        title = f"{one.persona_type}: {_count_of(one.sessions, 'conversation')}, {note}"
+        bar = charts.bar_row([("session", one.sessions)], most, title)
+        rows.append(BarRow(one.persona_type, fmt.number(one.sessions), note, bar))
     return rows
 
 
-def _refusals(found: Figures) -> list[Row]:
+def _refusals(found: Figures) -> list[BarRow]:
     codes, texts = found.refusals(), meanings()
     most = max((number for _, number in codes), default=0)
     return [
-        Row(
+        BarRow(
             code,
-            human.number(number),
+            fmt.number(number),
             texts.get(code, "An error code of another release."),
-            charts.row([(group_of(code), number)], most, f"{code}: {_counted(number, 'time')}"),
+            charts.bar_row(
+                [(group_of(code), number)], most, f"{code}: {_count_of(number, 'time')}"
+            ),
             group_of(code),
         )
         for code, number in codes
     ]
 
 
-def _talkers(found: Figures) -> list[Row]:
+def _top_users(found: Figures) -> list[BarRow]:
     most = max((one.seconds[0] for one in found.talkers), default=0.0)
     return [
-        Row(
-            _user(one),
-            human.talked(one.seconds[0]),
+        BarRow(
+            _user_name(one),
+            fmt.total_duration(one.seconds[0]),
             "",
-            charts.row(
+            charts.bar_row(
                 [("session", one.seconds[0])],
                 most,
-                f"{_user(one)}: {human.talked(one.seconds[0])}",
+                f"{_user_name(one)}: {fmt.total_duration(one.seconds[0])}",
             ),
         )
         for one in found.talkers
@@ -264,37 +266,39 @@ def _talkers(found: Figures) -> list[Row]:
 def _limits(found: Figures) -> str:
     """Return the limits as a sentence; empty where there are none."""
     told = [
-        f"{human.talked(window.seconds)} in the window since {human.moment(window.since)}"
+        f"{fmt.total_duration(window.seconds)} in the window since {fmt.timestamp(window.since)}"
         for window in found.windows
     ]
     if found.at_once is not None:
-        told.append(f"{_counted(found.at_once, 'conversation')} at once")
+        told.append(f"{_count_of(found.at_once, 'conversation')} at once")
     return " and ".join(told)
 
 
-def _nearest(found: Figures) -> list[Row]:
+def _users_near_limit(found: Figures) -> list[BarRow]:
     rows = []
     for one in found.nearest:
         parts = [
-            f"{human.talked(had)} of {human.talked(window.seconds)}"
+            f"{fmt.total_duration(had)} of {fmt.total_duration(window.seconds)}"
             for had, window in zip(one.seconds, found.windows, strict=True)
         ]
         if found.at_once is not None:
             parts.append(f"{one.running} of {found.at_once} at once")
-        flag = "full" if one.share >= 1 else "close" if one.share >= CLOSE else "fine"
-        value, note = human.percent(one.share), ", ".join(parts)
-        bar = charts.row([(flag, min(1.0, one.share))], 1.0, f"{_user(one)}: {value}, {note}")
-        rows.append(Row(_user(one), value, note, bar, flag))
+        flag = "full" if one.share >= 1 else "close" if one.share >= CLOSE_TO_LIMIT else "fine"
+        value, note = fmt.percent(one.share), ", ".join(parts)
+        bar = charts.bar_row(
+            [(flag, min(1.0, one.share))], 1.0, f"{_user_name(one)}: {value}, {note}"
+        )
+        rows.append(BarRow(_user_name(one), value, note, bar, flag))
     return rows
 
 
-def _user(one: UserUse) -> str:
+def _user_name(one: UserUse) -> str:
     return "without a user" if one.user_id is None else one.user_id
 
 
-def _sum(totals: Sequence[Totals], field: str) -> int:
+def _total(totals: Sequence[Totals], field: str) -> int:
     return sum(int(getattr(one, field)) for one in totals)
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{human.number(number)} {what}{'' if number == 1 else 's'}"
+def _count_of(number: int, what: str) -> str:
+    return f"{fmt.number(number)} {what}{'' if number == 1 else 's'}"

@@ -15,7 +15,7 @@ from flask_anam.core.usage.periods import CUSTOM, Period, custom, preset
 from flask_anam.core.usage.report import GROUPS, Question, gather, meanings
 from flask_anam.errors import AnamError, Busy, InvalidRequest, Unauthenticated
 from flask_anam.state import AnamState, get_state
-from flask_anam.web.dashboard import formatting as human
+from flask_anam.web.dashboard import formatting as fmt
 from flask_anam.web.dashboard.presenter import GROUP_TEXTS, RANGES, present
 from flask_anam.web.request_guards import check_same_site, query
 from flask_anam.web.responses import as_it_is
@@ -23,7 +23,7 @@ from flask_anam.web.responses import as_it_is
 log = logging.getLogger("flask_anam")
 
 #: Own files and nothing else: no script, no inline style, no frame around it.
-POLICY = "; ".join(
+CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
         "style-src 'self'",
@@ -34,7 +34,7 @@ POLICY = "; ".join(
     )
 )
 #: What the page says where the answer of the API would be too terse.
-_SENTENCES = {
+_NOTICES = {
     403: f"Your account may not see this page. It needs the permission {METRICS}.",
     422: "This page was asked for something that it does not know.",
     503: "The usage store does not answer. Tokens are handed out all the same; try again soon.",
@@ -46,23 +46,23 @@ def dashboard() -> Response:
     """Show the figures of a period."""
     state = get_state()
     try:
-        _admit(state)
-        question = _question(state)
-        found = _asked(state, question)
+        _check_access(state)
+        question = _read_query(state)
+        found = _report(state, question)
     except AnamError as error:
-        return _refusal(error)
-    return _page("anam/dashboard.html", **_frame(state, question), **found)
+        return _error_response(error)
+    return _page("anam/dashboard.html", **_navigation(state, question), **found)
 
 
 def dashboard_csv() -> Response:
     """Send the sessions of a period, or the counts of its tokens, as CSV."""
     state = get_state()
     try:
-        _admit(state)
-        question = _question(state)
-        lines = _lines(state, question)
+        _check_access(state)
+        question = _read_query(state)
+        lines = _csv_lines(state, question)
     except AnamError as error:
-        return _refusal(error)
+        return _error_response(error)
     name = f"anam-{_table()}-{question.period.since}-{question.period.until}.csv"
     response = Response(lines, mimetype="text/csv")
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
@@ -70,14 +70,14 @@ def dashboard_csv() -> Response:
     return response
 
 
-def _admit(state: AnamState) -> None:
+def _check_access(state: AnamState) -> None:
     """Raise unless the caller may see the figures; a link on another site may lead here."""
     if request.headers.get("Sec-Fetch-Mode") != "navigate":
         check_same_site(state.settings.allowed_origins)
     state.caller().must_have(METRICS)
 
 
-def _question(state: AnamState) -> Question:
+def _read_query(state: AnamState) -> Question:
     given = query()
     now = state.clock.time()
     since, until = given.get("since", "").strip(), given.get("until", "").strip()
@@ -95,16 +95,16 @@ def _question(state: AnamState) -> Question:
     return Question(period, persona_type, outcome)
 
 
-def _asked(state: AnamState, question: Question) -> dict[str, Any]:
+def _report(state: AnamState, question: Question) -> dict[str, Any]:
     quota = state.books.rules.at(state.clock.time())
     state.books.flush()
     try:
         return present(gather(state.books.store, question, quota))
     except Exception as failure:  # noqa: BLE001 - any library may be behind a store
-        raise _down(failure) from None
+        raise _store_unavailable(failure) from None
 
 
-def _lines(state: AnamState, question: Question) -> Iterator[str]:
+def _csv_lines(state: AnamState, question: Question) -> Iterator[str]:
     """Return the lines of a table, of which the first has been read: the store answers."""
     state.books.flush()
     store, which = state.books.store, question.wanted()
@@ -115,7 +115,7 @@ def _lines(state: AnamState, question: Question) -> Iterator[str]:
     try:
         first = next(lines)
     except Exception as failure:  # noqa: BLE001 - as above
-        raise _down(failure) from None
+        raise _store_unavailable(failure) from None
     return chain([first], lines)
 
 
@@ -126,12 +126,12 @@ def _table() -> str:
     return table
 
 
-def _down(failure: Exception) -> AnamError:
+def _store_unavailable(failure: Exception) -> AnamError:
     log.error("The usage store cannot be read: %s", type(failure).__name__)
     return Busy("The usage store does not answer. Try again in a moment.", hinted_wait=5)
 
 
-def _refusal(error: AnamError) -> Response:
+def _error_response(error: AnamError) -> Response:
     """Return a page that says what is wrong, to a browser; raise for everybody else."""
     formats = ["application/json", "text/html"]
     if request.accept_mimetypes.best_match(formats) != "text/html":
@@ -144,9 +144,9 @@ def _refusal(error: AnamError) -> Response:
     response = _page(
         "anam/dashboard_notice.html",
         status=error.status,
-        sentence=_SENTENCES.get(error.status, error.public_text),
+        sentence=_NOTICES.get(error.status, error.public_text),
         details=[
-            (name, " ".join(map(str, _listed(m)))) for name, m in (error.details or {}).items()
+            (name, " ".join(map(str, _as_list(m)))) for name, m in (error.details or {}).items()
         ],
     )
     response.status_code = error.status
@@ -155,7 +155,7 @@ def _refusal(error: AnamError) -> Response:
     return as_it_is(response)
 
 
-def _listed(messages: object) -> list[object]:
+def _as_list(messages: object) -> list[object]:
     return messages if isinstance(messages, list) else [messages]
 
 
@@ -168,17 +168,17 @@ def _page(template: str, **context: Any) -> Response:
         **context,
     )
     response = Response(text, mimetype="text/html")
-    response.headers["Content-Security-Policy"] = POLICY
+    response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "same-origin"
     return response
 
 
-def _frame(state: AnamState, question: Question) -> dict[str, Any]:
+def _navigation(state: AnamState, question: Question) -> dict[str, Any]:
     """Return what stands around the figures: where one can go from here."""
     period, persona, outcome = question.period, question.persona_type, question.outcome
     filters: dict[str, Any] = {"persona": persona, "outcome": outcome}
-    here = {**_time_of(period), **filters}
+    here = {**_period_query(period), **filters}
     names = sorted({one.name for one in state.registry} | ({persona} if persona else set()))
     return {
         "ranges": [
@@ -186,7 +186,7 @@ def _frame(state: AnamState, question: Question) -> dict[str, Any]:
             for name, label in RANGES.items()
         ],
         "range": period.name,
-        "fields": [human.field(t) if period.name == CUSTOM else "" for t in _ends(period)],
+        "fields": [fmt.datetime_local(t) if period.name == CUSTOM else "" for t in _ends(period)],
         "persona": persona,
         "persona_names": names,
         "outcome": outcome,
@@ -204,7 +204,7 @@ def _ends(period: Period) -> tuple[int, int]:
     return period.since, period.until
 
 
-def _time_of(period: Period) -> dict[str, str]:
+def _period_query(period: Period) -> dict[str, str]:
     if period.name != CUSTOM:
         return {"range": period.name}
     return {name: value for name in ("since", "until") if (value := request.args.get(name))}
