@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from flask_anam.core.personas.persona import Persona
     from flask_anam.core.personas.registry import PersonaRegistry
     from flask_anam.core.upstream.client import AnamClient
-    from flask_anam.core.upstream.concurrency import Capacity
+    from flask_anam.core.upstream.concurrency import ConcurrencyMonitor
     from flask_anam.core.usage.reconciler import Reconciler
     from flask_anam.core.usage.recorder import Books
     from flask_anam.rate_limits.limiter import RequestQuota, UserRateLimits
@@ -48,7 +48,7 @@ class AnamState:
     keys: KeyRing = field(repr=False)
     client: AnamClient = field(repr=False)
     manager: SessionTokenManager = field(repr=False)
-    capacity: Capacity = field(repr=False)
+    concurrency: ConcurrencyMonitor = field(repr=False)
     usage: UsageCounters = field(repr=False)
     limits: UserRateLimits = field(repr=False)
     books: Books = field(repr=False)

@@ -10,7 +10,7 @@ from flask_anam.core.hashing import KeyHasher
 from flask_anam.core.minting.manager import SessionTokenManager
 from flask_anam.core.tokens.store import TokenStore
 from flask_anam.core.upstream.client import AnamClient
-from flask_anam.core.upstream.concurrency import Capacity
+from flask_anam.core.upstream.concurrency import ConcurrencyMonitor
 from flask_anam.core.upstream.transport import Transport
 from flask_anam.core.usage.reconciler import Reconciler
 from flask_anam.rate_limits.limiter import UserRateLimits
@@ -70,10 +70,10 @@ def assemble(
         clock=clock,
         max_attempts=settings.max_attempts,
         max_in_flight=settings.max_in_flight,
-        witness=usage,
+        observer=usage,
     )
     counters = CounterStorage(counts_for, settings, clock)
-    capacity = Capacity(client, hide, clock)
+    concurrency = ConcurrencyMonitor(client, hide, clock)
     books = open_books(app, settings, hide, clock, usage)
     announcer = EventPublisher(app, usage, books)
     reconciler = Reconciler(client, books, clock, lambda: Deadline.after(clock, settings.deadline))
@@ -93,11 +93,11 @@ def assemble(
             observer=announcer,
             books=books,
             caretaker=reconciler,
-            precheck=capacity.refuse_if_full if settings.concurrency_precheck else None,
+            precheck=concurrency.raise_if_full if settings.concurrency_precheck else None,
         ),
         books=books,
         reconciler=reconciler,
-        capacity=capacity,
+        concurrency=concurrency,
         usage=usage,
         limits=UserRateLimits(settings, counters, hide, clock, announcer.limit_reached),
         clock=clock,

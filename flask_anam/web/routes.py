@@ -143,7 +143,7 @@ def concurrency() -> Response:
     state = get_state()
     caller = _caller(state, TALK)
     state.limits.allowance(caller.user_id).admit()
-    found = state.capacity.occupancy(state.api_key(), state.deadline())
+    found = state.concurrency.status(state.api_key(), state.deadline())
     return jsonify(
         limit=found.limit,
         active=found.active,

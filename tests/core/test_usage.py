@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 
 import pytest
+from core.forking import child_says
 
 from flask_anam.core.metrics.recorder import MAX_PERSONA_LABELS, UsageCounters
 
 from .conftest import FrozenClock
-from .test_flight import child_says
 
 
 @pytest.fixture
@@ -59,9 +59,9 @@ def test_tokens_and_failures_are_counted(usage: UsageCounters) -> None:
 def test_times_are_spread_over_buckets(usage: UsageCounters) -> None:
     """As Prometheus counts: a bucket holds all that took no longer than its bound."""
     for seconds in (0.001, 0.3, 0.5, 60.0):
-        usage.attempted("mint", "ok", seconds)
-    usage.attempted("mint", "anam_timeout", 4.0)
-    usage.retried()
+        usage.on_attempt("mint", "ok", seconds)
+    usage.on_attempt("mint", "anam_timeout", 4.0)
+    usage.on_retry()
     metrics = usage.metrics()
     assert (metrics["upstream_attempts"], metrics["upstream_retries"]) == (5, 1)
     found = metrics["upstream_attempt_seconds"]

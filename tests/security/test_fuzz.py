@@ -37,9 +37,8 @@ from flask_anam.core.schemas.persona import (
 )
 from flask_anam.core.tokens.store import TokenStore
 from flask_anam.core.tokens.token import check_token, is_session_id, read_claims
-from flask_anam.core.upstream.client import _date
 from flask_anam.core.upstream.concurrency import _read
-from flask_anam.core.upstream.retries import wait_hint
+from flask_anam.core.upstream.retries import http_date, wait_hint
 from flask_anam.core.upstream.sessions_api import _session
 from flask_anam.sandbox import Sandbox
 from flask_anam.testing import ManualClock
@@ -155,7 +154,7 @@ def hint(value: str, date: str) -> None:
     for name in ("Retry-After", "RateLimit-Reset", "X-RateLimit-Org-Hour-Reset"):
         wait = wait_hint({name: value, "Date": date})
         assert wait is None or 0 <= wait <= 300
-    moment = _date(value)
+    moment = http_date(value)
     assert moment is None or math.isfinite(moment)
 
 

@@ -25,7 +25,8 @@ from flask_anam.core.clock import Deadline
 from flask_anam.core.config.settings import Settings
 from flask_anam.core.hashing import KeyHasher
 from flask_anam.core.redaction import SecretBytes, scrubs_traceback
-from flask_anam.core.upstream.concurrency import Capacity
+from flask_anam.core.upstream.client import AnamClient
+from flask_anam.core.upstream.concurrency import ConcurrencyMonitor
 from flask_anam.sandbox import Sandbox
 from flask_anam.testing import ManualClock
 
@@ -168,8 +169,11 @@ def test_a_mistake_of_ours_leaves_no_frames_either(logged: pytest.LogCaptureFixt
     assert "ValueError at test_unseen.py, line" in logged.text
 
 
-class _Broken:
+class _Broken(AnamClient):
     """A client of Anam that fails in a way that nobody has thought of."""
+
+    def __init__(self) -> None:
+        pass
 
     def concurrency(self, api_key: str, deadline: Deadline) -> dict[str, Any]:
         raise ZeroDivisionError
@@ -178,8 +182,8 @@ class _Broken:
 def test_no_mistake_while_the_account_is_asked_carries_the_key() -> None:
     """Whoever asks how full it is: a page, or a mint."""
     clock = ManualClock()
-    capacity = Capacity(_Broken(), KeyHasher(b"k"), clock)
-    for ask in (capacity.occupancy, capacity.refuse_if_full):
+    monitor = ConcurrencyMonitor(_Broken(), KeyHasher(b"k"), clock)
+    for ask in (monitor.status, monitor.raise_if_full):
         with pytest.raises(ZeroDivisionError) as caught:
             ask(KEY_SENTINEL, Deadline.after(clock, 5))
         assert KEY_SENTINEL not in with_locals(caught.value)

@@ -55,11 +55,11 @@ class UsageCounters:
         """Count a refusal: the name of a limit, or the code of an error."""
         self._tally.add(REFUSALS, reason)
 
-    def attempted(self, call: str, outcome: str, seconds: float) -> None:
+    def on_attempt(self, call: str, outcome: str, seconds: float) -> None:
         """Count an attempt to call Anam; the outcome is ``ok`` or the code of an error."""
         self._tally.observe(ATTEMPTS, seconds, call, outcome)
 
-    def retried(self) -> None:
+    def on_retry(self) -> None:
         """Count an attempt of a mint after its first."""
         self._tally.add(RETRIES)
 

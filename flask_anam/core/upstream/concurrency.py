@@ -1,4 +1,4 @@
-"""How many sessions run at Anam and may run: asked seldom, and once for everybody."""
+"""Concurrency of an account: cached status of how many sessions run and may run at Anam."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from flask_anam import errors
 from flask_anam.core.clock import Clock, Deadline
@@ -15,32 +15,33 @@ from flask_anam.core.forksafe import reset_after_fork
 from flask_anam.core.hashing import KeyHasher
 from flask_anam.core.redaction import scrubs_traceback
 from flask_anam.core.single_flight import SingleFlight
+from flask_anam.core.upstream.client import AnamClient
 
-#: Seconds for which an answer, or a failure, is told again.
-FRESH_FOR = 5.0
-#: Seconds for which an old answer is told for want of a new one.
-STALE_FOR = 60.0
-#: Seconds that asking may take: a mint may be waiting for it.
-ASK_FOR = 2.0
-#: Seconds to wait that a refusal tells at most.
-LONGEST_WAIT = 300.0
-#: Accounts that are remembered.
-REMEMBERED = 256
-#: Sessions, or seconds, that are believed at most.
-MOST = 10**9
+#: Seconds for which an answer, or an error, is cached.
+FRESH_TIME = 5.0
+#: Seconds for which the last answer is returned while Anam cannot be asked.
+STALE_TIME = 60.0
+#: Longest time that asking Anam may take, in seconds: a mint may be waiting for it.
+ASK_TIMEOUT = 2.0
+#: Upper bound of the Retry-After of a refusal, in seconds.
+MAX_RETRY_AFTER = 300.0
+#: Size of the cache, in accounts; the oldest entry is evicted first.
+CACHE_SIZE = 256
+#: Largest number in an answer (sessions or seconds) that is accepted.
+MAX_NUMBER = 10**9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Occupancy:
-    """What Anam says of the sessions of an account; a hint, since only the start decides.
+class ConcurrencyStatus:
+    """Concurrency of an account as Anam reports it: a hint, only a start is authoritative.
 
     Attributes:
-        limit: sessions that may run at once, or None when Anam does not tell.
-        active: sessions that run, about, or None.
-        can_start: whether another one may start, or None.
-        wait: seconds until a place will be free, as far as Anam can tell; else None.
-        age: seconds since Anam said so.
-        stale: whether Anam was asked again since, in vain.
+        limit: sessions that may run at once, or None when Anam does not say.
+        active: sessions that run, approximately, or None.
+        can_start: whether another session may start, or None.
+        wait: seconds until a session is expected to end, or None.
+        age: seconds since Anam reported it.
+        stale: whether a later request to Anam failed.
 
     """
 
@@ -52,132 +53,121 @@ class Occupancy:
     stale: bool = False
 
 
-class Source(Protocol):
-    """Who knows: the client of the Anam API."""
-
-    def concurrency(self, api_key: str, deadline: Deadline) -> Mapping[str, Any]:
-        """Return Anam's own words; raises UpstreamError."""
-
-
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """What is known of an account, and when it was asked last."""
+class _CacheEntry:
+    """The last request for an account: its time and error, and the last status and its time."""
 
     asked_at: float
-    error: errors.UpstreamError | None = None
-    said: Occupancy | None = None
-    said_at: float = 0.0
+    error: errors.UpstreamError | None
+    status: ConcurrencyStatus | None
+    status_at: float
 
 
-class Capacity:
-    """Knows how full the accounts are. Thread-safe and safe after fork.
+class ConcurrencyMonitor:
+    """Cache of the concurrency of each account. Per process, thread-safe and safe after fork.
 
     Args:
-        source: the Anam API.
-        keys: makes the names of accounts, which show no API key.
+        client: the Anam API.
+        keys: makes the names of accounts, which do not reveal the API key.
         clock: time.
 
     """
 
-    def __init__(self, source: Source, keys: KeyHasher, clock: Clock) -> None:
-        self._source = source
+    def __init__(self, client: AnamClient, keys: KeyHasher, clock: Clock) -> None:
+        self._client = client
         self._keys = keys
         self._clock = clock
-        self._known: OrderedDict[str, _Known] = OrderedDict()
-        self._flights: SingleFlight[_Known] = SingleFlight()
+        self._cache: OrderedDict[str, _CacheEntry] = OrderedDict()
+        self._flights: SingleFlight[_CacheEntry] = SingleFlight()
         self.reinit_after_fork()
         reset_after_fork(self)
 
     def reinit_after_fork(self) -> None:
-        """Replace the lock; what is known of Anam stays true in a child."""
+        """Replace the lock. The cache stays: it is as true in the child as in its parent."""
         self._lock = threading.Lock()
 
     @scrubs_traceback
-    def occupancy(self, api_key: str, deadline: Deadline) -> Occupancy:
-        """Return how full an account is, as of at most five seconds ago.
+    def status(self, api_key: str, deadline: Deadline) -> ConcurrencyStatus:
+        """Return the status of an account, at most five seconds old.
 
-        While Anam cannot be asked, the last answer is returned for a minute, marked as stale.
+        While Anam cannot be asked, the last status is returned for a minute, marked as stale.
 
         Raises:
-            UpstreamError: Anam refused, failed or could not be reached, and nothing is known.
+            UpstreamError: Anam refused, failed or could not be reached, and there is no status
+                of the last minute.
 
         """
-        known = self._ask(api_key, deadline)
-        now = self._clock.monotonic()
-        if known.said is None or (known.error and now - known.said_at > STALE_FOR):
-            raise (known.error or errors.AnamUnavailable()).again()
-        return _aged(known.said, now - known.said_at, stale=known.error is not None)
+        entry = self._entry(api_key, deadline)
+        age = self._clock.monotonic() - entry.status_at
+        if entry.status is None or (entry.error and age > STALE_TIME):
+            raise (entry.error or errors.AnamUnavailable()).again()
+        wait = entry.status.wait
+        left = None if wait is None else max(0, math.ceil(wait - age))
+        return replace(entry.status, wait=left, age=age, stale=entry.error is not None)
 
     @scrubs_traceback
-    def refuse_if_full(self, api_key: str, deadline: Deadline) -> None:
-        """Raise AnamAtCapacity while Anam says that nobody can start.
+    def raise_if_full(self, api_key: str, deadline: Deadline) -> None:
+        """Raise AnamAtCapacity while Anam reports that no session can start.
 
-        When it cannot be asked within two seconds, nothing is raised: the mint will show.
+        Nothing is raised when Anam cannot be asked within two seconds: the mint will show.
         """
         try:
-            now = self.occupancy(api_key, deadline)
+            status = self.status(api_key, deadline)
         except errors.UpstreamError:
             return
-        if now.can_start is False and not now.stale:
-            raise errors.AnamAtCapacity(hinted_wait=_bounded(now.wait))
+        if status.can_start is False and not status.stale:
+            wait = status.wait
+            hint = None if wait is None else min(max(float(wait), 1.0), MAX_RETRY_AFTER)
+            raise errors.AnamAtCapacity(hinted_wait=hint)
 
-    def _ask(self, api_key: str, deadline: Deadline) -> _Known:
+    def _entry(self, api_key: str, deadline: Deadline) -> _CacheEntry:
         account = self._keys("concurrency", api_key)
-        known = self._fresh(account)
-        if known is not None:
-            return known
-        soon = Deadline(self._clock, min(deadline.at, self._clock.monotonic() + ASK_FOR))
-        known, _ = self._flights.run(
+        entry = self._fresh(account)
+        if entry is not None:
+            return entry
+        soon = Deadline(self._clock, min(deadline.at, self._clock.monotonic() + ASK_TIMEOUT))
+        entry, _ = self._flights.run(
             account, lambda: self._fresh(account) or self._fetch(account, api_key, soon), deadline
         )
-        return known
+        return entry
 
-    def _fresh(self, account: str) -> _Known | None:
-        known = self._known.get(account)
-        is_fresh = known and self._clock.monotonic() - known.asked_at < FRESH_FOR
-        return known if is_fresh else None
+    def _fresh(self, account: str) -> _CacheEntry | None:
+        entry = self._cache.get(account)
+        is_fresh = entry and self._clock.monotonic() - entry.asked_at < FRESH_TIME
+        return entry if is_fresh else None
 
-    def _fetch(self, account: str, api_key: str, deadline: Deadline) -> _Known:
+    def _fetch(self, account: str, api_key: str, deadline: Deadline) -> _CacheEntry:
         try:
-            said = _read(self._source.concurrency(api_key, deadline))
+            status = _read(self._client.concurrency(api_key, deadline))
         except errors.UpstreamError as error:
-            old = self._known.get(account)
+            last = self._cache.get(account)
             now = self._clock.monotonic()
-            said_before = (old.said, old.said_at) if old else (None, 0.0)
-            known = _Known(now, error.again(), *said_before)
+            status_before = (last.status, last.status_at) if last else (None, 0.0)
+            entry = _CacheEntry(now, error.again(), *status_before)
         else:
             now = self._clock.monotonic()
-            known = _Known(now, None, said, now)
+            entry = _CacheEntry(now, None, status, now)
         with self._lock:
-            self._known.pop(account, None)
-            self._known[account] = known
-            while len(self._known) > REMEMBERED:
-                self._known.popitem(last=False)
-        return known
+            self._cache.pop(account, None)
+            self._cache[account] = entry
+            while len(self._cache) > CACHE_SIZE:
+                self._cache.popitem(last=False)
+        return entry
 
 
-def _read(found: Mapping[str, Any]) -> Occupancy:
-    """Read Anam's answer; what is not of the right kind counts as not told."""
-    can_start = found.get("canStartSession")
-    return Occupancy(
-        limit=_whole(found.get("limit")),
-        active=_whole(found.get("active")),
+def _read(document: Mapping[str, Any]) -> ConcurrencyStatus:
+    """Read Anam's answer; a value of the wrong type counts as missing."""
+    can_start = document.get("canStartSession")
+    return ConcurrencyStatus(
+        limit=_whole(document.get("limit")),
+        active=_whole(document.get("active")),
         can_start=can_start if isinstance(can_start, bool) else None,
-        wait=_whole(found.get("estimatedWaitSeconds")),
+        wait=_whole(document.get("estimatedWaitSeconds")),
     )
 
 
 def _whole(value: object) -> int | None:
+    """Return a number rounded up, or None for anything but a number from 0 to 10^9."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return math.ceil(value) if 0 <= value <= MOST else None  # nan is neither
-
-
-def _aged(said: Occupancy, age: float, *, stale: bool) -> Occupancy:
-    """Return what was said some time ago as it looks now."""
-    wait = None if said.wait is None else max(0, math.ceil(said.wait - age))
-    return replace(said, wait=wait, age=age, stale=stale)
-
-
-def _bounded(wait: int | None) -> float | None:
-    return None if wait is None else min(max(float(wait), 1.0), LONGEST_WAIT)
+    return math.ceil(value) if 0 <= value <= MAX_NUMBER else None  # nan fails both comparisons

@@ -12,10 +12,12 @@ from flask_anam.core.tokens.token import is_session_id
 from flask_anam.core.upstream.client import AnamClient
 from flask_anam.errors import AnamBadResponse
 
-#: Sessions on a page, the most that Anam gives; and bytes of such a page, which has prompts in it.
-PAGE, MOST = 100, 8 * 1024 * 1024
-#: Seconds that a session is believed to have lasted at most: a year.
-LONGEST = 366 * 86400
+#: Sessions per page; Anam gives no more.
+PAGE_SIZE = 100
+#: Upper bound of a page, in bytes: each session on it has its persona, with prompts.
+MAX_PAGE_BYTES = 8 * 1024 * 1024
+#: Longest session that is accepted, in milliseconds: a year.
+MAX_SESSION_MS = 366 * 86400 * 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,9 @@ def one_session(
         UpstreamError: Anam could not tell.
 
     """
-    found = client.get(f"/v1/sessions/{quote(session_id, safe='')}", api_key, deadline, most=MOST)
+    found = client.get(
+        f"/v1/sessions/{quote(session_id, safe='')}", api_key, deadline, max_bytes=MAX_PAGE_BYTES
+    )
     return _session(found)
 
 
@@ -63,13 +67,13 @@ def some_sessions(
         UpstreamError: Anam could not tell.
 
     """
-    query = {"page": str(page), "perPage": str(PAGE)} | ({"search": search} if search else {})
-    found = client.get("/v1/sessions", api_key, deadline, query, most=MOST)
+    query = {"page": str(page), "perPage": str(PAGE_SIZE)} | ({"search": search} if search else {})
+    found = client.get("/v1/sessions", api_key, deadline, query, max_bytes=MAX_PAGE_BYTES)
     if not isinstance(found, Mapping) or not isinstance(found.get("data"), list):
         raise AnamBadResponse
     meta = found.get("meta")
     last = meta.get("lastPage") if isinstance(meta, Mapping) else None
-    is_last = page >= last if isinstance(last, int) else len(found["data"]) < PAGE
+    is_last = page >= last if isinstance(last, int) else len(found["data"]) < PAGE_SIZE
     return [_session(entry) for entry in found["data"]], is_last
 
 
@@ -102,7 +106,7 @@ def _session(entry: Any) -> AnamSession:
 def _is_length(length: object) -> bool:
     """Whether something is a number of milliseconds that a session can last; nan is not."""
     number = isinstance(length, int | float) and not isinstance(length, bool)
-    return number and 0 <= length <= LONGEST * 1000  # type: ignore[operator]
+    return number and 0 <= length <= MAX_SESSION_MS  # type: ignore[operator]
 
 
 def _word(status: object) -> str:

@@ -92,11 +92,11 @@ class Transport:
         deadline: Deadline,
         body: object = None,
         query: Mapping[str, str] | None = None,
-        most: int = MAX_BODY,
+        max_bytes: int = MAX_BODY,
     ) -> Answer:
         """Send one request and return its answer, whatever its status. Follows no redirect.
 
-        An answer of more than `most` bytes is cut.
+        An answer of more than `max_bytes` bytes is cut.
 
         Raises:
             AnamUnavailable: no connection, or it broke before an answer.
@@ -126,7 +126,7 @@ class Transport:
                 stream=True,
             )
             with response:
-                content, cut = _read(response, most)
+                content, cut = _read(response, max_bytes)
         except requests.exceptions.SSLError as failure:
             raise _tls_error(failure) from None
         except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError):
@@ -176,11 +176,11 @@ def _tls_error(failure: requests.exceptions.SSLError) -> errors.UpstreamError:
     return errors.AnamUnavailable()
 
 
-def _read(response: requests.Response, most: int) -> tuple[bytes, bool]:
+def _read(response: requests.Response, max_bytes: int) -> tuple[bytes, bool]:
     """Read the body; the flag tells that it broke off or went over the limit."""
     parts: list[bytes] = []
     size = 0
-    while size <= most:
+    while size <= max_bytes:
         try:
             part = response.raw.read1(16 * 1024)
         except urllib3.exceptions.ProtocolError:

@@ -1,4 +1,4 @@
-"""When to try again: what headers say, and how long back-offs are."""
+"""Retries: what headers say, how long backoffs are, and what the retry budget lets through."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
 
-from flask_anam.core.upstream.retries import backoff, wait_hint
+from flask_anam.core.upstream.retries import (
+    RETRY_COST,
+    RETRY_TOKENS,
+    RetryBudget,
+    backoff,
+    wait_hint,
+)
 
 DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
 LATER = "Sun, 06 Nov 1994 08:50:07 GMT"
@@ -88,3 +94,40 @@ def test_a_back_off_doubles_up_to_its_cap(attempt: int, longest: float) -> None:
 def test_back_offs_are_spread() -> None:
     """Callers that failed together do not come back together."""
     assert len({backoff(3) for _ in range(50)}) > 40
+
+
+def test_retries_are_paid_from_a_budget() -> None:
+    """Four in a row, then none until five calls have worked."""
+    budget = RetryBudget()
+    assert [budget.acquire() for _ in range(6)] == [True] * 4 + [False] * 2
+    for _ in range(RETRY_COST - 1):
+        budget.release(retried=False)
+        assert budget.acquire() is False
+    budget.release(retried=False)
+    assert budget.acquire() is True
+    assert budget.acquire() is False
+
+
+def test_the_budget_does_not_grow_above_its_size() -> None:
+    """However long all went well."""
+    budget = RetryBudget()
+    for _ in range(1000):
+        budget.release(retried=False)
+    assert sum(budget.acquire() for _ in range(100)) == RETRY_TOKENS // RETRY_COST
+
+
+def test_the_budget_of_a_child_has_a_lock_of_its_own() -> None:
+    """And the tokens that the parent had."""
+    budget = RetryBudget()
+    budget.acquire()
+    with budget._lock:
+        budget.reinit_after_fork()
+        assert sum(budget.acquire() for _ in range(9)) == 3
+
+
+def test_a_retry_that_works_gets_its_price_back() -> None:
+    """So that retries that help are never the ones that are missing."""
+    budget = RetryBudget()
+    for _ in range(100):
+        assert budget.acquire()
+        budget.release(retried=True)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import gc
 
 import pytest
+from core.forking import child_says
 
 from flask_anam.core import forksafe as fork
-
-from .test_flight import child_says
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 

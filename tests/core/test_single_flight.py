@@ -1,18 +1,16 @@
-"""Single-flight and bulkhead: one call for many, and a bounded number of calls."""
+"""Single-flight: one call for many callers."""
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
+from core.forking import child_says
 
 from flask_anam.core.clock import Clock, Deadline
 from flask_anam.core.single_flight import SingleFlight
-from flask_anam.core.upstream.circuit_breaker import Bulkhead
 from flask_anam.errors import AnamError, AnamUnavailable, Busy, RateLimited
 
 
@@ -187,19 +185,6 @@ def test_nothing_is_left_behind(end: BaseException | None) -> None:
     assert flights.run("k", lambda: "next", soon()) == ("next", True)
 
 
-def child_says(work: Callable[[], bool]) -> bool:
-    """Run work in a forked child that is killed after ten seconds; return what it says."""
-    pid = os.fork()
-    if pid == 0:
-        signal.alarm(10)
-        code = 1
-        try:
-            code = 0 if work() else 1
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-
-
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_forked_child_waits_for_no_flight_of_its_parent() -> None:
     """The leader's thread is not in the child: there the key is free, its lock too."""
@@ -212,67 +197,3 @@ def test_a_forked_child_waits_for_no_flight_of_its_parent() -> None:
             assert child_says(lambda: flights.run("k", lambda: "c", soon(5)) == ("c", True))
         gate.open.set()
         assert leading.result(10) == ("token", True)
-
-
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-def test_a_forked_child_has_all_places_of_the_bulkhead() -> None:
-    """Places held by threads of the parent are free in the child."""
-    bulkhead = Bulkhead(1)
-
-    def enter() -> bool:
-        with bulkhead.place(soon(0.05)):
-            return True
-
-    with bulkhead.place(soon()):
-        assert child_says(enter)
-
-
-def test_a_full_bulkhead_is_busy() -> None:
-    """No place within the deadline: Busy. Given back, it is there again."""
-    bulkhead = Bulkhead(2)
-    with bulkhead.place(soon()), bulkhead.place(soon()):
-        for seconds in (0.02, 0.0, -3.0):
-            with pytest.raises(Busy), bulkhead.place(soon(seconds)):
-                pass
-    with bulkhead.place(soon(0.02)), bulkhead.place(soon(0.02)):
-        pass
-
-
-def test_a_failed_call_gives_its_place_back() -> None:
-    """Also when the call is killed."""
-    bulkhead = Bulkhead(1)
-    for error in (AnamUnavailable(), Killed()):
-        with pytest.raises(type(error)), bulkhead.place(soon()):
-            raise error
-    with bulkhead.place(soon(0.02)):
-        pass
-
-
-def test_a_caller_waits_for_a_place() -> None:
-    """A place that becomes free in time is taken."""
-    bulkhead = Bulkhead(1)
-    waiting = threading.Event()
-
-    def enter() -> str:
-        waiting.set()
-        with bulkhead.place(soon()):
-            return "in"
-
-    with ThreadPoolExecutor(1) as pool:
-        with bulkhead.place(soon()):
-            entering = pool.submit(enter)
-            assert waiting.wait(10)
-            assert not entering.done()
-        assert entering.result(10) == "in"
-
-
-def test_a_deadline_is_counted_from_its_making() -> None:
-    """It hangs on the clock that never jumps, and goes below zero when over."""
-    from .conftest import FrozenClock
-
-    clock = FrozenClock()
-    deadline = Deadline.after(clock, 8.0)
-    clock.jump(-3600)
-    assert deadline.left() == 8.0
-    clock.move(9.0)
-    assert deadline.left() == -1.0

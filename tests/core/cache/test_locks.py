@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 from cachelib import SimpleCache
+from core.conftest import FrozenClock
+from core.forking import child_says
 
 from flask_anam.core.cache.locks import STRIPES, AddLease, FileLease, NoLease
-
-from .conftest import FrozenClock
-from .test_flight import child_says
 
 
 def test_without_a_lease_everybody_acts() -> None:

@@ -7,14 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from core.conftest import BODY, KEY, MINT, PERSONA, ClientMaker, FrozenClock, jwt
 
 from flask_anam import errors
 from flask_anam.core.clock import Deadline
 from flask_anam.core.metrics.recorder import UsageCounters
 from flask_anam.core.upstream.client import LEGACY_CURE
 from flask_anam.sandbox import Sandbox
-
-from .conftest import BODY, KEY, MINT, PERSONA, ClientMaker, FrozenClock, jwt
 
 
 def test_a_mint_returns_the_token_anam_made(
@@ -315,12 +314,12 @@ def test_a_call_without_a_place_is_busy(
     assert clock.slept == []
 
 
-def test_every_attempt_is_witnessed(
+def test_every_attempt_is_observed(
     make_client: ClientMaker, sandbox: Sandbox, clock: FrozenClock, deadline: Deadline
 ) -> None:
     """By call and outcome, tries that failed included; what never left is no attempt."""
     usage = UsageCounters()
-    client = make_client(witness=usage, max_in_flight=1)
+    client = make_client(observer=usage, max_in_flight=1)
     sandbox.fail_next(503)
     client.mint(BODY, KEY, deadline)
     sandbox.fail_next(200, body="nonsense", times=2)
@@ -330,7 +329,7 @@ def test_every_attempt_is_witnessed(
     client.get("/v1/avatars", KEY, deadline)
     with pytest.raises(errors.AnamAuthError):
         client.get("/v1/avatars", "wrong", deadline)
-    with client._bulkhead.place(deadline), pytest.raises(errors.Busy):
+    with client._bulkhead.acquire(deadline), pytest.raises(errors.Busy):
         client.mint(BODY, KEY, Deadline.after(clock, 0.01))
     found = usage.metrics()
     seconds = found["upstream_attempt_seconds"]

@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from core.conftest import BODY, KEY, MINT, ClientMaker
 
 from flask_anam import errors
 from flask_anam.core.clock import Clock, Deadline
 from flask_anam.core.upstream.transport import Answer, Transport
 from flask_anam.sandbox import Sandbox
-
-from .conftest import BODY, KEY, MINT, ClientMaker
 
 Ask = Callable[..., Answer]
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from core.conftest import KEY, PERSONA, UUID, ClientMaker
 
 from flask_anam import errors
 from flask_anam.core.clock import Deadline
@@ -14,8 +15,6 @@ from flask_anam.core.personas.registry import PersonaRegistry
 from flask_anam.core.tokens.token import read_claims
 from flask_anam.core.upstream.account_check import AccountCheck, Finding
 from flask_anam.sandbox import Sandbox
-
-from .conftest import KEY, PERSONA, UUID, ClientMaker
 
 
 def test_a_session_is_started_and_stopped(
