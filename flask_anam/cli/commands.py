@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from shutil import get_terminal_size
 from typing import TYPE_CHECKING
 
 import click
@@ -13,6 +12,7 @@ from flask import current_app
 from flask.cli import AppGroup
 
 from flask_anam.auth import find_user
+from flask_anam.cli.tables import print_table, printable
 from flask_anam.cli.usage import add_usage_commands
 from flask_anam.core.metrics.definitions import overview, summary
 from flask_anam.errors import AnamError
@@ -84,7 +84,7 @@ def personas() -> None:
     if len(rows) == 1:
         click.echo("No personas yet. Put one in ANAM_PERSONAS, or declare one with @anam.persona.")
         return
-    _table(rows)
+    print_table(rows)
 
 
 @click.option(
@@ -145,7 +145,7 @@ def metrics(as_json: bool) -> None:
     for number, rows in enumerate(() if as_json else overview(reading)):
         if number:
             click.echo()
-        _table(rows)
+        print_table(rows)
 
 
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="0 takes a free one.")
@@ -162,31 +162,12 @@ def sandbox(port: int) -> None:
     stand_in.serve_forever()
 
 
-def _table(rows: Sequence[Sequence[str]]) -> None:
-    """Print rows in columns; a long first column gives way so that a line fits the terminal."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    others = sum(widths[1:]) + 2 * len(widths[1:])
-    widths[0] = min(widths[0], max(10, get_terminal_size().columns - others))
-    for row in rows:
-        cells = (_fitted(cell, width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
-
-
-def _shown(text: str) -> str:
-    """Return a text that moves no cursor: some of it may come from Anam or from a config."""
-    return "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)
-
-
-def _fitted(cell: str, width: int) -> str:
-    return cell.ljust(width) if len(cell) <= width else f"{cell[: width - 1]}…"
-
-
 def _report(found: Sequence[Finding], *, as_json: bool) -> None:
     """Print findings; leave with status 1 when one of them is an error."""
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in found], indent=2))
     for finding in () if as_json else found:
         mark = click.style(finding.level.ljust(7), fg=_COLOURS[finding.level])
-        click.echo(f"{mark} {_shown(finding.subject)}: {_shown(finding.text)}")
+        click.echo(f"{mark} {printable(finding.subject)}: {printable(finding.text)}")
     if any(finding.level == "error" for finding in found):
         raise SystemExit(1)

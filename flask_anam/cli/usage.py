@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 import click
 from flask.cli import AppGroup, with_appcontext
 
+from flask_anam.cli.tables import print_table
 from flask_anam.core.clock import Clock, moment_of
 from flask_anam.core.usage.csv_export import safe_cell
 from flask_anam.core.usage.records import SessionRecord, Wanted
@@ -19,8 +20,8 @@ from flask_anam.session_control import key_finder, stop_any, stop_own, upgrade
 from flask_anam.state import AnamState, get_state
 
 _UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-#: Characters of a cell at most, so that a table fits a terminal.
-_WIDEST = 36
+#: Characters; the upper limit of a cell in a table. A session id fits.
+_MAX_CELL = 36
 
 
 def moment(text: str) -> float:
@@ -82,7 +83,7 @@ def usage(
         (t.user_id or "-", t.persona_type, t.tokens, t.sessions, f"{t.seconds / 60:.1f}")
         for t in found
     ]
-    _print_table(("USER", "PERSONA", "TOKENS", "SESSIONS", "MINUTES"), rows, "No usage yet.")
+    _print_rows(("USER", "PERSONA", "TOKENS", "SESSIONS", "MINUTES"), rows, "No usage yet.")
 
 
 @click.option(
@@ -130,14 +131,14 @@ def sessions(
             record.session_id or "-",
             record.user_id or "-",
             record.persona_type,
-            _shown(record.started_at),
+            _short_time(record.started_at),
             "-" if record.seconds is None else f"{record.seconds:.0f} s",
             record.exit_status or record.state(now),
         )
         for record in found[:limit]
     ]
     head = ("SESSION", "USER", "PERSONA", "STARTED (UTC)", "LENGTH", "STATE")
-    _print_table(head, rows, "No sessions yet.")
+    _print_rows(head, rows, "No sessions yet.")
 
 
 @click.argument("session_id")
@@ -221,21 +222,12 @@ def _print_csv(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     writer.writerows(map(safe_cell, row) for row in rows)
 
 
-def _print_table(head: Sequence[str], rows: Sequence[Sequence[object]], nothing: str) -> None:
-    if not rows:
-        click.echo(nothing)
-        return
-    cells = [head, *([_cut(str(cell)) for cell in row] for row in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
-    for row in cells:
-        line = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(line).rstrip())
+def _print_rows(head: Sequence[str], rows: Sequence[Sequence[object]], if_empty: str) -> None:
+    if rows:
+        print_table([head, *rows], max_cell=_MAX_CELL)
+    else:
+        click.echo(if_empty)
 
 
-def _cut(text: str) -> str:
-    plain = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return plain if len(plain) <= _WIDEST else plain[: _WIDEST - 1] + "…"
-
-
-def _shown(moment: float | None) -> str:
+def _short_time(moment: float | None) -> str:
     return "-" if moment is None else datetime.fromtimestamp(moment, UTC).strftime("%m-%d %H:%M:%S")
