@@ -13,7 +13,7 @@ from flask_login import LoginManager, UserMixin, login_user
 from werkzeug.serving import make_server
 
 from flask_anam import FlaskAnam
-from flask_anam.sandbox import catalog
+from flask_anam.sandbox.api import catalog
 
 #: Avatar models by the name of their persona: cara-3 is 720x480, cara-4 is 1152x768.
 MODELS = {"usual": "cara-3", "large": "cara-4"}

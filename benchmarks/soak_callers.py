@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.soak_judge import BROKEN, HUNG, Page, Seen
 from benchmarks.soak_users import Ask, Users
-from flask_anam.sandbox.jwt import token_id
+from flask_anam.sandbox.api.jwt import token_id
 
 #: Seconds after which an answer counts as none; a token takes eight at most.
 PATIENCE = 20.0

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flask_anam.sandbox import catalog, rules
-from flask_anam.sandbox.account import Account
-from flask_anam.sandbox.messages import Answer, RefusedError, Request, json_answer
-from flask_anam.sandbox.signalling import Signalling
+from flask_anam.sandbox.api import catalog, mint_rules
+from flask_anam.sandbox.api.account import Account
+from flask_anam.sandbox.http.messages import ApiError, Request, Response, json_response
+from flask_anam.sandbox.streaming.signalling import Signalling
 
-_Handler = Callable[[Request, str], Answer]
+_Handler = Callable[[Request, str], Response]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Router:
             _Route("POST", "/v1/engine/session", self._start, public=True),
             _Route("GET", "/ws", signalling.connect, public=True),
             _Route("POST", "/talk", signalling.talk, public=True),
-            _Route("POST", "/v1/metrics/client", lambda *_: Answer(204), public=True),
+            _Route("POST", "/v1/metrics/client", lambda *_: Response(204), public=True),
             _Route("GET", "/v1/sessions", self._list_sessions),
             _Route("GET", "/v1/sessions/concurrency", self._concurrency),
             _Route("GET", "/v1/sessions/{id}", self._session),
@@ -41,18 +41,18 @@ class Router:
             *_catalog_routes(),
         )
 
-    def __call__(self, request: Request) -> Answer:
+    def __call__(self, request: Request) -> Response:
         """Answer `request`.
 
         Raises:
-            RefusedError: As the vendor refuses, and 404 and 405 for addresses there are not.
+            ApiError: As the vendor refuses, and 404 and 405 for addresses there are not.
 
         """
         if request.method == "OPTIONS":
-            return Answer(204)
+            return Response(204)
         here = [route for route in self._routes if _match(route.path, request.path) is not None]
         if not here:
-            raise RefusedError(404, "Not Found", f"There is nothing at {request.path}.")
+            raise ApiError(404, "Not Found", f"There is nothing at {request.path}.")
         method = "GET" if request.method == "HEAD" else request.method
         for route in here:
             if route.method == method:
@@ -61,28 +61,28 @@ class Router:
                 return route.handler(request, _match(route.path, request.path) or "")
         raise _not_allowed(here)
 
-    def _start(self, request: Request, _: str) -> Answer:
+    def _start(self, request: Request, _: str) -> Response:
         return self._account.start_session(request, request.headers.get("host") or self._address)
 
-    def _list_sessions(self, request: Request, _: str) -> Answer:
+    def _list_sessions(self, request: Request, _: str) -> Response:
         _only_own(request)
         for name in ("apiKeyId", "personaId"):
             if name in request.query:
                 _require_uuid(request.query[name], name)
         return _page(request, self._account.sessions.listed(request.query))
 
-    def _concurrency(self, request: Request, _: str) -> Answer:
+    def _concurrency(self, request: Request, _: str) -> Response:
         _only_own(request)
-        return json_answer(200, self._account.sessions.concurrency())
+        return json_response(200, self._account.sessions.concurrency())
 
-    def _session(self, _: Request, id_: str) -> Answer:
+    def _session(self, _: Request, id_: str) -> Response:
         _require_uuid(id_, "session ID")
-        return json_answer(200, self._account.sessions.get(id_))
+        return json_response(200, self._account.sessions.get(id_))
 
-    def _stop(self, _: Request, id_: str) -> Answer:
+    def _stop(self, _: Request, id_: str) -> Response:
         _require_uuid(id_, "session ID")
         self._account.sessions.stop(id_)
-        return json_answer(200, {})
+        return json_response(200, {})
 
 
 def _match(template: str, path: str) -> str | None:
@@ -93,15 +93,15 @@ def _match(template: str, path: str) -> str | None:
     return found[1] if found.groups() else ""
 
 
-def _not_allowed(routes: Iterable[_Route]) -> RefusedError:
+def _not_allowed(routes: Iterable[_Route]) -> ApiError:
     methods = {route.method for route in routes}
     allowed = ", ".join(sorted(methods | {"OPTIONS"} | ({"HEAD"} if "GET" in methods else set())))
     message = f"Allowed here: {allowed}."
-    return RefusedError(405, "Method Not Allowed", message, headers=[("Allow", allowed)])
+    return ApiError(405, "Method Not Allowed", message, headers=[("Allow", allowed)])
 
 
-def _welcome(_request: Request, _: str) -> Answer:
-    return json_answer(
+def _welcome(_request: Request, _: str) -> Response:
+    return json_response(
         200,
         {
             "service": "Flask-Anam sandbox",
@@ -112,15 +112,15 @@ def _welcome(_request: Request, _: str) -> Answer:
 
 def _only_own(request: Request) -> None:
     if "organizationId" in request.query:
-        raise RefusedError(403, message="Only Anam's own keys may look at other organizations.")
+        raise ApiError(403, message="Only Anam's own keys may look at other organizations.")
 
 
 def _require_uuid(value: str, name: str) -> None:
-    if not re.fullmatch(rules.UUID, value):
-        raise RefusedError(400, f"Invalid {name}", f"The {name} must be a UUID.")
+    if not re.fullmatch(mint_rules.UUID, value):
+        raise ApiError(400, f"Invalid {name}", f"The {name} must be a UUID.")
 
 
-def _page(request: Request, entries: list[dict[str, Any]]) -> Answer:
+def _page(request: Request, entries: list[dict[str, Any]]) -> Response:
     number = _whole(request.query, "page", default=1)
     size = _whole(request.query, "perPage", default=10, high=100)
     last = max(1, -(-len(entries) // size))
@@ -133,7 +133,7 @@ def _page(request: Request, entries: list[dict[str, Any]]) -> Answer:
         "next": number + 1 if number < last else None,
     }
     data = entries[(number - 1) * size : number * size]
-    return json_answer(200, {"data": data, "meta": meta})
+    return json_response(200, {"data": data, "meta": meta})
 
 
 def _whole(query: Mapping[str, str], name: str, *, default: int, high: int = 1_000_000_000) -> int:
@@ -141,7 +141,7 @@ def _whole(query: Mapping[str, str], name: str, *, default: int, high: int = 1_0
     value = int(text) if re.fullmatch("[0-9]{1,9}", text) else 0
     if not 1 <= value <= high:
         message = f"{name} must be a whole number from 1 to {high}."
-        raise RefusedError(400, "Invalid query parameters", message)
+        raise ApiError(400, "Invalid query parameters", message)
     return value
 
 
@@ -162,7 +162,7 @@ class _Kind:
     searched: tuple[str, ...]
     uuid_only: bool
 
-    def listed(self, request: Request, _: str) -> Answer:
+    def listed(self, request: Request, _: str) -> Response:
         term = request.query.get("search", "").lower()
         found = [
             entry
@@ -172,13 +172,13 @@ class _Kind:
         ]
         return _page(request, found)
 
-    def get(self, _: Request, id_: str) -> Answer:
+    def get(self, _: Request, id_: str) -> Response:
         if self.uuid_only:
             _require_uuid(id_, f"{self.title} ID")
         for entry in self.full:
             if entry["id"] == id_.lower():
-                return json_answer(200, entry)
-        raise RefusedError(404, f"{self.title} not found")
+                return json_response(200, entry)
+        raise ApiError(404, f"{self.title} not found")
 
 
 def _is_wanted(entry: catalog.Entry, query: Mapping[str, str]) -> bool:

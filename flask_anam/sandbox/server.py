@@ -9,23 +9,23 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self, get_args
 
-from flask_anam.sandbox import catalog, jwt
-from flask_anam.sandbox.account import Account, RefusalKind, RefusalPlace, Terms
-from flask_anam.sandbox.call import Manners
-from flask_anam.sandbox.conversation import Conversations
-from flask_anam.sandbox.engine import Engine
-from flask_anam.sandbox.faults import (
+from flask_anam.sandbox.api import catalog, jwt
+from flask_anam.sandbox.api.account import Account, AccountSettings, RefusalKind, RefusalPlace
+from flask_anam.sandbox.http.connection import ConnectionHandler
+from flask_anam.sandbox.http.faults import (
     LONGEST_PAUSE,
     Fault,
     FaultQueue,
-    canned_answer,
+    canned_response,
     check_number,
     header_pairs,
 )
+from flask_anam.sandbox.http.tcp_server import TcpServer
 from flask_anam.sandbox.ledger import Ledger
-from flask_anam.sandbox.listener import Listener
 from flask_anam.sandbox.routes import Router
-from flask_anam.sandbox.signalling import Signalling
+from flask_anam.sandbox.streaming.media_session import CallTiming
+from flask_anam.sandbox.streaming.session_engine import SessionEngine
+from flask_anam.sandbox.streaming.signalling import Signalling
 
 
 class Sandbox:
@@ -95,27 +95,27 @@ class Sandbox:
         self._account = Account(
             self.api_key,
             jwt.derive_secret(token_secret, self.api_key),
-            Terms(single_use, concurrency_limit, token_lifetime, strict_ids),
+            AccountSettings(single_use, concurrency_limit, token_lifetime, strict_ids),
             self.ledger,
             clock=clock,
         )
         sessions = self._account.sessions
-        manners = Manners(media=media, start_delay=start_delay, reply_delay=reply_delay)
-        self._engine = Engine(sessions, manners)
+        timing = CallTiming(media=media, start_delay=start_delay, reply_delay=reply_delay)
+        self._engine = SessionEngine(sessions, timing)
         self._host = host
         self._listener = self._listen(port)
         self._port = self._listener.port
         address = f"{_reachable(host)}:{self._port}"
         self.url = f"http://{address}"
         router = Router(self._account, Signalling(sessions, self._engine), address)
-        self._conversations = Conversations(
+        self._conversations = ConnectionHandler(
             router, self.ledger, self._faults, latency=latency, clock=clock
         )
         self._renew_own_locks()
         _living.add(self)
 
-    def _listen(self, port: int) -> Listener:
-        listener = Listener(self._host, port)
+    def _listen(self, port: int) -> TcpServer:
+        listener = TcpServer(self._host, port)
         # Also runs when this object is dropped, or the interpreter ends, without stop().
         self._close = weakref.finalize(self, _close, self._engine, listener)
         return listener
@@ -258,7 +258,7 @@ class Sandbox:
             raise ValueError(f'path must be "*" or start with "/", not {path!r}.')
         fault = Fault(
             path=path,
-            answer=canned_answer(status, json, body),
+            answer=canned_response(status, json, body),
             headers=header_pairs(headers),
             delay=delay,
             cut_after=cut_after,
@@ -326,7 +326,7 @@ class Sandbox:
         return f"<Sandbox {self.url} {state}>"
 
 
-def _close(engine: Engine, listener: Listener) -> None:
+def _close(engine: SessionEngine, listener: TcpServer) -> None:
     engine.stop()
     listener.stop()
 

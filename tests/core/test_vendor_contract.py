@@ -18,7 +18,7 @@ from marshmallow import ValidationError
 from flask_anam.core.personas.registry import problems
 from flask_anam.core.schemas.persona import MintRequestSchema, PersonaConfigSchema
 from flask_anam.errors import PersonaWarning
-from flask_anam.sandbox.rules import check_body
+from flask_anam.sandbox.api.mint_rules import check_body
 
 from .bodies import FULL, Break, breaks, broken_once, odd, right
 from .intended_differences import GOOD, PROMPT_LIMIT, TABLE, Difference, ours

@@ -11,8 +11,9 @@ from hosts import KEY_SENTINEL, PERSONA, PROMPT_SENTINEL, make_app
 from jsonschema import Draft202012Validator
 
 from flask_anam import secret
-from flask_anam.sandbox import Sandbox, catalog
-from flask_anam.sandbox.catalog import PERSONA_ID, TOOL_ID
+from flask_anam.sandbox import Sandbox
+from flask_anam.sandbox.api import catalog
+from flask_anam.sandbox.api.catalog import PERSONA_ID, TOOL_ID
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 GOOD = {

@@ -10,7 +10,7 @@ from hosts import ADA, PERSONA, PROMPT_SENTINEL, TOKEN_PATH, client_of, make_app
 
 from flask_anam import ConfigError, FlaskAnam, PersonaWarning
 from flask_anam.sandbox import Sandbox
-from flask_anam.sandbox.catalog import PERSONA_ID
+from flask_anam.sandbox.api.catalog import PERSONA_ID
 
 ROOM = {"mode": "daily", "daily": {"roomUrl": "https://x.daily.co/r"}}
 SWITCH = 'If Anam has added it since, set ANAM_UNKNOWN_VALUES = "warn".'

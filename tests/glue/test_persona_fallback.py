@@ -11,7 +11,7 @@ from hosts import ADA, PERSONA, TOKEN_PATH, client_of, make_app
 
 import flask_anam
 from flask_anam.sandbox import Sandbox
-from flask_anam.sandbox.catalog import PERSONA_ID
+from flask_anam.sandbox.api.catalog import PERSONA_ID
 from flask_anam.testing import ManualClock
 
 MINT = "/v1/auth/session-token"

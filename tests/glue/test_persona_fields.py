@@ -10,7 +10,7 @@ from hosts import ADA, PERSONA, TOKEN_PATH, client_of, make_app, mint_body
 
 from flask_anam import PersonaWarning
 from flask_anam.sandbox import Sandbox
-from flask_anam.sandbox.catalog import PERSONA_ID, TOOL_ID
+from flask_anam.sandbox.api.catalog import PERSONA_ID, TOOL_ID
 
 URL = "https://example.com/hook"
 PARAMETERS = {"type": "object", "properties": {"zebra": {}, "alpha": {"type": "string"}}}

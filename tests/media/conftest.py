@@ -20,7 +20,8 @@ from anam.client import Session
 from page.chromium import go_without, the_browser
 from playwright.sync_api import Browser, Page
 
-from flask_anam.sandbox import Sandbox, catalog
+from flask_anam.sandbox import Sandbox
+from flask_anam.sandbox.api import catalog
 
 _PACKAGES = Path(__file__).parent / "node_modules"
 #: The releases of the JavaScript SDK in package.json, and the names they have there.

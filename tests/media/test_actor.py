@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flask_anam.sandbox import catalog
+from flask_anam.sandbox.api import catalog
 from flask_anam.sandbox.media.actor import Actor
 from flask_anam.sandbox.media.persona import Persona
 from flask_anam.sandbox.media.speech import FRAME, PEAK, SHAPES, Voice

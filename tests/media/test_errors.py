@@ -14,7 +14,8 @@ from anam.errors import AnamError
 from media.conftest import QUIET, RELEASES, run
 from playwright.sync_api import Page
 
-from flask_anam.sandbox import Sandbox, catalog
+from flask_anam.sandbox import Sandbox
+from flask_anam.sandbox.api import catalog
 
 _START = "/v1/engine/session"
 _MINT = "/v1/auth/session-token"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from flask_anam.sandbox import catalog
+from flask_anam.sandbox.api import catalog
+from flask_anam.sandbox.media.appearance import CLOTHES, HAIR, look_of
 from flask_anam.sandbox.media.canvas import Canvas, Planes, ellipse, smooth, yuv
 from flask_anam.sandbox.media.face import _AT_REST, _LARGE, Face, lids
-from flask_anam.sandbox.media.looks import CLOTHES, HAIR, look_of
 
 _SIZE = (360, 240)
 

@@ -12,8 +12,9 @@ import requests
 from media.conftest import QUIET, RELEASES, SCREENSHOTS, wait_for
 from playwright.sync_api import Page
 
-from flask_anam.sandbox import Sandbox, catalog
-from flask_anam.sandbox.call import Manners
+from flask_anam.sandbox import Sandbox
+from flask_anam.sandbox.api import catalog
+from flask_anam.sandbox.streaming.media_session import CallTiming
 
 pytestmark = pytest.mark.browser
 
@@ -208,7 +209,7 @@ def test_it_can_stop_and_start_again(sandbox: Sandbox, watched: Watched) -> None
 
 def test_a_closed_tab_ends_the_session(sandbox: Sandbox, watched: Watched) -> None:
     """The SDK says no goodbye then; the session ends a while after its WebSocket."""
-    sandbox._engine._manners = Manners(gone_after=0.5)
+    sandbox._engine._timing = CallTiming(gone_after=0.5)
     watched.connect(sandbox, QUIET)
     watched.wait_to_see("SESSION_READY")
     watched.page.goto("about:blank")

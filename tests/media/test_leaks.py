@@ -21,7 +21,7 @@ from playwright.sync_api import Browser
 from websockets.sync.client import ClientConnection, connect
 
 from flask_anam.sandbox import Sandbox
-from flask_anam.sandbox.call import Manners
+from flask_anam.sandbox.streaming.media_session import CallTiming
 
 _CONNECT = """async ([token, baseUrl]) => {
   const client = anam.createClient(token, { api: { baseUrl }, disableInputAudio: true });
@@ -164,7 +164,7 @@ def test_rude_clients_leave_nothing_behind(
     if browser_needed:
         the_browser()
     sandbox = make_sandbox()
-    sandbox._engine._manners = Manners(gone_after=0.3)
+    sandbox._engine._timing = CallTiming(gone_after=0.3)
     _talk(sandbox)
     assert wait_for(lambda: sandbox._engine._calls == {})
     assert wait_for(lambda: not sandbox._engine._tasks)

@@ -13,7 +13,8 @@ import requests
 from anam import AnamEvent, PersonaConfig
 from media.conftest import QUIET, run, talking
 
-from flask_anam.sandbox import Sandbox, catalog
+from flask_anam.sandbox import Sandbox
+from flask_anam.sandbox.api import catalog
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 

@@ -19,8 +19,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from flask_anam.sandbox import Sandbox
-from flask_anam.sandbox.call import Manners
-from flask_anam.sandbox.websocket import MAX_MESSAGE, WebSocket
+from flask_anam.sandbox.http.websocket import MAX_MESSAGE, WebSocket
+from flask_anam.sandbox.streaming.media_session import CallTiming
 
 
 def _start(sandbox: Sandbox, config: dict[str, Any] | None = None) -> str:
@@ -201,13 +201,13 @@ def test_a_restarted_session_ends_the_earlier_one(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize("goodbye", [True, False])
 def test_a_session_ends_a_while_after_its_line(sandbox: Sandbox, goodbye: bool) -> None:
     """At once with `endsession`; without it the client may come back."""
-    sandbox._engine._manners = Manners(gone_after=600)
+    sandbox._engine._timing = CallTiming(gone_after=600)
     session_id = _start(sandbox)
     with _line(sandbox, session_id) as line:
         _reach(line)
         (call,) = sandbox._engine._calls.values()
     assert wait_for(lambda: call._leaving)
-    call._manners = Manners(gone_after=0.1)
+    call._timing = CallTiming(gone_after=0.1)
     with _line(sandbox, session_id) as line:
         _reach(line)
         assert call._leaving is None

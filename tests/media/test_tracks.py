@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from media.conftest import run
 
-from flask_anam.sandbox import catalog
+from flask_anam.sandbox.api import catalog
 from flask_anam.sandbox.media.actor import Actor
 from flask_anam.sandbox.media.persona import Persona
 from flask_anam.sandbox.media.speech import FRAME, RATE

@@ -20,7 +20,7 @@ from page.steps import (
 )
 from playwright.sync_api import BrowserContext, Page, expect
 
-from flask_anam.sandbox.call import Manners
+from flask_anam.sandbox.streaming.media_session import CallTiming
 
 pytestmark = pytest.mark.browser
 
@@ -79,7 +79,7 @@ def test_cut_network_that_returns(
 ) -> None:
     """The player says so, and begins another session by itself; the lost one ends."""
     site = live()
-    site.sandbox._engine._manners = Manners(gone_after=0.5)
+    site.sandbox._engine._timing = CallTiming(gone_after=0.5)
     visit(site)
     start(page)
     expect_live(page)

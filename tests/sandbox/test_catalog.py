@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 import requests
 
-from flask_anam.sandbox import catalog
+from flask_anam.sandbox.api import catalog
 
 Caller = Callable[..., requests.Response]
 

@@ -6,7 +6,7 @@ import hmac
 
 import pytest
 
-from flask_anam.sandbox import jwt
+from flask_anam.sandbox.api import jwt
 
 _SECRET = b"s" * 32
 

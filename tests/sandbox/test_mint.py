@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import requests
 
-from flask_anam.sandbox import Sandbox, catalog
+from flask_anam.sandbox import Sandbox
+from flask_anam.sandbox.api import catalog
 
 Caller = Callable[..., requests.Response]
 

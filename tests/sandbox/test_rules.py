@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import requests
 
-from flask_anam.sandbox.rules import check_body, check_start
+from flask_anam.sandbox.api.mint_rules import check_body, check_start
 
 _UUID = "00000000-0000-4000-8000-000000000000"
 

@@ -3,6 +3,7 @@
 The middle of the picture is x = 0; the chin rests at y = 306.
 """
 
+from flask_anam.sandbox.media.appearance import Look
 from flask_anam.sandbox.media.canvas import (
     Canvas,
     Colour,
@@ -13,7 +14,6 @@ from flask_anam.sandbox.media.canvas import (
     smooth,
     stroke,
 )
-from flask_anam.sandbox.media.looks import Look
 
 _WHITE: Colour = (255, 255, 255)
 _DARK: Colour = (38, 26, 28)

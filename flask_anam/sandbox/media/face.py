@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from flask_anam.sandbox.media import drawing
+from flask_anam.sandbox.media.appearance import Look, look_of
 from flask_anam.sandbox.media.canvas import Canvas, Planes, Sprite
-from flask_anam.sandbox.media.looks import Look, look_of
 
 #: Seconds of a blink, and of the stretch of time that has one each.
 _BLINK, _BLINK_EVERY = 0.2, 3.4

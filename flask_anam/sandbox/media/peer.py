@@ -17,11 +17,11 @@ from aiortc import (
 )
 from aiortc.sdp import candidate_from_sdp
 
+from flask_anam.sandbox.http.websocket import parse
 from flask_anam.sandbox.media import addresses
 from flask_anam.sandbox.media.actor import Actor
 from flask_anam.sandbox.media.face import Face
 from flask_anam.sandbox.media.tracks import Ear, PersonaAudio, PersonaVideo
-from flask_anam.sandbox.websocket import parse
 
 logger = logging.getLogger("flask_anam.sandbox")
 

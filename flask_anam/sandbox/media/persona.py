@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from flask_anam.sandbox import catalog
+from flask_anam.sandbox.api import catalog
 
 #: Picture sizes of the avatar models, when the session asks for none. Source: Anam docs, 2026.
 _SIZES = {"cara-4": (1152, 768), "cara-4-latest": (1152, 768)}

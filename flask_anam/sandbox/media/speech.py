@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from flask_anam.sandbox import catalog
+from flask_anam.sandbox.api import catalog
 from flask_anam.sandbox.media.persona import number_of
 
 RATE = 48_000

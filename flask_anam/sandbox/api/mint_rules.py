@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from flask_anam.sandbox.checks import (
+from flask_anam.sandbox.api.validators import (
     Check,
     Path,
     Problems,

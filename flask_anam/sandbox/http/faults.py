@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from flask_anam.sandbox.messages import Answer, default_error, is_bodiless, json_answer
+from flask_anam.sandbox.http.messages import Response, default_error, is_bodiless, json_response
 
 #: Longest pause that can be asked for, in seconds.
 LONGEST_PAUSE = 86_400
@@ -23,7 +23,7 @@ class Fault:
     """
 
     path: str
-    answer: Answer | None
+    answer: Response | None
     headers: tuple[tuple[str, str], ...] = ()
     delay: float = 0.0
     cut_after: int | None = None
@@ -69,7 +69,7 @@ class FaultQueue:
             self._waiting.clear()
 
 
-def canned_answer(status: int, json: object, body: bytes | str | None) -> Answer | None:
+def canned_response(status: int, json: object, body: bytes | str | None) -> Response | None:
     """Return the answer a fault gives in place of the real one; None means the real one.
 
     `json` is ``...`` when not given.
@@ -84,7 +84,7 @@ def canned_answer(status: int, json: object, body: bytes | str | None) -> Answer
         raise ValueError("Give json or body, not both.")
     if json is not ...:
         try:
-            return json_answer(status, json)
+            return json_response(status, json)
         except (TypeError, ValueError) as error:
             raise TypeError(f"json cannot be written as JSON: {error}") from error
     if body is not None:
@@ -92,18 +92,18 @@ def canned_answer(status: int, json: object, body: bytes | str | None) -> Answer
     if status == 200:
         return None
     if is_bodiless(status):
-        return Answer(status)
+        return Response(status)
     text = default_error(status)
-    return json_answer(status, {"error": text, "message": f"{text} (told to fail)."})
+    return json_response(status, {"error": text, "message": f"{text} (told to fail)."})
 
 
-def _raw_answer(status: int, body: object) -> Answer:
+def _raw_answer(status: int, body: object) -> Response:
     content = body.encode() if isinstance(body, str) else body
     if not isinstance(content, bytes):
         raise TypeError(f"body must be bytes or str, not {type(body).__name__}.")
     page = content.lstrip().startswith(b"<")
     kind = "text/html; charset=utf-8" if page else "application/json"
-    return Answer(status, content, (("Content-Type", kind),))
+    return Response(status, content, (("Content-Type", kind),))
 
 
 def header_pairs(headers: Mapping[str, str | list[str]] | None) -> tuple[tuple[str, str], ...]:

@@ -6,10 +6,10 @@ import threading
 from collections.abc import Callable
 from typing import BinaryIO
 
-from flask_anam.sandbox import wire
-from flask_anam.sandbox.faults import Fault, FaultQueue
+from flask_anam.sandbox.http import http1
+from flask_anam.sandbox.http.faults import Fault, FaultQueue
+from flask_anam.sandbox.http.messages import ApiError, Request, Response, parse_json
 from flask_anam.sandbox.ledger import Ledger, RequestRecord
-from flask_anam.sandbox.messages import Answer, RefusedError, Request, parse_json
 
 logger = logging.getLogger("flask_anam.sandbox")
 
@@ -17,7 +17,7 @@ logger = logging.getLogger("flask_anam.sandbox")
 _NO_FAULT = Fault("*", None)
 
 
-class Conversations:
+class ConnectionHandler:
     """Serves every connection of a sandbox; thread-safe.
 
     `route` turns a request into an answer; `latency` is in seconds and precedes every answer but
@@ -26,7 +26,7 @@ class Conversations:
 
     def __init__(
         self,
-        route: Callable[[Request], Answer],
+        route: Callable[[Request], Response],
         ledger: Ledger,
         faults: FaultQueue,
         *,
@@ -54,12 +54,12 @@ class Conversations:
         self, connection: socket.socket, source: BinaryIO, number: int, stopping: threading.Event
     ) -> bool:
         try:
-            request = wire.read_request(source, connection)
-        except RefusedError as refused:
+            request = http1.read_request(source, connection)
+        except ApiError as refused:
             now = self._clock()
             answer = refused.answer()
-            wire.send(connection, None, answer, _NO_FAULT, now=now, stopping=stopping)
-            wire.linger(connection)
+            http1.send(connection, None, answer, _NO_FAULT, now=now, stopping=stopping)
+            http1.linger(connection)
             return False
         if request is None:
             return False
@@ -71,15 +71,15 @@ class Conversations:
             return False
         answer = fault.answer or self._work(request)
         if fault.reset:
-            wire.reset(connection)
+            http1.reset(connection)
             return False
         if fault.silent:
-            wire.stay_silent(connection)
+            http1.stay_silent(connection)
             return False
         self._ledger.answered(entry, answer.status)
         logger.debug("%s %s -> %d", request.method, request.path, answer.status)
         now = self._clock()
-        goes_on = wire.send(connection, request, answer, fault, now=now, stopping=stopping)
+        goes_on = http1.send(connection, request, answer, fault, now=now, stopping=stopping)
         if answer.upgrade is None:
             return goes_on
         try:
@@ -108,11 +108,11 @@ class Conversations:
         )
         return self._ledger.add_request(record)
 
-    def _work(self, request: Request) -> Answer:
+    def _work(self, request: Request) -> Response:
         try:
             return self._route(request)
-        except RefusedError as refused:
+        except ApiError as refused:
             return refused.answer()
         except Exception:
             logger.exception("The sandbox failed at %s %s", request.method, request.path)
-            return RefusedError(500).answer()
+            return ApiError(500).answer()

@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass
 
-from flask_anam.sandbox import catalog
+from flask_anam.sandbox.api import catalog
 from flask_anam.sandbox.media.canvas import Colour
 from flask_anam.sandbox.media.persona import number_of
 

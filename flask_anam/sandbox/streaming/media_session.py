@@ -6,11 +6,11 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from flask_anam.sandbox.api.sessions import SessionStart
+from flask_anam.sandbox.http.websocket import WebSocket
 from flask_anam.sandbox.media.actor import Actor
 from flask_anam.sandbox.media.face import Face
 from flask_anam.sandbox.media.persona import Persona
-from flask_anam.sandbox.sessions import Start
-from flask_anam.sandbox.websocket import WebSocket
 
 if TYPE_CHECKING:
     from flask_anam.sandbox.media.peer import Peer
@@ -25,7 +25,7 @@ _MOST_EARLY_CANDIDATES = 64
 
 
 @dataclass(frozen=True)
-class Manners:
+class CallTiming:
     """How calls behave; times are in seconds.
 
     `start_delay` is what an answer to an offer takes, `reply_delay` what a reply takes, and
@@ -38,7 +38,7 @@ class Manners:
     gone_after: float = 10.0
 
 
-class Call:
+class MediaSession:
     """A session that a client has reached; belongs to the engine's thread.
 
     `finish` is called with the exit status when the client is gone, `rate` gives the pictures a
@@ -47,13 +47,13 @@ class Call:
 
     def __init__(
         self,
-        start: Start,
-        manners: Manners,
+        start: SessionStart,
+        timing: CallTiming,
         rate: Callable[[], float],
         finish: Callable[[str], None],
     ) -> None:
         self.start = start
-        self._manners = manners
+        self._timing = timing
         self._rate = rate
         self._finish = finish
         self._persona = Persona.of(start.persona_config, start.session_options)
@@ -62,7 +62,7 @@ class Call:
             start.session_id,
             self._tell,
             self._signal,
-            reply_delay=manners.reply_delay,
+            reply_delay=timing.reply_delay,
         )
         self._socket: WebSocket | None = None
         self._peer: Peer | None = None
@@ -92,7 +92,7 @@ class Call:
         """Note that the line is dead: the client may come back for a while."""
         if socket is self._socket:
             self._socket = None
-            self._leave_in(self._manners.gone_after)
+            self._leave_in(self._timing.gone_after)
 
     async def receive(self, message: Mapping[str, Any]) -> None:
         """Act on one signalling message; what it does not know, it ignores."""
@@ -151,7 +151,7 @@ class Call:
             self._delay.cancel()
         self._offer = payload
         self._delay = asyncio.get_running_loop().call_later(
-            self._manners.start_delay, lambda: self._in_background(self._answer(payload, sdp))
+            self._timing.start_delay, lambda: self._in_background(self._answer(payload, sdp))
         )
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:

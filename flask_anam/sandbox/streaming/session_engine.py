@@ -9,10 +9,10 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from flask_anam.sandbox.background import Background
-from flask_anam.sandbox.call import Call, Manners
-from flask_anam.sandbox.sessions import Sessions, Start
-from flask_anam.sandbox.websocket import WebSocket, parse
+from flask_anam.sandbox.api.sessions import Sessions, SessionStart
+from flask_anam.sandbox.http.websocket import WebSocket, parse
+from flask_anam.sandbox.streaming.loop_thread import LoopThread
+from flask_anam.sandbox.streaming.media_session import CallTiming, MediaSession
 
 logger = logging.getLogger("flask_anam.sandbox")
 
@@ -31,18 +31,18 @@ _LOOK_EVERY = 0.2
 _FAREWELL, _JOIN = 0.6, 1.5
 
 
-class Engine:
+class SessionEngine:
     """Connects clients to their sessions; thread-safe, except for :meth:`after_fork`."""
 
-    def __init__(self, sessions: Sessions, manners: Manners) -> None:
+    def __init__(self, sessions: Sessions, timing: CallTiming) -> None:
         self._sessions = sessions
-        self._manners = manners
-        self._background = Background("anam-media")
+        self._timing = timing
+        self._background = LoopThread("anam-media")
         self._forget()
         sessions.on_end = self._ended
 
     def _forget(self) -> None:
-        self._calls: dict[str, Call] = {}
+        self._calls: dict[str, MediaSession] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._looking = False
         # Taken while the lock of the sessions is held, so never the other way round.
@@ -54,7 +54,7 @@ class Engine:
 
     def warm_up(self) -> None:
         """Begin to import the libraries in a thread; cheap when they are there, or missing."""
-        if self._manners.media and _MEDIA not in sys.modules:
+        if self._timing.media and _MEDIA not in sys.modules:
             # No daemon: a process that ends in the middle of such an import may crash.
             threading.Thread(target=_import_media, name="anam-import").start()
 
@@ -63,7 +63,7 @@ class Engine:
         self._background.after_fork((self._calls, self._tasks))
         self._forget()
 
-    def serve(self, start: Start, socket: WebSocket) -> None:
+    def serve(self, start: SessionStart, socket: WebSocket) -> None:
         """Serve one WebSocket of a session until either side ends it."""
         call = self._call_of(start)
         if not self._sessions.runs(start):
@@ -97,11 +97,13 @@ class Engine:
             self._background.run(self._farewell, _FAREWELL + 0.2)
         self._background.stop(_JOIN)
 
-    def _call_of(self, start: Start) -> Call:
+    def _call_of(self, start: SessionStart) -> MediaSession:
         with self._lock:
             call = self._calls.get(start.session_id)
             if call is None:
-                call = Call(start, self._manners, self._rate, self._finisher(start.session_id))
+                call = MediaSession(
+                    start, self._timing, self._rate, self._finisher(start.session_id)
+                )
                 self._calls[start.session_id] = call
             return call
 
@@ -112,7 +114,7 @@ class Engine:
         """Return the pictures a second that each of the calls may have."""
         return min(_RATE, max(_LOWEST_RATE, _RATE_FOR_ALL / max(1, len(self._calls))))
 
-    async def _attach(self, call: Call, socket: WebSocket) -> None:
+    async def _attach(self, call: MediaSession, socket: WebSocket) -> None:
         await call.attach(socket)
         if not self._looking:
             self._looking = True
@@ -125,13 +127,13 @@ class Engine:
             self._sessions.end_overdue()
         self._looking = False
 
-    def _pass_on(self, call: Call, message: Mapping[str, Any]) -> bool:
+    def _pass_on(self, call: MediaSession, message: Mapping[str, Any]) -> bool:
         if message.get("actionType") == "offer" and (obstacle := self._obstacle()):
             self._sessions.end(call.start.session_id, "ERROR", obstacle)
             return True  # until the client or the farewell ends it
         return self._background.run(lambda: self._receive(call, message))
 
-    async def _receive(self, call: Call, message: Mapping[str, Any]) -> None:
+    async def _receive(self, call: MediaSession, message: Mapping[str, Any]) -> None:
         try:
             await call.receive(message)
         except Exception:
@@ -139,7 +141,7 @@ class Engine:
 
     def _obstacle(self) -> str | None:
         """Return why there can be no media, None when there can; imports the libraries."""
-        if not self._manners.media:
+        if not self._timing.media:
             return NO_MEDIA
         missing = _import_media()
         if missing is None:

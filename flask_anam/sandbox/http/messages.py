@@ -37,7 +37,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """One HTTP answer; `headers` may repeat a name and overrule what the server adds itself.
 
     `upgrade` belongs to a 101: it goes on talking on the connection, of which some may have been
@@ -50,7 +50,7 @@ class Answer:
     upgrade: Callable[[socket.socket, BinaryIO], None] | None = field(default=None, repr=False)
 
 
-class RefusedError(Exception):
+class ApiError(Exception):
     """A request that gets an error answer in the vendor's shape.
 
     `details` is a tree in which every node holds its messages under ``_errors``.
@@ -72,18 +72,18 @@ class RefusedError(Exception):
         self.headers = tuple(headers)
         super().__init__(f"{status} {self.error}")
 
-    def answer(self) -> Answer:
+    def answer(self) -> Response:
         """Return the refusal as JSON."""
         content: dict[str, Any] = {"error": self.error, "message": self.message}
         if self.details is not None:
             content["details"] = self.details
-        return json_answer(self.status, content, self.headers)
+        return json_response(self.status, content, self.headers)
 
 
-def json_answer(status: int, value: object, headers: Iterable[tuple[str, str]] = ()) -> Answer:
+def json_response(status: int, value: object, headers: Iterable[tuple[str, str]] = ()) -> Response:
     """Return `value` as a JSON answer."""
     body = json.dumps(value).encode()
-    return Answer(status, body, (("Content-Type", "application/json"), *headers))
+    return Response(status, body, (("Content-Type", "application/json"), *headers))
 
 
 def default_error(status: int) -> str:

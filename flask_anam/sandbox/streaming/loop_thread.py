@@ -12,7 +12,7 @@ from typing import Any
 _of_the_parent: list[object] = []
 
 
-class Background:
+class LoopThread:
     """Runs coroutines in a thread of its own; thread-safe, except for :meth:`after_fork`."""
 
     def __init__(self, name: str) -> None:

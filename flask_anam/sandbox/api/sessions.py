@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from flask_anam.sandbox.http.messages import ApiError
 from flask_anam.sandbox.ledger import Ledger, SessionRecord, drop_oldest
-from flask_anam.sandbox.messages import RefusedError
 
 #: The limit that is reported, and holds, when none was set.
 DEFAULT_LIMIT = 10_000
@@ -18,7 +18,7 @@ _ENDED_BY_SERVER = "CLOSED_BY_ENGINE"
 
 
 @dataclass(frozen=True)
-class Start:
+class SessionStart:
     """What is needed to start a session; `token_id` is None when the API key starts it."""
 
     session_id: str
@@ -33,7 +33,7 @@ class Start:
 
 @dataclass(frozen=True)
 class _Session:
-    start: Start
+    start: SessionStart
     record: SessionRecord
     entry: int
 
@@ -62,31 +62,31 @@ class Sessions:
         """Replace the lock: for a forked child, where it may have been held by a lost thread."""
         self._lock = threading.RLock()
 
-    def start(self, start: Start) -> None:
+    def start(self, start: SessionStart) -> None:
         """Begin a session; a token is used up only if this succeeds.
 
         Raises:
-            RefusedError: The token has been used and tokens are single-use (401), or too many
+            ApiError: The token has been used and tokens are single-use (401), or too many
                 sessions run (429).
 
         """
         with self._lock:
             if self._single_use and start.token_id in self._used:
-                raise RefusedError(
+                raise ApiError(
                     401,
                     "Invalid session token",
                     "This session token has already started a session; ask for a new one.",
                 )
             others = [s for s in self._running() if s.start.session_id != start.session_id]
             if len(others) >= self.limit:
-                raise RefusedError(429, "Concurrent session limit reached")
+                raise ApiError(429, "Concurrent session limit reached")
             earlier = self._sessions.pop(start.session_id, None)
             if earlier is not None and earlier.record.ended_at is None:
                 reason = "The session has been started again elsewhere."
                 self._end(earlier, self._clock(), "NORMAL_EXIT", reason)
             self._keep(start)
 
-    def _keep(self, start: Start) -> None:
+    def _keep(self, start: SessionStart) -> None:
         record = SessionRecord(
             session_id=start.session_id,
             token_id=start.token_id,
@@ -107,14 +107,14 @@ class Sessions:
         """End a running session.
 
         Raises:
-            RefusedError: There is none with this id (404).
+            ApiError: There is none with this id (404).
 
         """
         with self._lock:
             self._running()
             session = self._sessions.get(session_id)
             if session is None or session.record.ended_at is not None:
-                raise RefusedError(404, "Session not found", "There is no such running session.")
+                raise ApiError(404, "Session not found", "There is no such running session.")
             self.end(session_id, _ENDED_BY_SERVER, "The session has been stopped.")
 
     def end(self, session_id: str, status: str, reason: str) -> None:
@@ -129,41 +129,41 @@ class Sessions:
         with self._lock:
             self._running()
 
-    def runs(self, start: Start) -> bool:
+    def runs(self, start: SessionStart) -> bool:
         """Whether a session runs that was started so, and not again since."""
         with self._lock:
             self._running()
             session = self._sessions.get(start.session_id)
             return bool(session and session.start is start and session.record.ended_at is None)
 
-    def running(self, session_id: str) -> Start:
+    def running(self, session_id: str) -> SessionStart:
         """Return what a running session was started with.
 
         Raises:
-            RefusedError: There is none with this id (404), or it has ended (403).
+            ApiError: There is none with this id (404), or it has ended (403).
 
         """
         with self._lock:
             self._running()
             session = self._sessions.get(session_id)
         if session is None:
-            raise RefusedError(404, "Session not found", "There is no session with this id.")
+            raise ApiError(404, "Session not found", "There is no session with this id.")
         if session.record.ended_at is not None:
-            raise RefusedError(403, "Session ended", "This session has ended; start another.")
+            raise ApiError(403, "Session ended", "This session has ended; start another.")
         return session.start
 
     def get(self, session_id: str) -> dict[str, Any]:
         """Return a session as the API shows it.
 
         Raises:
-            RefusedError: There is none with this id (404).
+            ApiError: There is none with this id (404).
 
         """
         with self._lock:
             self._running()
             session = self._sessions.get(session_id)
         if session is None:
-            raise RefusedError(404, "Session not found")
+            raise ApiError(404, "Session not found")
         return {**_shown(session), "toolCalls": []}
 
     def listed(self, wanted: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from flask_anam.sandbox import catalog, jwt, rules
-from flask_anam.sandbox.checks import Problems
+from flask_anam.sandbox.api import catalog, jwt, mint_rules
+from flask_anam.sandbox.api.sessions import ORGANIZATION_ID, Sessions, SessionStart
+from flask_anam.sandbox.api.validators import Problems
+from flask_anam.sandbox.http.messages import ApiError, Request, Response, json_response, parse_json
 from flask_anam.sandbox.ledger import Ledger, MintRecord, drop_oldest
-from flask_anam.sandbox.messages import Answer, RefusedError, Request, json_answer, parse_json
-from flask_anam.sandbox.sessions import ORGANIZATION_ID, Sessions, Start
 
 RefusalKind = Literal["concurrency", "spend", "usage", "rate"]
 RefusalPlace = Literal["session", "mint", "both"]
@@ -39,7 +39,7 @@ _CATALOG_FIELDS = {
 
 
 @dataclass(frozen=True)
-class Terms:
+class AccountSettings:
     """How an account behaves; the names are those of :class:`flask_anam.sandbox.Sandbox`."""
 
     single_use: bool = False
@@ -55,14 +55,14 @@ class Account:
         self,
         api_key: str,
         secret: bytes,
-        terms: Terms,
+        settings: AccountSettings,
         ledger: Ledger,
         *,
         clock: Callable[[], float],
     ) -> None:
         self._api_key = api_key
         self._secret = secret
-        self._terms = terms
+        self._settings = settings
         self._ledger = ledger
         self._clock = clock
         self._mints: dict[str, MintRecord] = {}
@@ -71,7 +71,7 @@ class Account:
         #: Stands for the API key wherever the API names it.
         self.key_id = str(uuid.UUID(bytes=digest[:16], version=4))
         self.sessions = Sessions(
-            ledger, limit=terms.concurrency_limit, single_use=terms.single_use, clock=clock
+            ledger, limit=settings.concurrency_limit, single_use=settings.single_use, clock=clock
         )
         self._renew_lock()
 
@@ -96,31 +96,31 @@ class Account:
         """Let only the API key pass.
 
         Raises:
-            RefusedError: It is missing or another one (401).
+            ApiError: It is missing or another one (401).
 
         """
         if request.bearer is None:
-            raise RefusedError(401, "Missing or invalid API key")
+            raise ApiError(401, "Missing or invalid API key")
         if not self._is_key(request.bearer):
-            raise RefusedError(401, "Invalid API key")
+            raise ApiError(401, "Invalid API key")
 
     def _is_key(self, credential: str) -> bool:
         return hmac.compare_digest(
             credential.encode("utf-8", "surrogateescape"), self._api_key.encode()
         )
 
-    def mint(self, request: Request) -> Answer:
+    def mint(self, request: Request) -> Response:
         """Answer ``POST /v1/auth/session-token``.
 
         Raises:
-            RefusedError: As the vendor refuses: 400, 404, 429.
+            ApiError: As the vendor refuses: 400, 404, 429.
 
         """
         self._check_refusals("mint")
         body = _object_in(request, required=True)
         self._check_body(body)
         token = self.issue(body)
-        return json_answer(200, {"sessionToken": token})
+        return json_response(200, {"sessionToken": token})
 
     def issue(
         self,
@@ -134,11 +134,11 @@ class Account:
         now = self._clock()
         start = math.floor(now if issued_at is None else issued_at)
         claims = {
-            "type": rules.token_type(body) if type_ is None else type_,
+            "type": mint_rules.token_type(body) if type_ is None else type_,
             "accountId": ORGANIZATION_ID,
             "sessionId": str(uuid.uuid4()),
             "iat": start,
-            "exp": start + (self._terms.token_lifetime if lifetime is None else lifetime),
+            "exp": start + (self._settings.token_lifetime if lifetime is None else lifetime),
         }
         token = jwt.encode(claims, self._secret)
         record = MintRecord(
@@ -158,23 +158,23 @@ class Account:
         self._ledger.add_mint(record)
         return token
 
-    def start_session(self, request: Request, engine_host: str) -> Answer:
+    def start_session(self, request: Request, engine_host: str) -> Response:
         """Answer ``POST /v1/engine/session``, for the API key or a session token.
 
         Raises:
-            RefusedError: As the vendor refuses: 400, 401, 404, 429.
+            ApiError: As the vendor refuses: 400, 401, 404, 429.
 
         """
         credential = request.bearer
         if credential is None:
-            raise RefusedError(401, "Missing or invalid API key", "Send a token or an API key.")
+            raise ApiError(401, "Missing or invalid API key", "Send a token or an API key.")
         if self._is_key(credential):
             start = self._start_with_key(request, engine_host)
         else:
             start = self._start_with_token(request, credential, engine_host)
         self._check_refusals("session")
         self.sessions.start(start)
-        return json_answer(
+        return json_response(
             200,
             {
                 "sessionId": start.session_id,
@@ -190,10 +190,10 @@ class Account:
             },
         )
 
-    def _start_with_key(self, request: Request, engine_host: str) -> Start:
+    def _start_with_key(self, request: Request, engine_host: str) -> SessionStart:
         body = _object_in(request, required=True)
         self._check_body(body)
-        return Start(
+        return SessionStart(
             session_id=str(uuid.uuid4()),
             token_id=None,
             client_label=body.get("clientLabel"),
@@ -204,15 +204,15 @@ class Account:
             key_id=self.key_id,
         )
 
-    def _start_with_token(self, request: Request, token: str, engine_host: str) -> Start:
+    def _start_with_token(self, request: Request, token: str, engine_host: str) -> SessionStart:
         claims = self._claims(token)
         body = _object_in(request, required=False)
-        _refuse(rules.check_start(body))
+        _refuse(mint_rules.check_start(body))
         identity = jwt.token_id(token)
         with self._lock:
             mint = self._mints.get(identity)
         # A token of a sister sandbox is good, but what it was minted for is not known here.
-        return Start(
+        return SessionStart(
             session_id=str(claims.get("sessionId")),
             token_id=identity,
             client_label=mint.client_label if mint else None,
@@ -228,13 +228,13 @@ class Account:
             claims = jwt.decode(token, self._secret)
         except jwt.InvalidTokenError:
             message = "This is neither the API key nor a session token of this sandbox."
-            raise RefusedError(401, "Invalid session token", message) from None
+            raise ApiError(401, "Invalid session token", message) from None
         expires = claims.get("exp")
         if not isinstance(expires, int) or self._clock() >= expires:
-            raise RefusedError(401, "Session token expired")
+            raise ApiError(401, "Session token expired")
         if claims.get("type") == "legacy":
             message = "Legacy session tokens are no longer supported"
-            raise RefusedError(400, message)
+            raise ApiError(400, message)
         return claims
 
     def _check_refusals(self, place: RefusalPlace) -> None:
@@ -242,18 +242,18 @@ class Account:
             kind = self._refusals.get(place)
         if kind is not None:
             headers = _RATE_HEADERS if kind == "rate" else ()
-            raise RefusedError(429, REFUSALS[kind], headers=headers)
+            raise ApiError(429, REFUSALS[kind], headers=headers)
 
     def _check_body(self, body: Mapping[str, Any]) -> None:
-        problems = rules.check_body(body)
+        problems = mint_rules.check_body(body)
         _refuse(problems)
-        if self._terms.strict_ids:
+        if self._settings.strict_ids:
             self._check_ids(body, problems)
 
     def _check_ids(self, body: Mapping[str, Any], problems: Problems) -> None:
         persona = _persona_in(body)
         if "personaId" in persona and not _in_catalog(persona["personaId"], catalog.PERSONAS):
-            raise RefusedError(404, "persona not found")
+            raise ApiError(404, "persona not found")
         for name, entries in _CATALOG_FIELDS.items():
             if name in persona and not _in_catalog(persona[name], entries):
                 problems.add(("personaConfig", name), "Is not known here.")
@@ -273,15 +273,15 @@ def _object_in(request: Request, *, required: bool) -> dict[str, Any]:
     try:
         body = parse_json(request.raw_body)
     except ValueError:
-        raise RefusedError(400, "Malformed JSON", "The body is not JSON.", details={}) from None
+        raise ApiError(400, "Malformed JSON", "The body is not JSON.", details={}) from None
     if body is None and not required:
         return {}
     if not isinstance(body, dict):
         details = {"_errors": ["Must be an object."]}
-        raise RefusedError(400, message="The body is not a JSON object.", details=details)
+        raise ApiError(400, message="The body is not a JSON object.", details=details)
     return body
 
 
 def _refuse(problems: Problems) -> None:
     if problems.found:
-        raise RefusedError(400, message=problems.summary(), details=problems.tree())
+        raise ApiError(400, message=problems.summary(), details=problems.tree())

@@ -11,8 +11,8 @@ from http import HTTPStatus
 from typing import BinaryIO
 from urllib.parse import parse_qsl, urlsplit
 
-from flask_anam.sandbox.faults import Fault
-from flask_anam.sandbox.messages import Answer, RefusedError, Request, is_bodiless
+from flask_anam.sandbox.http.faults import Fault
+from flask_anam.sandbox.http.messages import ApiError, Request, Response, is_bodiless
 
 #: Largest request body, in bytes.
 MAX_BODY = 1024 * 1024
@@ -26,7 +26,7 @@ def read_request(source: BinaryIO, connection: socket.socket) -> Request | None:
     """Read one request; None when the client has hung up.
 
     Raises:
-        RefusedError: It is not HTTP/1.x (400), its line or headers are too long (414, 431), it
+        ApiError: It is not HTTP/1.x (400), its line or headers are too long (414, 431), it
             has no plain length (411) or too long a body (413). The connection is of no more use.
         OSError: The connection broke.
 
@@ -37,16 +37,16 @@ def read_request(source: BinaryIO, connection: socket.socket) -> Request | None:
     if not line:
         return None
     if len(line) > _MAX_LINE:
-        raise RefusedError(414)
+        raise ApiError(414)
     words = line.decode("latin-1").split()
     if len(words) != 3 or not words[2].startswith("HTTP/1."):
-        raise RefusedError(400, "Bad Request", "The request line is not HTTP/1.x.")
+        raise ApiError(400, "Bad Request", "The request line is not HTTP/1.x.")
     method, target, version = words
     headers = _read_headers(source)
     try:
         parts = urlsplit(target)
     except ValueError:
-        raise RefusedError(400, "Bad Request", "The request target is not a URL.") from None
+        raise ApiError(400, "Bad Request", "The request target is not a URL.") from None
     body = _read_body(source, connection, headers)
     if body is None:
         return None
@@ -60,7 +60,7 @@ def _read_headers(source: BinaryIO) -> dict[str, str]:
     try:
         received = http.client.parse_headers(source)
     except http.client.HTTPException:
-        raise RefusedError(431) from None
+        raise ApiError(431) from None
     headers: dict[str, str] = {}
     for name, value in received.items():
         key = name.lower()
@@ -72,14 +72,14 @@ def _read_body(
     source: BinaryIO, connection: socket.socket, headers: dict[str, str]
 ) -> bytes | None:
     if "transfer-encoding" in headers:
-        raise RefusedError(411, message="Send a Content-Length; chunks are not understood here.")
+        raise ApiError(411, message="Send a Content-Length; chunks are not understood here.")
     length = headers.get("content-length", "0")
     if not (length.isascii() and length.isdigit() and len(length) < 20):
-        raise RefusedError(400, "Bad Request", "Content-Length is not a number.")
+        raise ApiError(400, "Bad Request", "Content-Length is not a number.")
     size = int(length)
     if size > MAX_BODY:
         _discard(source, min(size, _MAX_DISCARDED))
-        raise RefusedError(413, message=f"The body is larger than {MAX_BODY} bytes.")
+        raise ApiError(413, message=f"The body is larger than {MAX_BODY} bytes.")
     if size and headers.get("expect", "").lower() == "100-continue":
         connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
     body = source.read(size)
@@ -94,7 +94,7 @@ def _discard(source: BinaryIO, size: int) -> None:
 def send(
     connection: socket.socket,
     request: Request | None,
-    answer: Answer,
+    answer: Response,
     fault: Fault,
     *,
     now: float,
@@ -154,7 +154,7 @@ def stay_silent(connection: socket.socket) -> None:
 
 
 def _head(
-    request: Request | None, answer: Answer, fault: Fault, *, keep_alive: bool, now: float
+    request: Request | None, answer: Response, fault: Fault, *, keep_alive: bool, now: float
 ) -> bytes:
     own = {
         "Date": email.utils.formatdate(now, usegmt=True),

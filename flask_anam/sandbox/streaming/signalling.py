@@ -3,24 +3,24 @@
 import socket
 from typing import BinaryIO
 
-from flask_anam.sandbox.engine import Engine
-from flask_anam.sandbox.messages import Answer, RefusedError, Request, json_answer, parse_json
-from flask_anam.sandbox.sessions import Sessions
-from flask_anam.sandbox.websocket import WebSocket, accept_headers
+from flask_anam.sandbox.api.sessions import Sessions
+from flask_anam.sandbox.http.messages import ApiError, Request, Response, json_response, parse_json
+from flask_anam.sandbox.http.websocket import WebSocket, accept_headers
+from flask_anam.sandbox.streaming.session_engine import SessionEngine
 
 
 class Signalling:
     """Connects clients that know the id of a running session; holds no state of its own."""
 
-    def __init__(self, sessions: Sessions, engine: Engine) -> None:
+    def __init__(self, sessions: Sessions, engine: SessionEngine) -> None:
         self._sessions = sessions
         self._engine = engine
 
-    def connect(self, request: Request, _: str) -> Answer:
+    def connect(self, request: Request, _: str) -> Response:
         """Answer ``GET /ws?session_id=...`` with an upgrade.
 
         Raises:
-            RefusedError: There is no such session (404), it has ended (403), or this is no
+            ApiError: There is no such session (404), it has ended (403), or this is no
                 upgrade (400, 426). All before the upgrade: clients try again after it.
 
         """
@@ -30,13 +30,13 @@ class Signalling:
         def talk(connection: socket.socket, source: BinaryIO) -> None:
             self._engine.serve(start, WebSocket(connection, source))
 
-        return Answer(101, headers=headers, upgrade=talk)
+        return Response(101, headers=headers, upgrade=talk)
 
-    def talk(self, request: Request, _: str) -> Answer:
+    def talk(self, request: Request, _: str) -> Response:
         """Answer ``POST /talk?session_id=...``.
 
         Raises:
-            RefusedError: There is no such session (404), it has ended (403), nobody is connected
+            ApiError: There is no such session (404), it has ended (403), nobody is connected
                 to it (409), or the body has no text (400).
 
         """
@@ -44,10 +44,10 @@ class Signalling:
         try:
             body = parse_json(request.raw_body)
         except ValueError:
-            raise RefusedError(400, "Malformed JSON", "The body is not JSON.") from None
+            raise ApiError(400, "Malformed JSON", "The body is not JSON.") from None
         content = body.get("content") if isinstance(body, dict) else None
         if not isinstance(content, str):
-            raise RefusedError(400, message="Send a JSON object with the text in `content`.")
+            raise ApiError(400, message="Send a JSON object with the text in `content`.")
         if not self._engine.say(start.session_id, content):
-            raise RefusedError(409, "Conflict", "No client is connected to this session yet.")
-        return json_answer(200, {})
+            raise ApiError(409, "Conflict", "No client is connected to this session yet.")
+        return json_response(200, {})

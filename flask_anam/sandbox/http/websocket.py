@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from flask_anam.sandbox.messages import RefusedError, Request
+from flask_anam.sandbox.http.messages import ApiError, Request
 
 #: Largest message, in bytes of UTF-8; a larger one ends the connection with 1009.
 MAX_MESSAGE = 1024 * 1024
@@ -28,20 +28,20 @@ def accept_headers(request: Request) -> tuple[tuple[str, str], ...]:
     """Return the headers of the 101 that accepts an upgrade.
 
     Raises:
-        RefusedError: The request asks for no upgrade to a WebSocket of version 13 (426, 400).
+        ApiError: The request asks for no upgrade to a WebSocket of version 13 (426, 400).
 
     """
     headers = request.headers
     wishes = {word.strip().lower() for word in headers.get("connection", "").split(",")}
     if headers.get("upgrade", "").lower() != "websocket" or "upgrade" not in wishes:
-        raise RefusedError(
+        raise ApiError(
             426,
             "Upgrade Required",
             "Signalling needs a WebSocket.",
             headers=[("Upgrade", "websocket"), ("Connection", "Upgrade")],
         )
     if headers.get("sec-websocket-version") != "13":
-        raise RefusedError(
+        raise ApiError(
             426,
             "Upgrade Required",
             "Only version 13 of the WebSocket protocol is spoken here.",
@@ -53,7 +53,7 @@ def accept_headers(request: Request) -> tuple[tuple[str, str], ...]:
     except ValueError:
         fits = False
     if not fits:
-        raise RefusedError(400, "Bad Request", "Sec-WebSocket-Key must be 16 bytes of base64.")
+        raise ApiError(400, "Bad Request", "Sec-WebSocket-Key must be 16 bytes of base64.")
     proof = hashlib.sha1(f"{key}{_MAGIC}".encode()).digest()  # noqa: S324 - the protocol's choice
     return (
         ("Upgrade", "websocket"),

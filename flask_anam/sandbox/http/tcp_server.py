@@ -14,7 +14,7 @@ _STOP_WITHIN = 1.5
 Serve = Callable[[socket.socket, int, threading.Event], None]
 
 
-class Listener:
+class TcpServer:
     """A listening TCP socket, one thread to accept and one for each connection.
 
     Thread-safe, except for :meth:`after_fork`.

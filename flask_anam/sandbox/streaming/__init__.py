@@ -1,0 +1,1 @@
+"""Streaming engine: signalling, and one media session for each connected client."""
