@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from flask import current_app, g, url_for
+from flask import g
 from markupsafe import Markup
 
 from flask_anam.state import AnamState, get_state
+from flask_anam.web.templating import render
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -76,7 +77,7 @@ class PageHelper:
             nonce: the nonce of the page's content security policy, if it uses one.
 
         """
-        return _render("anam/head.html", nonce=nonce)
+        return render("anam/head.html", nonce=nonce)
 
     def player(
         self,
@@ -139,7 +140,7 @@ class PageHelper:
             "sdkIntegrity": sdk_integrity,
             "maxWait": max_wait,
         }
-        return _render(
+        return render(
             "anam/player.html",
             id=id or _next_id(),
             name=name,
@@ -158,16 +159,6 @@ def _check(name: str, value: str | None, known: tuple[str | None, ...]) -> None:
     if value not in known:
         names = ", ".join(repr(one) for one in known)
         raise ValueError(f"{name} must be one of {names}, not {value!r}.")
-
-
-def _render(template: str, **context: Any) -> Markup:
-    """Render without the host's context processors: they have no part in it."""
-    found = current_app.jinja_env.get_template(template)
-    return Markup(found.render(static=_static, **context))  # noqa: S704 - autoescaped
-
-
-def _static(filename: str) -> str:
-    return url_for("anam.static", filename=filename)
 
 
 def _next_id() -> str:

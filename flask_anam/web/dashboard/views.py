@@ -19,6 +19,7 @@ from flask_anam.web.dashboard import formatting as fmt
 from flask_anam.web.dashboard.presenter import GROUP_TEXTS, RANGES, present
 from flask_anam.web.request_guards import check_same_site, query
 from flask_anam.web.responses import as_it_is
+from flask_anam.web.templating import render
 
 log = logging.getLogger("flask_anam")
 
@@ -160,14 +161,8 @@ def _as_list(messages: object) -> list[object]:
 
 
 def _page(template: str, **context: Any) -> Response:
-    """Render without the host's context processors: they have no part in it."""
-    found = current_app.jinja_env.get_template(template)
-    text = found.render(
-        stylesheet=url_for("anam.static", filename="anam-dashboard.css"),
-        home=url_for("anam.dashboard"),
-        **context,
-    )
-    response = Response(text, mimetype="text/html")
+    page = render(template, home=url_for("anam.dashboard"), **context)
+    response = Response(page, mimetype="text/html")
     response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "same-origin"
