@@ -3,13 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 5000
+EXTRAS := dev test bench docs redis sandbox analytics
 
-.PHONY: demo test bench-first-frame property soak hostile fuzz bench bench-short bench-soak lint types docs wheel-test floors build audit clean
+.PHONY: demo test quick pythons bench-first-frame property soak hostile fuzz bench bench-short bench-soak lint types docs wheel-test floors build audit lock clean
 
-$(VENV)/.ready: setup.cfg pyproject.toml
+# What is installed is in requirements.lock, to the byte; `make lock` renews it.
+$(VENV)/.ready: setup.cfg requirements.lock
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,test,bench,docs,redis,sandbox,analytics]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
 # Starts the example app on the sandbox and prints the URL and a login.
@@ -25,6 +27,14 @@ test: $(VENV)/.ready
 	@tools/get-sdk.sh tests/media
 	@tools/get-sdk.sh benchmarks/express
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+# The tests that are neither slow nor need a browser.
+quick: $(VENV)/.ready
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow and not browser" $(ARGS)
+
+# The same on every Python from 3.11 on that this machine has.
+pythons: $(VENV)/.ready
+	$(BIN)/nox $(if $(ARGS),-- $(ARGS))
 
 # Prints the time from a click to the first picture on the sandbox, and what a session costs.
 bench-first-frame: $(VENV)/.ready
@@ -94,5 +104,11 @@ build: $(VENV)/.ready
 audit: $(VENV)/.ready
 	tools/audit.sh $(BIN)/python
 
+# Puts the newest releases of everything that the commands here install into requirements.lock.
+lock: $(VENV)/.ready
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes \
+	    --custom-compile-command "make lock" $(addprefix --extra ,$(EXTRAS)) \
+	    --output-file requirements.lock setup.cfg
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info docs/_build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .nox build dist *.egg-info docs/_build .pytest_cache .mypy_cache .ruff_cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -11,6 +12,9 @@ from importlib.metadata import metadata, requires
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 import flask_anam
 
@@ -79,3 +83,18 @@ def test_metadata_lives_in_one_file() -> None:
     parser.read(ROOT / "setup.cfg")
     assert parser["metadata"]["name"] == "Flask-Anam"
     assert "[project]" not in (ROOT / "pyproject.toml").read_text()
+
+
+@pytest.mark.source
+def test_the_lock_holds_what_the_metadata_asks_for() -> None:
+    """Each dependency of each extra is locked, in an allowed release, with its hash."""
+    text = (ROOT / "requirements.lock").read_text()
+    locked: dict[str, list[Version]] = {}
+    for name, version in re.findall(r"^([\w.-]+)==([\w.]+) .*\\$", text, re.MULTILINE):
+        locked.setdefault(canonicalize_name(name), []).append(Version(version))
+    for line in requires("Flask-Anam") or ():
+        requirement = Requirement(line)
+        versions = locked[canonicalize_name(requirement.name)]
+        assert all(requirement.specifier.contains(version) for version in versions), line
+    assert "://" not in text  # which index is asked is for each machine to say
+    assert text.count("==") <= text.count("--hash=sha256:")
