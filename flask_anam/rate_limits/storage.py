@@ -17,7 +17,7 @@ from flask import Flask
 from limits.errors import ConfigurationError
 from limits.storage import MemoryStorage, RedisStorage, Storage, storage_from_string
 
-from flask_anam.core.cache.backends import redis_address
+from flask_anam.core.cache.backends import redis_address, redis_options
 from flask_anam.core.clock import Clock
 from flask_anam.core.config.settings import Settings
 from flask_anam.core.forksafe import reset_after_fork
@@ -27,8 +27,8 @@ from flask_anam.errors import Busy, ConfigError
 log = logging.getLogger("flask_anam")
 T = TypeVar("T")
 
-#: Seconds that a failing storage is left alone, and that one operation on Redis may take.
-SKIP_FOR, IO_TIMEOUT = 5.0, 0.25
+#: Seconds for which a failing storage is not asked again.
+SKIP_FOR = 5.0
 #: Counters kept in this process before those of past windows are swept out.
 SWEEP_ABOVE = 1_000
 #: Counters kept in this process at most; then the older half of them begins anew.
@@ -198,7 +198,7 @@ def open_storage(uri: str) -> Storage:
     """
     redis = uri.startswith(("redis://", "rediss://"))
     try:
-        storage = storage_from_string(uri, **(_redis_options() if redis else {}))
+        storage = storage_from_string(uri, **(redis_options() if redis else {}))
     except (ConfigurationError, ValueError) as no:
         # Other texts may show the URL, and that a password.
         told = str(no) if "prerequisite" in str(no) else "no such storage, or a mistake in the URL"
@@ -209,17 +209,6 @@ def open_storage(uri: str) -> Storage:
     if not isinstance(storage, Storage):
         raise ConfigError("ANAM_RATE_LIMIT_STORAGE_URI must not name an async storage.")
     return storage
-
-
-def _redis_options() -> dict[str, Any]:
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
-
-    return {
-        "socket_timeout": IO_TIMEOUT,
-        "socket_connect_timeout": IO_TIMEOUT,
-        "retry": Retry(NoBackoff(), 0),
-    }
 
 
 def _host_storage(app: Flask) -> Storage | None:

@@ -38,7 +38,7 @@ class Opened:
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give a busy machine time: how long a slow cache may take is tested elsewhere."""
-    monkeypatch.setattr(backends, "IO_TIMEOUT", 10.0)
+    monkeypatch.setattr(backends, "NETWORK_TIMEOUT", 10.0)
 
 
 @pytest.fixture(params=["memory", "file", "redis", "memcached"])

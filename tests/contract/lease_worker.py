@@ -15,7 +15,7 @@ def main() -> None:
     lease = open_backend(job["cache"], Clock()).lease
     print("ready", flush=True)  # noqa: T201 - how it talks to the test
     sys.stdin.readline()
-    print(json.dumps([bool(lease.acquire(key)) for key in job["keys"]]), flush=True)  # noqa: T201
+    print(json.dumps([bool(lease.acquire(key, 8)) for key in job["keys"]]), flush=True)  # noqa: T201
     sys.stdin.read()
 
 

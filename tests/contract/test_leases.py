@@ -16,12 +16,16 @@ from faults.store.servers import file_url
 from faults.store.workers import workers
 
 from flask_anam.core.cache.backends import TRAITS, open_backend
-from flask_anam.core.cache.locks import LEASE_FOR
+from flask_anam.core.cache.locks import LEASE_MARGIN
 from flask_anam.core.clock import Deadline
 from flask_anam.core.minting.mint_lock import WAIT_FOR_OTHERS, MintLock
 from flask_anam.core.tokens.reuse_policy import CacheEntryPolicy
 from flask_anam.errors import ConfigError
 from flask_anam.testing import ManualClock
+
+#: Seconds that a holder asks for, and those that its lease lasts.
+HOLD = 8.0
+LIFETIME = HOLD + LEASE_MARGIN
 
 SCRIPT = str(Path(__file__).parent / "lease_worker.py")
 
@@ -43,7 +47,7 @@ def test_one_of_eight_threads_wins(shared: Opened) -> None:
         won = []
         for key in _different_keys(20):
             gate.wait()
-            won.append(shared.backend.lease.acquire(key) is not None)
+            won.append(shared.backend.lease.acquire(key, HOLD) is not None)
         return won
 
     with ThreadPoolExecutor(8) as pool:
@@ -65,12 +69,12 @@ def test_a_lease_given_back_is_free(shared: Opened) -> None:
     """At once, and only the one that is named."""
     one, other = _different_keys(2)
     lease = shared.backend.lease
-    owner = lease.acquire(one)
+    owner = lease.acquire(one, HOLD)
     assert owner is not None
-    assert lease.acquire(other) is not None
+    assert lease.acquire(other, HOLD) is not None
     lease.release(one, owner)
-    assert lease.acquire(one) is not None
-    assert lease.acquire(other) is None
+    assert lease.acquire(one, HOLD) is not None
+    assert lease.acquire(other, HOLD) is None
 
 
 def test_a_killed_holder_holds_nobody_up(shared: Opened) -> None:
@@ -98,46 +102,46 @@ def test_a_killed_holder_holds_nobody_up(shared: Opened) -> None:
 def test_a_lease_runs_out_by_its_own_word(adding: Opened) -> None:
     """After ten seconds another takes it, also where the cache has lost the expiry."""
     lease = adding.backend.lease
-    assert lease.acquire("a") is not None
+    assert lease.acquire("a", HOLD) is not None
     adding.backend.cache.set("a", adding.backend.cache.get("a"), timeout=3600)
-    adding.clock.move(LEASE_FOR - 0.1)
-    assert lease.acquire("a") is None
+    adding.clock.move(LIFETIME - 0.1)
+    assert lease.acquire("a", HOLD) is None
     adding.clock.move(0.2)
-    assert lease.acquire("a") is not None
+    assert lease.acquire("a", HOLD) is not None
 
 
 def test_a_holder_that_overslept_releases_nobody_elses(adding: Opened) -> None:
     """It comes back after its time, and the new holder keeps the lease."""
     lease = adding.backend.lease
-    overslept = lease.acquire("a")
+    overslept = lease.acquire("a", HOLD)
     assert overslept is not None
-    adding.clock.move(LEASE_FOR + 0.5)
-    assert lease.acquire("a") is not None
+    adding.clock.move(LIFETIME + 0.5)
+    assert lease.acquire("a", HOLD) is not None
     lease.release("a", overslept)
-    assert lease.acquire("a") is None
+    assert lease.acquire("a", HOLD) is None
 
 
 def test_a_second_release_frees_nothing(shared: Opened) -> None:
     """A second release, and one by an invented owner, frees nothing of the next holder."""
     lease = shared.backend.lease
-    first = lease.acquire("a")
+    first = lease.acquire("a", HOLD)
     assert first is not None
     lease.release("a", first)
-    shared.clock.move(LEASE_FOR + 0.5)
-    assert lease.acquire("a") is not None
+    shared.clock.move(LIFETIME + 0.5)
+    assert lease.acquire("a", HOLD) is not None
     lease.release("a", first)
     lease.release("a", "invented")
-    assert lease.acquire("a") is None
+    assert lease.acquire("a", HOLD) is None
 
 
 def test_in_the_last_second_a_lease_is_left_to_run_out(adding: Opened) -> None:
     """It may be another's by the time that the deletion arrives."""
     lease = adding.backend.lease
-    owner = lease.acquire("a")
+    owner = lease.acquire("a", HOLD)
     assert owner is not None
-    adding.clock.move(LEASE_FOR - 0.5)
+    adding.clock.move(LIFETIME - 0.5)
     lease.release("a", owner)
-    assert lease.acquire("a") is None
+    assert lease.acquire("a", HOLD) is None
 
 
 def _urls(folder: Path) -> dict[str, str]:
@@ -161,7 +165,7 @@ def test_kinds_without_a_sound_add_have_no_lease(cls: type[BaseCache]) -> None:
     cache = cls.__new__(cls)  # DynamoDB and MongoDB would connect
     lease = open_backend(cache, ManualClock()).lease
     assert not lease.shared
-    assert [lease.acquire("a"), lease.acquire("a")] == ["", ""]
+    assert [lease.acquire("a", HOLD), lease.acquire("a", HOLD)] == ["", ""]
     lease.release("a", "")
 
 

@@ -29,7 +29,7 @@ TurnMaker = Callable[..., MintLock]
 class DeadLease(AddLease):
     """A lease on a server that is gone."""
 
-    def acquire(self, key: str) -> str | None:
+    def acquire(self, key: str, seconds: float) -> str | None:
         raise ConnectionError
 
 
@@ -61,6 +61,13 @@ def test_one_has_the_turn_and_the_others_wait(turn: TurnMaker) -> None:
     assert [second.take(), third.take()] == [True, False]
     first.give_back()
     assert third.take() is False
+
+
+def test_the_longest_mint_is_waited_for(turn: TurnMaker, clock: FrozenClock) -> None:
+    """The lease of a holder outlives its deadline, of which the longest is a minute."""
+    assert turn(seconds=60.0).take()
+    clock.move(59.9)
+    assert not turn().take()
 
 
 def test_other_places_do_not_wait(turn: TurnMaker) -> None:

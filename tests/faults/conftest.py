@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from flask_anam.core.cache import backends
-from flask_anam.rate_limits import storage as counters
 
 #: Modules, and rows, that are about how long a slow cache may take.
 ABOUT_SLOWNESS = ("test_outages", "test_killed", "test_hostile_backends", "row_49")
@@ -15,5 +14,4 @@ ABOUT_SLOWNESS = ("test_outages", "test_killed", "test_hostile_backends", "row_4
 def _patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Give a busy machine time, where slowness of the cache is not what is tested."""
     if not any(name in request.node.nodeid for name in ABOUT_SLOWNESS):
-        monkeypatch.setattr(backends, "IO_TIMEOUT", 10.0)
-        monkeypatch.setattr(counters, "IO_TIMEOUT", 10.0)
+        monkeypatch.setattr(backends, "NETWORK_TIMEOUT", 10.0)

@@ -1,4 +1,4 @@
-"""Opens the cachelib backend that ``ANAM_CACHE`` names, with safe settings for each kind."""
+"""Cache backends: opens the cachelib backend of an ``ANAM_CACHE`` URL, with safe options."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from flask_anam.core.cache.memory import MemoryCache
 from flask_anam.core.clock import Clock
 from flask_anam.errors import ConfigError
 
-#: Entries a cache of ours may hold before it starts to evict.
+#: Capacity of a memory or file cache, in entries; a full cache evicts.
 THRESHOLD = 10_000
-#: Seconds that one operation on a networked cache may take.
-IO_TIMEOUT = 0.25
+#: Timeout of one operation on Redis or memcached, in seconds.
+NETWORK_TIMEOUT = 0.25
 
 
 class PlainJson:
-    """A serializer for cachelib that reads nothing but JSON: planted pickles never run."""
+    """JSON serializer for cachelib, in place of pickle: planted pickles are never loaded."""
 
     def dumps(self, value: Any) -> bytes:
-        """Return the bytes to keep."""
+        """Return a value as bytes."""
         return json.dumps(value, separators=(",", ":")).encode()
 
-    def loads(self, kept: bytes | None) -> Any:
+    def loads(self, data: bytes | None) -> Any:
         """Return the value, or None for anything that is not JSON."""
         try:
-            return None if kept is None else json.loads(kept)
+            return None if data is None else json.loads(data)
         except (ValueError, RecursionError):
             return None
 
     def dump(self, value: Any, f: IO[bytes]) -> None:
-        """Write the bytes to keep to a file."""
+        """Write a value to a file."""
         f.write(self.dumps(value))
 
     def load(self, f: IO[bytes]) -> Any:
@@ -51,29 +51,30 @@ class PlainJson:
 
 
 class OwnRedisCache(RedisCache):
-    """A Redis cache opened here: its values are JSON, and one read may bring them along."""
+    """Redis cache that was opened here: it stores JSON, and its reads may join other commands."""
 
     def __init__(self, client: Any) -> None:
         super().__init__(host=client)
         self.serializer = PlainJson()  # type: ignore[assignment]
-        #: Where it is, as `redis_address` tells it.
+        #: Where it is, see `redis_address`.
         self.address = redis_address(client)
 
 
 def redis_address(client: Any) -> tuple[str, ...]:
-    """Return what two clients of Redis have in common when they see the same data."""
-    facts = client.connection_pool.connection_kwargs
+    """Return an address that is equal for two clients of Redis when they see the same data."""
+    options = client.connection_pool.connection_kwargs
     names = ("host", "port", "path", "db", "username", "password")
-    return tuple(str(facts.get(name) or "") for name in names)
+    return tuple(str(options.get(name) or "") for name in names)
 
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What can be relied on in a kind of cache.
+    """Guarantees of a kind of cache.
 
     Attributes:
-        shared: whether other processes see it.
-        one_mint: how processes agree on who mints: by an atomic "add", a file "lock", or not.
+        shared: whether other processes read it.
+        one_mint: how processes elect the one that mints: by an atomic "add", by a file "lock", or
+            not at all ("one process").
         proven: whether the contract tests run against a real one.
 
     """
@@ -83,7 +84,7 @@ class Traits:
     proven: bool
 
 
-#: What each kind of cache does; the docs show this table and the contract tests prove it.
+#: Guarantees by URL scheme; the docs show this table and the contract tests prove it.
 TRAITS = {
     "memory": Traits(shared=False, one_mint="one process", proven=True),
     "null": Traits(shared=False, one_mint="one process", proven=True),
@@ -98,10 +99,10 @@ TRAITS = {
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """A cache, the lease that goes with it, and how a forked child gets its own.
+    """A cache with its lease.
 
     Attributes:
-        reopen: makes both anew in a forked child; None when they may be used there as they are.
+        reopen: opens both again in a forked child; None when the child may use its parent's.
 
     """
 
@@ -111,11 +112,11 @@ class Backend:
 
 
 def open_backend(where: BaseCache | str, clock: Clock) -> Backend:
-    """Return the cachelib backend for a URL, or for a ready cachelib object.
+    """Return the backend for a URL, or for a cachelib object, which is used as it is.
 
     Raises:
-        ConfigError: a folder cannot be written, the client library is not installed, or the URL
-            has a mistake.
+        ConfigError: the folder is not writable, the client library is not installed, or the URL
+            is not valid.
 
     """
     if isinstance(where, BaseCache):
@@ -123,7 +124,7 @@ def open_backend(where: BaseCache | str, clock: Clock) -> Backend:
     scheme = urlsplit(where).scheme
     try:
         cache = _OPENERS[scheme](where)
-    except ValueError:  # its text may show the URL, and that a password
+    except ValueError:  # its text may contain the URL, and with it a password
         raise ConfigError(
             f"ANAM_CACHE starts with {scheme}:// but is not a valid URL. Correct host, port or "
             "options."
@@ -132,11 +133,11 @@ def open_backend(where: BaseCache | str, clock: Clock) -> Backend:
         leases = _folder_of(where) / "leases"
         leases.mkdir(mode=0o700, exist_ok=True)
         return Backend(cache, FileLease(leases) if FileLease.possible else NoLease())
-    # A lock of a memory or client may be held at the fork for ever; connections would be used
-    # by two processes. These four connect at first use only, so that the fork waits for nothing.
+    # After a fork, locks of the parent may stay locked and its connections would be shared. These
+    # four connect at first use, so that a child can reopen them without waiting.
     lazy = scheme in {"memory", "redis", "rediss", "memcached"}
-    anew = partial(open_backend, where, clock) if lazy else None
-    return Backend(cache, _lease_of(cache, clock), anew)
+    reopen = partial(open_backend, where, clock) if lazy else None
+    return Backend(cache, _lease_of(cache, clock), reopen)
 
 
 def _lease_of(cache: BaseCache, clock: Clock) -> Lease:
@@ -145,7 +146,7 @@ def _lease_of(cache: BaseCache, clock: Clock) -> Lease:
 
 
 def is_shared(where: BaseCache | str) -> bool:
-    """Whether other processes can read this cache, so that its signatures need a fixed secret."""
+    """Whether other processes read this cache, so that its signatures need a fixed secret."""
     if isinstance(where, BaseCache):
         return not isinstance(where, SimpleCache | MemoryCache | NullCache)
     return TRAITS[urlsplit(where).scheme].shared
@@ -167,15 +168,15 @@ def _file(url: str) -> BaseCache:
     folder = _folder_of(url)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # A name of its own: several workers may start, and look, at the same time.
+        # A unique name: several workers may start at the same time.
         with NamedTemporaryFile(prefix=".flask-anam-write-test-", dir=folder):
             pass
-    except OSError as failure:
+    except OSError as exc:
         raise ConfigError(
             f"ANAM_CACHE names the folder {folder}, which cannot be written "
-            f"({failure.strerror}). Create it and give this user the right to write in it."
+            f"({exc.strerror}). Create it and give this user the right to write in it."
         ) from None
-    # A folder below, since cachelib takes every file beside its own for an entry.
+    # A subfolder, since cachelib takes every other file beside its own for an entry.
     tokens = folder / "tokens"
     tokens.mkdir(mode=0o700, exist_ok=True)
     cache = FileSystemCache(str(tokens), threshold=THRESHOLD, mode=0o600)
@@ -186,17 +187,21 @@ def _file(url: str) -> BaseCache:
 def _redis(url: str) -> BaseCache:
     try:
         import redis
-        from redis.backoff import NoBackoff
-        from redis.retry import Retry
     except ImportError:
         raise ConfigError(_install("redis://", "Flask-Anam[redis]")) from None
-    client = redis.Redis.from_url(
-        url,
-        socket_timeout=IO_TIMEOUT,
-        socket_connect_timeout=IO_TIMEOUT,
-        retry=Retry(NoBackoff(), 0),
-    )
-    return OwnRedisCache(client)
+    return OwnRedisCache(redis.Redis.from_url(url, **redis_options()))
+
+
+def redis_options() -> dict[str, Any]:
+    """Return the options of every client of Redis: a short timeout, and no retries."""
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    return {
+        "socket_timeout": NETWORK_TIMEOUT,
+        "socket_connect_timeout": NETWORK_TIMEOUT,
+        "retry": Retry(NoBackoff(), 0),
+    }
 
 
 def _memcached(url: str) -> BaseCache:
@@ -205,17 +210,17 @@ def _memcached(url: str) -> BaseCache:
     except ImportError:
         raise ConfigError(_install("memcached://", "pymemcache")) from None
     servers = [_host_port(part, 11211) for part in urlsplit(url).netloc.split(",")]
-    # A client without a serde returns bytes and unpickles nothing. It must not leave a server
-    # alone by itself, with silent misses for up to a minute: the store does so for 5 seconds.
+    # A client without a serde returns bytes and unpickles nothing. It must not mark servers as
+    # dead by itself, with silent misses for up to a minute: the outage guard of the store does.
     client = HashClient(
         servers,
-        connect_timeout=IO_TIMEOUT,
-        timeout=IO_TIMEOUT,
+        connect_timeout=NETWORK_TIMEOUT,
+        timeout=NETWORK_TIMEOUT,
         use_pooling=True,
         max_pool_size=64,
         retry_timeout=0,
         dead_timeout=0,
-        # Wait for each answer: without it every add() would seem to win, and no write to fail.
+        # Wait for each answer: else every add() would seem to win, and no write to fail.
         default_noreply=False,
     )
     cache = MemcachedCache(servers=client)
@@ -224,7 +229,7 @@ def _memcached(url: str) -> BaseCache:
 
 
 def _close_here(client: Any, process_id: int) -> None:
-    """Close a client of this process; a lock of one that was forked might be held for ever."""
+    """Close a client in the process that opened it; in a child its lock may be locked for ever."""
     if os.getpid() == process_id:
         client.close()
 
@@ -239,7 +244,7 @@ def _dynamodb(url: str) -> BaseCache:
 
     try:
         cache = DynamoDbCache(table_name=urlsplit(url).netloc or "flask-anam")
-    except RuntimeError:  # how cachelib says that the package is missing
+    except RuntimeError:  # cachelib raises it when the package is missing
         raise ConfigError(_install("dynamodb://", "boto3")) from None
     cache.serializer = PlainJson()  # type: ignore[assignment]
     return cache
@@ -256,7 +261,7 @@ def _mongodb(url: str) -> BaseCache:
             db=parts.path.strip("/") or "flask_anam",
             collection=options.get("collection", ["tokens"])[0],
         )
-    except RuntimeError:  # how cachelib says that the package is missing
+    except RuntimeError:  # cachelib raises it when the package is missing
         raise ConfigError(_install("mongodb://", "pymongo")) from None
     cache.serializer = PlainJson()  # type: ignore[assignment]
     return cache

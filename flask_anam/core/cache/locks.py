@@ -1,6 +1,6 @@
-"""Leases: of several processes that want the same token, one mints it and the others wait.
+"""Distributed locks with an expiry (leases), which elect the one process that mints a token.
 
-A lease only saves mints. When it fails, or its holder is killed, somebody mints once more, and
+A lease only saves mints. When it fails, or its holder is killed, another process mints once more;
 nothing that protects users depends on it.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import secrets
 from pathlib import Path
@@ -23,32 +24,38 @@ try:
 except ImportError:  # pragma: no cover - Windows
     fcntl = None  # type: ignore[assignment]
 
-#: Seconds a lease is held at most: longer than any holder lives.
-LEASE_FOR = 10.0
-#: Files that the keys of a file lease are spread over.
+#: Seconds for which a lease outlives the time that its holder asked for.
+LEASE_MARGIN = 2.0
+#: Last seconds of a lease in which it is not deleted any more, but left to expire.
+NO_RELEASE_TIME = 1.0
+#: Number of lock files; the keys of a file lease are spread over them.
 STRIPES = 65_536
 
 
 class Lease(Protocol):
-    """A way to agree with other processes on who does something."""
+    """Lease: a distributed lock that expires. Thread-safe."""
 
     #: Whether other processes take part.
     shared: bool
 
-    def acquire(self, key: str) -> str | None:
-        """Return an owner string when the lease is ours now, else None. May raise anything."""
+    def acquire(self, key: str, seconds: float) -> str | None:
+        """Take the lease for at least `seconds`, the longest time that its holder needs it.
+
+        Returns the owner to release it with, or None when another holder has it. May raise
+        anything.
+        """
 
     def release(self, key: str, owner: str) -> None:
-        """Give a lease back, unless it may have run out. May raise anything."""
+        """Release a lease, unless it may have expired. May raise anything."""
 
 
 class NoLease:
-    """For stores that cannot agree: every process acts for itself."""
+    """Null object: the lease of a cache without an atomic operation; every process gets it."""
 
     shared = False
 
-    def acquire(self, key: str) -> str | None:  # noqa: ARG002
-        """Agree with nobody."""
+    def acquire(self, key: str, seconds: float) -> str | None:  # noqa: ARG002
+        """Take the lease; always succeeds."""
         return ""
 
     def release(self, key: str, owner: str) -> None:
@@ -56,10 +63,10 @@ class NoLease:
 
 
 class AddLease:
-    """A lease on a cache whose ``add`` has one winner among all processes.
+    """Lease on a cache whose ``add`` is atomic among all processes.
 
-    The end of the lease stands in the value too: a key that lost its expiry (Redis sets both in
-    two steps) does not block for ever.
+    The value holds the end of the lease too: a key that lost its expiry (cachelib sets key and
+    expiry of Redis in two steps) does not block for ever.
     """
 
     shared = True
@@ -68,21 +75,23 @@ class AddLease:
         self._cache = cache
         self._clock = clock
 
-    def acquire(self, key: str) -> str | None:
-        """Take the lease, also when its last holder let it run out."""
+    def acquire(self, key: str, seconds: float) -> str | None:
+        """Take the lease, also one that has expired without being deleted."""
         now = self._clock.time()
-        mine = json.dumps([now + LEASE_FOR, secrets.token_urlsafe(9)])
-        if self._cache.add(key, mine, timeout=int(LEASE_FOR)):
-            return mine
-        held = self._cache.get(key)
-        if held is not None and _end_of(held) > now:
+        lifetime = seconds + LEASE_MARGIN
+        owner = json.dumps([now + lifetime, secrets.token_urlsafe(9)])
+        timeout = math.ceil(lifetime)
+        if self._cache.add(key, owner, timeout=timeout):
+            return owner
+        current = self._cache.get(key)
+        if current is not None and _end_of(current) > now:
             return None
-        self._cache.set(key, mine, timeout=int(LEASE_FOR))
-        return mine if _text(self._cache.get(key)) == mine else None
+        self._cache.set(key, owner, timeout=timeout)
+        return owner if _text(self._cache.get(key)) == owner else None
 
     def release(self, key: str, owner: str) -> None:
-        """Delete it, but for the last second: then it might be another holder's already."""
-        if self._clock.time() < _end_of(owner) - 1.0:
+        """Delete it, except in its last second: another holder may have it before the deletion."""
+        if self._clock.time() < _end_of(owner) - NO_RELEASE_TIME:
             self._cache.delete(key)
 
 
@@ -98,9 +107,9 @@ def _end_of(value: object) -> float:
 
 
 class FileLease:
-    """A lease by OS locks on files of one folder; the kernel frees those of a dead process.
+    """Lease by ``flock`` on the files of one folder; never expires while its holder lives.
 
-    Not for network file systems.
+    The kernel unlocks the files of a dead process. Not for network file systems.
     """
 
     shared = True
@@ -113,13 +122,13 @@ class FileLease:
         reset_after_fork(self)
 
     def reinit_after_fork(self) -> None:
-        """Close the lock files that a parent holds: they are its own."""
+        """Close the lock files of the parent, which stay locked by the parent."""
         for handle in self._held.values():
             os.close(handle)
         self._held = {}
 
-    def acquire(self, key: str) -> str | None:
-        """Lock the file that the key falls to; keys of one file wait for each other."""
+    def acquire(self, key: str, seconds: float) -> str | None:  # noqa: ARG002
+        """Lock the file that the key is mapped to; keys of one file exclude each other."""
         stripe = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]) % STRIPES
         path = self._folder / f".lease-{stripe}"
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

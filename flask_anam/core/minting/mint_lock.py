@@ -37,6 +37,7 @@ class MintLock:
     ) -> None:
         self._store = store
         self._clock = clock
+        self._deadline = deadline
         self._lease = f"{place.key}:lease"
         self._failure = f"{place.key}:failure"
         self._tried = f"{place.key}:tried"
@@ -55,7 +56,7 @@ class MintLock:
         """
         if not self._kept or not self._store.can_lease:
             return True
-        self._owner = self._store.acquire(self._lease)
+        self._owner = self._store.acquire(self._lease, max(0.0, self._deadline.left()))
         if self._owner and self._told_before is not None:
             self._raise_if_told()
         return self._owner is not None or not self._store.can_lease or self._patience.left() <= 0

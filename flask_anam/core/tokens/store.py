@@ -121,9 +121,9 @@ class TokenStore:
         """Whether processes can agree on who does something."""
         return self._lease.shared and not self.is_down
 
-    def acquire(self, key: str) -> str | None:
-        """Return an owner string when the lease of a key is ours now, else None."""
-        return self._try(lambda: self._lease.acquire(key))
+    def acquire(self, key: str, seconds: float) -> str | None:
+        """Take the lease of a key for `seconds`; return its owner, or None when it is taken."""
+        return self._try(lambda: self._lease.acquire(key, seconds))
 
     def release(self, key: str, owner: str) -> None:
         """Give a lease back."""

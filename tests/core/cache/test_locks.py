@@ -9,13 +9,13 @@ from cachelib import SimpleCache
 from core.conftest import FrozenClock
 from core.forking import child_says
 
-from flask_anam.core.cache.locks import STRIPES, AddLease, FileLease, NoLease
+from flask_anam.core.cache.locks import LEASE_MARGIN, STRIPES, AddLease, FileLease, NoLease
 
 
 def test_without_a_lease_everybody_acts() -> None:
     """Nobody is told to wait, and nothing is given back."""
     lease = NoLease()
-    assert [lease.acquire("k"), lease.acquire("k")] == ["", ""]
+    assert [lease.acquire("k", 8), lease.acquire("k", 8)] == ["", ""]
     lease.release("k", "")
     assert lease.shared is False
 
@@ -39,24 +39,47 @@ class Bytes(SimpleCache):
 
 @pytest.mark.parametrize("kind", [SimpleCache, Eternal, Bytes], ids=lambda kind: kind.__name__)
 def test_an_add_has_one_winner_until_its_end(kind: type[SimpleCache], clock: FrozenClock) -> None:
-    """Ten seconds by our clock, also when the cache forgot the expiry."""
+    """Two seconds more than asked for by our clock, also when the cache forgot the expiry."""
     cache = kind()
     one, two = AddLease(cache, clock), AddLease(cache, clock)
-    assert one.acquire("k")
-    assert [one.acquire("k"), two.acquire("k")] == [None, None]
-    assert two.acquire("other")
+    assert one.acquire("k", 8)
+    assert [one.acquire("k", 8), two.acquire("k", 8)] == [None, None]
+    assert two.acquire("other", 8)
     clock.move(9.9)
-    assert two.acquire("k") is None
+    assert two.acquire("k", 8) is None
     clock.move(0.2)
-    assert two.acquire("k")
-    assert one.acquire("k") is None
+    assert two.acquire("k", 8)
+    assert one.acquire("k", 8) is None
+
+
+class Recording(SimpleCache):
+    """A cache that remembers the expiry it was given."""
+
+    def add(self, key: str, value: object, timeout: object = None) -> bool:
+        """Remember it, and keep the value for ever."""
+        self.timeout = timeout
+        return super().add(key, value, timeout=0)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1.0, 2.5, 60.0])
+def test_a_lease_outlives_what_its_holder_may_need(clock: FrozenClock, seconds: float) -> None:
+    """Whatever the deadline of the holder's request is; in the cache too, in whole seconds."""
+    cache = Recording()
+    lease = AddLease(cache, clock)
+    assert lease.acquire("k", seconds)
+    assert isinstance(cache.timeout, int)
+    assert cache.timeout >= seconds + LEASE_MARGIN
+    clock.move(seconds + LEASE_MARGIN - 0.1)
+    assert lease.acquire("k", seconds) is None
+    clock.move(0.2)
+    assert lease.acquire("k", seconds)
 
 
 def test_a_lease_given_back_is_free(clock: FrozenClock) -> None:
     """At once."""
     lease = AddLease(SimpleCache(), clock)
     for _ in range(3):
-        owner = lease.acquire("k")
+        owner = lease.acquire("k", 8)
         assert owner
         lease.release("k", owner)
 
@@ -66,7 +89,7 @@ def test_a_late_holder_does_not_take_it_from_the_next(clock: FrozenClock, late: 
     """From the last second on the lease is left to run out: it may be another one's already."""
     cache = SimpleCache()
     lease = AddLease(cache, clock)
-    owner = lease.acquire("k")
+    owner = lease.acquire("k", 8)
     assert owner
     clock.move(late)
     cache.set("k", "of the next one", timeout=0)
@@ -80,8 +103,8 @@ def test_a_value_that_is_no_lease_does_not_block(clock: FrozenClock, junk: objec
     cache = SimpleCache()
     cache.set("k", junk, timeout=0)
     lease = AddLease(cache, clock)
-    assert lease.acquire("k")
-    assert lease.acquire("k") is None
+    assert lease.acquire("k", 8)
+    assert lease.acquire("k", 8) is None
     lease.release("k", "nonsense")
 
 
@@ -97,7 +120,7 @@ def test_of_two_that_replace_a_dead_lease_the_last_wins(clock: FrozenClock) -> N
     """Each looks whether the value is its own."""
     cache = Raced()
     cache._cache["k"] = (0, SimpleCache().serializer.dumps("x"))
-    assert AddLease(cache, clock).acquire("k") is None
+    assert AddLease(cache, clock).acquire("k", 8) is None
 
 
 @pytest.fixture
@@ -109,22 +132,22 @@ def folder(tmp_path: Path) -> Path:
 def test_a_file_lease_has_one_holder(folder: Path) -> None:
     """Two objects stand for two processes: the lock belongs to the open file."""
     one, two = FileLease(folder), FileLease(folder)
-    owner = one.acquire("k")
+    owner = one.acquire("k", 8)
     assert owner
-    assert [one.acquire("k"), two.acquire("k")] == [None, None]
+    assert [one.acquire("k", 8), two.acquire("k", 8)] == [None, None]
     one.release("k", owner)
-    again = two.acquire("k")
+    again = two.acquire("k", 8)
     assert again
     one.release("k", owner)
-    assert one.acquire("k") is None
+    assert one.acquire("k", 8) is None
     two.release("k", again)
 
 
 def test_lock_files_are_few_and_closed_to_others(folder: Path) -> None:
-    """Their names tell nothing; a thousand keys share 256 files."""
+    """Their names tell nothing; a thousand keys share at most 65,536 files."""
     lease = FileLease(folder)
     for number in range(1000):
-        owner = lease.acquire(f"key {number}")
+        owner = lease.acquire(f"key {number}", 8)
         if owner:
             lease.release(f"key {number}", owner)
     files = list(folder.iterdir())
@@ -142,10 +165,10 @@ def test_no_file_stays_open(folder: Path) -> None:
     """Neither when it was taken nor when it was refused."""
     before = open_files()
     lease = FileLease(folder)
-    owner = lease.acquire("k")
+    owner = lease.acquire("k", 8)
     assert owner
     for _ in range(20):
-        assert lease.acquire("k") is None
+        assert lease.acquire("k", 8) is None
     lease.release("k", owner)
     assert open_files() == before
 
@@ -154,22 +177,22 @@ def test_no_file_stays_open(folder: Path) -> None:
 def test_the_kernel_frees_the_lease_of_a_dead_process(folder: Path) -> None:
     """A child takes it and is gone without giving it back."""
     lease = FileLease(folder)
-    assert child_says(lambda: lease.acquire("k") is not None)
-    assert lease.acquire("k")
+    assert child_says(lambda: lease.acquire("k", 8) is not None)
+    assert lease.acquire("k", 8)
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_child_neither_holds_nor_frees_the_lease_of_its_parent(folder: Path) -> None:
     """Its copy of the file is closed, and that does not unlock it for the parent."""
     lease = FileLease(folder)
-    owner = lease.acquire("k")
+    owner = lease.acquire("k", 8)
     assert owner
 
     def child() -> bool:
         lease.release("k", owner)
-        return lease._held == {} and lease.acquire("k") is None
+        return lease._held == {} and lease.acquire("k", 8) is None
 
     assert child_says(child)
-    assert FileLease(folder).acquire("k") is None
+    assert FileLease(folder).acquire("k", 8) is None
     lease.release("k", owner)
-    assert FileLease(folder).acquire("k")
+    assert FileLease(folder).acquire("k", 8)

@@ -99,7 +99,7 @@ def test_files_belong_to_their_user_only(clock: ManualClock, tmp_path: Path) -> 
     folder = tmp_path / "deep" / "cache"
     store = TokenStore(open_backend(f"file://{folder}", clock), SECRET, clock)
     store.put(KEY, token(clock), 60)
-    owner = store.acquire(KEY)
+    owner = store.acquire(KEY, 8)
     assert owner
     folders = {folder, folder / "tokens", folder / "leases"}
     files = {path for path in folder.rglob("*") if path.is_file()}
