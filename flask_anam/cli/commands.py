@@ -1,4 +1,4 @@
-"""``flask anam …``: check the set-up, list personas, mint a token, read the counters."""
+"""Command line interface: the commands of ``flask anam`` except those on usage."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from flask_anam.core.upstream.account_check import Finding
 
 _NOT_SHARED_HINT = (
-    "These are the counters of this command alone. Set PROMETHEUS_MULTIPROC_DIR here and in the "
+    "These are the counters of this command only. Set PROMETHEUS_MULTIPROC_DIR here and in the "
     "environment of the server, and install Flask-Anam[prometheus], to see those of the workers."
 )
 _COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
@@ -46,28 +46,30 @@ def check(as_json: bool) -> None:
     Asks Anam whether each avatar, voice, LLM, persona and tool exists and fits. The exit status is
     1 when something is wrong.
     """
-    from flask_anam.core.upstream import account_check as account  # of no use to a server
+    from flask_anam.core.upstream import account_check  # a server does not need it
 
     state = get_state()
     where = "the sandbox in this process" if state.sandbox else state.settings.base_url
-    found = [account.Finding("ok", "settings", f"using {where}")]
-    found += account.AccountCheck(state.client, state.registry, state.api_key, state.deadline).run()
-    _report(found, as_json=as_json)
+    account = account_check.AccountCheck(
+        state.client, state.registry, state.api_key, state.deadline
+    )
+    settings = account_check.Finding("ok", "settings", f"using {where}")
+    _report([settings, *account.run()], as_json=as_json)
 
 
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @click.option(
     "--workers",
     type=click.IntRange(1, 10_000),
-    help="How many processes serve the app; else WEB_CONCURRENCY or GUNICORN_CMD_ARGS say so.",
+    help="Number of server processes. Default: from WEB_CONCURRENCY or GUNICORN_CMD_ARGS.",
 )
 def doctor(as_json: bool, workers: int | None) -> None:
-    """Look for what is dangerous in the configuration that the app runs with.
+    """Audit the configuration that the app runs with for security risks.
 
     Run it where the app runs, with the same environment. Nothing is sent to Anam. The exit status
-    is 1 when something is dangerous.
+    is 1 if there is an error.
     """
-    from flask_anam.cli.doctor import examine  # of no use to a server
+    from flask_anam.cli.doctor import examine  # a server does not need it
 
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
     _report(examine(app, get_state(), workers=workers), as_json=as_json)
@@ -88,7 +90,7 @@ def personas() -> None:
 
 
 @click.option(
-    "--file", "whole_file", is_flag=True, help="For a file with several personas, not one."
+    "--file", "whole_file", is_flag=True, help="The schema of a file with several personas."
 )
 def schema(whole_file: bool) -> None:
     """Print the JSON Schema of a persona, for editors that complete persona files."""
@@ -101,7 +103,7 @@ def schema(whole_file: bool) -> None:
 @click.option("--user", "user_id", required=True, metavar="ID", help="Id of the user it is for.")
 @click.option("--show", is_flag=True, help="Print the session token itself, which is secret.")
 def token(persona: str, user_id: str, show: bool) -> None:
-    """Mint a session token for PERSONA, as a test of the whole way to Anam.
+    """Mint a session token for PERSONA, to test the connection to Anam.
 
     Counts against the user's limit. Prints the token id, not the token. A persona that is made
     for each user gets the user from Flask-Login's user loader.
@@ -111,8 +113,8 @@ def token(persona: str, user_id: str, show: bool) -> None:
         issued = state.issue_token(
             state.registry.choose(persona), user=find_user(user_id), user_id=user_id, overrides={}
         )
-    except AnamError as error:
-        raise click.ClickException(f"{error.code}: {error.text}") from None
+    except AnamError as exc:
+        raise click.ClickException(f"{exc.code}: {exc.text}") from None
     click.echo(f"persona:    {issued.persona_type}")
     click.echo(f"token id:   {issued.token_id}")
     click.echo(f"expires in: {issued.expires_in} s")
@@ -124,14 +126,14 @@ def token(persona: str, user_id: str, show: bool) -> None:
 @click.option("--persona", metavar="PERSONA", help="Only tokens of this persona.")
 @click.option("--user", "user_id", metavar="ID", help="Only tokens of this user.")
 def clear_cache(persona: str | None, user_id: str | None) -> None:
-    """Forget stored session tokens; a cache in the memory of another process is not reached."""
+    """Delete stored session tokens; not those in the memory of other processes."""
     get_state().manager.clear(persona_type=persona, user_id=user_id)
-    click.echo("Stored session tokens are forgotten.")
+    click.echo("Stored session tokens are deleted.")
 
 
 @click.option("--json", "as_json", is_flag=True, help="Print the counters as JSON.")
 def metrics(as_json: bool) -> None:
-    """Show the counters of all workers: what was handed out, refused and failed.
+    """Show the counters of all workers: tokens issued, refused and failed.
 
     The workers share them through the folder that PROMETHEUS_MULTIPROC_DIR names; without it, a
     command cannot see what they count.
@@ -151,23 +153,23 @@ def metrics(as_json: bool) -> None:
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="0 takes a free one.")
 def sandbox(port: int) -> None:
     """Run the sandbox, a local stand-in for the Anam API, until Ctrl+C."""
-    from flask_anam.sandbox import Sandbox  # loaded by nothing else of an app in production
+    from flask_anam.sandbox import Sandbox  # an app in production does not need it
     from flask_anam.sandbox.announcement import announcement
 
     try:
-        stand_in = Sandbox(port=port)
-    except OSError as failure:
-        raise click.ClickException(str(failure)) from None
-    click.echo(announcement(stand_in), nl=False)
-    stand_in.serve_forever()
+        server = Sandbox(port=port)
+    except OSError as exc:
+        raise click.ClickException(str(exc)) from None
+    click.echo(announcement(server), nl=False)
+    server.serve_forever()
 
 
-def _report(found: Sequence[Finding], *, as_json: bool) -> None:
-    """Print findings; leave with status 1 when one of them is an error."""
+def _report(findings: Sequence[Finding], *, as_json: bool) -> None:
+    """Print findings; exit with status 1 if one of them is an error."""
     if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in found], indent=2))
-    for finding in () if as_json else found:
-        mark = click.style(finding.level.ljust(7), fg=_COLOURS[finding.level])
-        click.echo(f"{mark} {printable(finding.subject)}: {printable(finding.text)}")
-    if any(finding.level == "error" for finding in found):
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    for finding in () if as_json else findings:
+        level = click.style(finding.level.ljust(7), fg=_COLOURS[finding.level])
+        click.echo(f"{level} {printable(finding.subject)}: {printable(finding.text)}")
+    if any(finding.level == "error" for finding in findings):
         raise SystemExit(1)

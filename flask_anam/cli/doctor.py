@@ -1,7 +1,7 @@
-"""Looks at the running configuration of an app for what an attacker would be glad of.
+"""Security audit of the configuration that an app runs with.
 
-``flask anam doctor`` shows the findings. Nothing is sent to Anam; the app itself is asked one
-preflight, as a browser on a stranger's page would.
+``flask anam doctor`` prints the findings. Nothing is sent to Anam. One CORS preflight request is
+sent to the app itself, in this process, as a browser on a foreign page would send it.
 """
 
 from __future__ import annotations
@@ -29,41 +29,43 @@ if TYPE_CHECKING:
 MIN_KEY_LENGTH = 16
 #: Different characters that a secret key must have at least.
 MIN_KEY_VARIETY = 8
-#: Prefixes of environment variables that front-end tools put into the pages they build.
+#: Prefixes of environment variables that front-end build tools put into public pages.
 PUBLIC_PREFIXES = ("NEXT_PUBLIC_", "VITE_", "REACT_APP_", "PUBLIC_", "EXPO_PUBLIC_", "GATSBY_")
-#: An origin that no app can know.
+#: An origin that no app allows on purpose.
 UNKNOWN_ORIGIN = "https://stranger.invalid"
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _NEW_KEY = "Make one: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
 
 
-def examine(app: Flask, state: AnamState, *, workers: int | None = None) -> list[Finding]:
-    """Return what is dangerous ("error"), doubtful ("warning") or "ok" in a configuration.
+def examine(app: Flask, state: AnamState, *, workers: int | None) -> list[Finding]:
+    """Return dangerous settings ("error"), doubtful ones ("warning") and good ones ("ok").
 
     Args:
-        app: the app, set up.
-        state: what Flask-Anam keeps for it.
-        workers: how many processes serve it; guessed from the environment for None.
+        app: the app, with the extension initialised.
+        state: the state of the extension for this app.
+        workers: number of processes that serve the app; None takes it from the environment.
 
     """
     context = _Context(
         app, state, state.settings, workers_from_environment() if workers is None else workers
     )
-    looks = (_debug, _secret_key, _cookies, _sandbox, _api_key, _origins, _reuse, _limits, _cache)
-    return [finding for look in looks for finding in look(context)]
+    checks = (_debug, _secret_key, _cookies, _sandbox, _api_key, _origins, _reuse, _limits, _cache)
+    return [finding for check in checks for finding in check(context)]
 
 
 def workers_from_environment() -> int:
-    """Return how many workers the environment asks a server for; 1 when it does not say."""
+    """Return the number of workers that the environment sets for a server; 1 if it sets none."""
     options = re.search(
         r"(?:--workers[ =]|-w ?)([0-9]{1,4})", os.environ.get("GUNICORN_CMD_ARGS", "")
     )
-    told = options[1] if options else os.environ.get("WEB_CONCURRENCY", "")
-    return max(1, int(told)) if told.isascii() and told.isdecimal() else 1
+    text = options[1] if options else os.environ.get("WEB_CONCURRENCY", "")
+    return max(1, int(text)) if text.isascii() and text.isdecimal() else 1
 
 
 @dataclass(frozen=True, slots=True)
 class _Context:
+    """Audit context: what the checks look at."""
+
     app: Flask
     state: AnamState
     settings: Settings
@@ -71,7 +73,7 @@ class _Context:
 
     @property
     def in_development(self) -> bool:
-        """Whether this is a developer's machine or a test, where some things are as they should."""
+        """Whether the app runs in debug mode or in a test, where some risks are acceptable."""
         return self.app.debug or self.app.testing
 
 
@@ -93,7 +95,7 @@ def _secret_key(context: _Context) -> Iterator[Finding]:
         yield Finding(
             "error",
             "SECRET_KEY",
-            f"is not set: nobody can log in, and limits begin anew with each start. {_NEW_KEY}",
+            f"is not set: nobody can log in, and limits start again at each restart. {_NEW_KEY}",
         )
     elif len(key) < MIN_KEY_LENGTH or len(set(key)) < MIN_KEY_VARIETY:
         yield Finding(
@@ -108,7 +110,7 @@ def _secret_key(context: _Context) -> Iterator[Finding]:
 
 def _cookies(context: _Context) -> Iterator[Finding]:
     if context.state.loaders.identity is not None:
-        return  # who is calling is the app's own business
+        return  # the app identifies its users in its own way
     cookie = "the session cookie"
     fine = Finding("ok", cookie, "is Secure, HttpOnly and SameSite")
     yield from list(_cookie_findings(context.app.config, cookie)) or [fine]
@@ -146,7 +148,7 @@ def _sandbox(context: _Context) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "ANAM_BASE_URL",
-            "is plain http to this machine: whoever can listen there gets the API key. Use "
+            "is plain http to this machine: a program that listens there gets the API key. Use "
             "https://api.anam.ai unless that is your sandbox.",
         )
     else:
@@ -163,7 +165,7 @@ def _api_key(context: _Context) -> Iterator[Finding]:
                 "error",
                 name,
                 "holds the API key, and front-end tools put variables of such names into their "
-                "pages. Rename it, build the pages anew, and replace the key at lab.anam.ai.",
+                "pages. Rename it, rebuild the pages, and replace the key at lab.anam.ai.",
             )
 
 
@@ -176,7 +178,7 @@ def _origins(context: _Context) -> Iterator[Finding]:
                 text = f"lists {origin}, a page on the visitor's own machine. Remove it here."
                 yield Finding("warning", name, text)
         elif parts.scheme == "http":
-            text = f"lists {origin}: who sits on its network can put scripts there. Use https."
+            text = f"lists {origin}: anybody on its network can inject scripts. Use https."
             yield Finding("error", name, text)
     if _allows_unknown_origin(context):
         yield Finding(
@@ -188,13 +190,13 @@ def _origins(context: _Context) -> Iterator[Finding]:
             "List the origins you mean.",
         )
     else:
-        yield Finding("ok", "CORS", "a stranger's page may not read answers with cookies")
+        yield Finding("ok", "CORS", "pages of unknown origins may not read answers with cookies")
 
 
 def _allows_unknown_origin(context: _Context) -> bool:
-    """Whether a page of nobody's would be let in, whichever part of the app says so."""
-    asked = {"Origin": UNKNOWN_ORIGIN, "Access-Control-Request-Method": "POST"}
-    answer = context.app.test_client().options(context.settings.token_path, headers=asked)
+    """Whether the app allows an unknown origin, whichever extension sets the CORS headers."""
+    preflight = {"Origin": UNKNOWN_ORIGIN, "Access-Control-Request-Method": "POST"}
+    answer = context.app.test_client().options(context.settings.token_path, headers=preflight)
     allowed = answer.headers.get("Access-Control-Allow-Origin")
     with_cookies = answer.headers.get("Access-Control-Allow-Credentials") == "true"
     return allowed == UNKNOWN_ORIGIN and with_cookies
@@ -228,7 +230,7 @@ def _limits(context: _Context) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "ANAM_LIMITER_ON_ERROR",
-            "is open: who can bring the storage down can mint without limit. Leave it out, or set "
+            "is open: anybody who can stop the storage can mint without limit. Remove it, or set "
             'it to "closed".',
         )
 
@@ -241,15 +243,15 @@ def _unpickles(cache: BaseCache) -> bool:
 def _cache(context: _Context) -> Iterator[Finding]:
     cache, name = context.settings.cache, "ANAM_CACHE"
     if context.workers > 1 and not is_shared(cache):
-        text = "is memory of one process: each worker mints for itself. Use redis://..."
+        text = "is the memory of one process: each worker mints its own tokens. Use redis://..."
         yield Finding("warning", name, text)
     if isinstance(cache, BaseCache):
         if is_shared(cache) and _unpickles(cache):
             yield Finding(
                 "warning",
                 name,
-                "is a cachelib object that unpickles: who can write there runs code in your app. "
-                "Give the URL of the cache instead, or protect it like the code.",
+                "is a cachelib object that unpickles: anybody who can write to it can run code in "
+                "your app. Use the URL of the cache instead, or protect it like the code.",
             )
         return
     parts = urlsplit(cache)
@@ -257,6 +259,6 @@ def _cache(context: _Context) -> Iterator[Finding]:
         yield Finding(
             "warning",
             name,
-            "is reached without TLS: who sits on that network can read session tokens. Use "
+            "is reached without TLS: anybody on that network can read session tokens. Use "
             "rediss://..., or a network of your own.",
         )

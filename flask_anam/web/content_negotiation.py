@@ -1,4 +1,4 @@
-"""Content negotiation: whether a client wants metrics as JSON or as Prometheus' text."""
+"""Content negotiation: JSON or the Prometheus text format for metrics."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ _JSON = {"application/json", "application/*", "*/*"}
 
 
 def wants_prometheus(request: Request) -> bool:
-    """Whether a request asks for Prometheus' text: by ``?format=``, else by its Accept header.
+    """Whether a request asks for the Prometheus text format.
+
+    The parameter ``?format=`` decides; without it, the Accept header.
 
     Raises:
         InvalidRequest: the format is unknown, or given more than once.
 
     """
-    wanted = query().get("format")
-    if wanted is None:
-        asked = [(kind.partition(";")[0], weight) for kind, weight in request.accept_mimetypes]
-        text = max((weight for kind, weight in asked if kind in _TEXT), default=0)
-        return text > max((weight for kind, weight in asked if kind in _JSON), default=0)
-    if wanted not in {"json", "prometheus"}:
+    chosen = query().get("format")
+    if chosen is None:
+        accepted = [(kind.partition(";")[0], weight) for kind, weight in request.accept_mimetypes]
+        text = max((weight for kind, weight in accepted if kind in _TEXT), default=0)
+        return text > max((weight for kind, weight in accepted if kind in _JSON), default=0)
+    if chosen not in {"json", "prometheus"}:
         raise InvalidRequest(details={"format": ["Must be json or prometheus."]})
-    return wanted == "prometheus"
+    return chosen == "prometheus"

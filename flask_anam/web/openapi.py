@@ -1,7 +1,7 @@
-"""The HTTP API of this package as OpenAPI 3.1, for tools and client generators.
+"""OpenAPI 3.1 description of the HTTP API, for tools and client generators.
 
-Paths and methods come from the app, bodies from the schemas that check them, refusals from the
-error classes. What is left to say of a route stands in `ROUTES`.
+Paths and methods come from the URL map of the app, request bodies from the schemas that validate
+them, and error responses from the error classes. `ROUTES` adds what these do not say.
 """
 
 from __future__ import annotations
@@ -26,14 +26,18 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 ErrorKind = type[errors.AnamError]
 
-_GATE: tuple[ErrorKind, ...] = (errors.Unauthenticated, errors.PermissionDenied, errors.CrossSite)
-_BODY: tuple[ErrorKind, ...] = (
+_ACCESS_ERRORS: tuple[ErrorKind, ...] = (
+    errors.Unauthenticated,
+    errors.PermissionDenied,
+    errors.CrossSite,
+)
+_BODY_ERRORS: tuple[ErrorKind, ...] = (
     errors.MalformedJson,
     errors.UnsupportedMediaType,
     errors.PayloadTooLarge,
     errors.InvalidRequest,
 )
-_UPSTREAM: tuple[ErrorKind, ...] = tuple(errors.UpstreamError.__subclasses__())
+_UPSTREAM_ERRORS: tuple[ErrorKind, ...] = tuple(errors.UpstreamError.__subclasses__())
 _PARAMETER = re.compile(r"<(?:[^:<>]+:)?([^<>]+)>")
 
 
@@ -56,7 +60,7 @@ _COUNT: Json = {"type": "integer", "minimum": 0}
 _TOKEN_ID: Json = {"type": "string", "minLength": 16, "maxLength": 16}
 _TOKEN = _object(
     sessionToken={"type": "string", "description": "Anam's token; secret."},
-    tokenId={**_TOKEN_ID, "description": "A name for the token that may be logged."},
+    tokenId={**_TOKEN_ID, "description": "An identifier of the token that is safe to log."},
     personaType=_TEXT,
     expiresAt={"type": "integer", "description": "Unix seconds."},
     expiresIn={**_COUNT, "description": "Seconds from now."},
@@ -72,8 +76,8 @@ _CONCURRENCY = _object(
     active=_or_null("integer"),
     canStartSession=_or_null("boolean"),
     estimatedWaitSeconds=_or_null("number"),
-    ageSeconds={"type": "number", "description": "Seconds since Anam said so."},
-    stale={"type": "boolean", "description": "Whether Anam was asked again since, in vain."},
+    ageSeconds={"type": "number", "description": "Seconds since Anam's answer."},
+    stale={"type": "boolean", "description": "Whether a later request to Anam failed."},
 )
 _FORMAT: Json = {"name": "format", "in": "query", "schema": {"enum": ["json", "prometheus"]}}
 _PERIOD: tuple[Json, ...] = tuple(
@@ -90,12 +94,12 @@ _TABLE: Json = {"name": "table", "in": "query", "schema": {"enum": ["", "session
 _IDEMPOTENCY_KEY: Json = {
     "name": "Idempotency-Key",
     "in": "header",
-    "description": "One start attempt of a caller without a slot.",
+    "description": "Identifies one attempt to start, for callers without a slot.",
     "schema": {"type": "string", "maxLength": 255},
 }
 _RATE: Json = {
-    "RateLimit-Limit": {"schema": _COUNT, "description": "Hits allowed in the window."},
-    "RateLimit-Remaining": {"schema": _COUNT, "description": "Hits left in the window."},
+    "RateLimit-Limit": {"schema": _COUNT, "description": "Requests allowed in the window."},
+    "RateLimit-Remaining": {"schema": _COUNT, "description": "Requests left in the window."},
     "RateLimit-Reset": {"schema": _COUNT, "description": "Seconds until the window ends."},
 }
 _ALWAYS: Json = {"Cache-Control": {"schema": {"const": "no-store"}, "required": True}}
@@ -122,17 +126,17 @@ _ERROR: Json = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteSpec:
-    """What is to be told of a route besides its path, its method and its view's docstring.
+    """Route specification: what neither the URL map nor the docstring of the view says.
 
     Attributes:
-        permission: what the caller must hold; None when anybody may call.
-        body: the schema of the body; None when there is none, or it is ignored.
-        answer: the JSON Schema of the answer; None for 204 without a body.
-        errors: those it may answer with, besides those of every guarded route.
-        text_types: media types of answers that are text.
-        parameters: headers and parts of the query that it reads.
-        headers: headers of the answer.
-        links: what the answer is good for.
+        permission: the permission that the caller needs; None if anybody may call.
+        body: the schema of the request body; None if there is none, or it is ignored.
+        answer: the JSON Schema of the JSON response; None for 204 without a body.
+        errors: possible errors, besides those of every protected route.
+        text_types: media types of text responses.
+        parameters: the headers and query parameters that the route reads.
+        headers: the headers of the successful response.
+        links: operations that use values of the response (OpenAPI link objects).
 
     """
 
@@ -146,19 +150,19 @@ class RouteSpec:
     links: Json = field(default_factory=dict)
 
 
-#: Name of the view to what is told of its route; a test says which one is missing.
+#: View function names and the specifications of their routes; a test checks that all are here.
 ROUTES: Mapping[str, RouteSpec] = {
     "issue_token": RouteSpec(
         body=TokenRequestSchema,
         answer=_TOKEN,
         errors=(
-            *_BODY,
+            *_BODY_ERRORS,
             errors.UnknownPersona,
             errors.RateLimited,
             errors.MinutesExhausted,
             errors.TooManySessions,
             errors.PersonaInvalid,
-            *_UPSTREAM,
+            *_UPSTREAM_ERRORS,
         ),
         parameters=(_IDEMPOTENCY_KEY,),
         headers={"Server-Timing": {"schema": _TEXT}, **_RATE},
@@ -176,7 +180,7 @@ ROUTES: Mapping[str, RouteSpec] = {
     "list_personas": RouteSpec(answer=_object(personas={"type": "array", "items": _PERSONA})),
     "report_start": RouteSpec(
         body=SessionReportSchema,
-        errors=_BODY,
+        errors=_BODY_ERRORS,
         links={
             "report the end": {
                 "operationId": "reportEnd",
@@ -185,9 +189,9 @@ ROUTES: Mapping[str, RouteSpec] = {
         },
     ),
     "report_end": RouteSpec(errors=(errors.NotFound, errors.PayloadTooLarge)),
-    "concurrency": RouteSpec(answer=_CONCURRENCY, errors=(errors.RateLimited, *_UPSTREAM)),
-    "validate": RouteSpec(body=ValidateRequestSchema, answer=_VERDICT, errors=_BODY),
-    "stop_session": RouteSpec(errors=(errors.NotFound, *_UPSTREAM)),
+    "concurrency": RouteSpec(answer=_CONCURRENCY, errors=(errors.RateLimited, *_UPSTREAM_ERRORS)),
+    "validate": RouteSpec(body=ValidateRequestSchema, answer=_VERDICT, errors=_BODY_ERRORS),
+    "stop_session": RouteSpec(errors=(errors.NotFound, *_UPSTREAM_ERRORS)),
     "metrics": RouteSpec(
         permission=METRICS,
         answer={"type": "object"},
@@ -211,12 +215,12 @@ ROUTES: Mapping[str, RouteSpec] = {
 }
 
 
-def describe(app: Flask, *, root: str = "/") -> Json:
-    """Return the OpenAPI description of our routes as an app places them.
+def describe(app: Flask, *, root: str) -> Json:
+    """Return the OpenAPI description of our routes in an app.
 
     Args:
-        app: the app.
-        root: the path that the app itself is mounted at.
+        app: the app, which decides on the paths.
+        root: the path at which the app itself is mounted.
 
     """
     paths: Json = {}
@@ -248,7 +252,7 @@ def describe(app: Flask, *, root: str = "/") -> Json:
                 "bearer": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "Where the app knows its users by a token.",
+                    "description": "If the app identifies its users by a token.",
                 },
             },
         },
@@ -283,28 +287,31 @@ def _responses(route: RouteSpec) -> Json:
         success["content"] = content
     if route.links:
         success["links"] = route.links
-    gate = _GATE if route.permission else ()
+    gate = _ACCESS_ERRORS if route.permission else ()
     kinds: tuple[ErrorKind, ...] = (*gate, *route.errors, errors.ConfigError)
     return {
         "200" if content else "204": success,
-        **{str(status): _refusal(kinds, status) for status in sorted({k.status for k in kinds})},
+        **{
+            str(status): _error_response(kinds, status)
+            for status in sorted({k.status for k in kinds})
+        },
         "default": {
-            "description": "Refused by the app around these routes, or by its server.",
+            "description": "An error of the host app, or of its server.",
             "content": _json({"$ref": "#/components/schemas/Error"}),
         },
     }
 
 
-def _refusal(kinds: Iterable[ErrorKind], status: int) -> Json:
-    """Return the answer for the errors that have a status in common."""
+def _error_response(kinds: Iterable[ErrorKind], status: int) -> Json:
+    """Return the response object for the errors that share a status."""
     same = [kind for kind in kinds if kind.status == status]
-    told = {"properties": {"code": {"enum": sorted({kind.code for kind in same})}}}
+    codes = {"properties": {"code": {"enum": sorted({kind.code for kind in same})}}}
     limited = errors.RateLimited in same
     waits = limited or all(kind.default_retry_after is not None for kind in same)
     return {
         "description": " ".join(f"{kind.default_text.rstrip('.')}." for kind in same),
         "headers": {**_ALWAYS, **(_RETRY if waits else {}), **(_RATE if limited else {})},
-        "content": _json({"allOf": [{"$ref": "#/components/schemas/Error"}, told]}),
+        "content": _json({"allOf": [{"$ref": "#/components/schemas/Error"}, codes]}),
     }
 
 

@@ -1,4 +1,4 @@
-"""``anam`` in templates: what puts a persona on a page with two calls."""
+"""Template helper: ``anam`` in Jinja templates, which renders the player for a persona."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flask_anam.web.templating import render
 if TYPE_CHECKING:
     from flask import Flask
 
-#: What the player says, but for the sentences on error codes, which are in ``anam-texts.js``.
+#: Texts of the player; the sentences on error codes are in ``anam-texts.js``.
 #: ``{name}`` is the name of the persona, ``{time}`` a time such as "12 seconds".
 LABELS: Mapping[str, str] = {
     "region": "Conversation with {name}",
@@ -47,9 +47,9 @@ THEMES = (None, "light", "dark")
 
 
 def page_config(state: AnamState) -> dict[str, object]:
-    """Return what a page needs to know, safe to show: paths, and where the Anam API is."""
+    """Return the public configuration of a page: paths and the URL of the Anam API. No secrets."""
     if state.sandbox is not None:
-        state.sandbox.warm_up()  # whoever sees the page may click in a moment
+        state.sandbox.warm_up()  # a visitor of the page may start a conversation soon
     return {
         "tokenPath": state.settings.token_path,
         "urlPrefix": state.settings.url_prefix,
@@ -59,22 +59,22 @@ def page_config(state: AnamState) -> dict[str, object]:
 
 
 def add_to_templates(app: Flask) -> None:
-    """Offer ``anam`` to the templates of an app.
+    """Make ``anam`` available in the templates of an app.
 
-    As a global of Jinja it gives way to whatever else is called so: a variable handed to
-    ``render_template``, one of a context processor, or a global that the app had before.
+    It is a global of the Jinja environment. Any other variable of that name takes precedence: an
+    argument of ``render_template``, a context processor, or a global that the app set before.
     """
     app.jinja_env.globals.setdefault("anam", PageHelper())
 
 
 class PageHelper:
-    """What templates know as ``anam``; keeps nothing of an app."""
+    """Template helper: the object that templates call ``anam``. Stateless; any app can use it."""
 
     def head(self, *, nonce: str | None = None) -> Markup:
-        """Return the tags for the page's head: one stylesheet and one module script.
+        """Return the tags for ``<head>``: a stylesheet and a module script.
 
         Args:
-            nonce: the nonce of the page's content security policy, if it uses one.
+            nonce: the nonce of the page's content security policy, if it has one.
 
         """
         return render("anam/head.html", nonce=nonce)
@@ -100,26 +100,26 @@ class PageHelper:
         """Return a player for a persona.
 
         Args:
-            persona_type: which persona; the default one for None.
-            name: what the persona is called here; its label if None.
+            persona_type: the persona type; the default persona if None.
+            name: the name of the persona on this page; its label if None.
             id: the id of the element; ``anam-player-1`` and so on if None.
-            poster: URL of a picture to show before the conversation.
-            theme: ``"light"`` or ``"dark"``; what the visitor prefers if None.
-            captions: whether there are captions and a transcript.
+            poster: URL of a picture that is shown before the conversation.
+            theme: ``"light"`` or ``"dark"``; the preference of the visitor if None.
+            captions: whether captions and a transcript are shown.
             text_input: whether the visitor can write.
             microphone: whether the visitor can speak.
             prefetch: get a token in advance when the pointer or focus comes to the player
                 (``"hover"``), when the page is ``"idle"``, or never (None).
-            overrides: persona fields to set, of those that the persona allows.
+            overrides: persona fields to set; the persona must allow them.
             sdk: URL of the official SDK's UMD file; a pinned release on a CDN if None.
-            sdk_integrity: hash of that file.
-            max_wait: seconds to wait for a place or a limit before giving up; 120 if None.
-            texts: other texts, by the names in ``LABELS`` and the error codes.
+            sdk_integrity: the integrity hash of that file (Subresource Integrity).
+            max_wait: seconds to wait for a free session or a limit before giving up; 120 if None.
+            texts: replacements of texts, by the names in ``LABELS`` and the error codes.
 
         Raises:
-            UnknownPersona: there is no such persona.
-            InvalidRequest: `persona_type` is None and there is no default.
-            ValueError: `prefetch` or `theme` is another text.
+            UnknownPersona: if there is no such persona.
+            InvalidRequest: if `persona_type` is None and there is no default persona.
+            ValueError: if `prefetch` or `theme` is none of the values above.
 
         """
         _check("prefetch", prefetch, PREFETCH)
@@ -157,7 +157,7 @@ class PageHelper:
 
 def _check(name: str, value: str | None, known: tuple[str | None, ...]) -> None:
     if value not in known:
-        names = ", ".join(repr(one) for one in known)
+        names = ", ".join(map(repr, known))
         raise ValueError(f"{name} must be one of {names}, not {value!r}.")
 
 

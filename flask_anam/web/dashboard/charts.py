@@ -1,7 +1,7 @@
-"""Bars drawn as SVG, for pages with a strict content security policy.
+"""Bar charts as SVG, for pages with a strict content security policy.
 
-Across everything is a share of the width, so that a chart fits a phone and its text keeps its
-size; upward everything is in pixels. Colours come from classes: no ``style``, no script.
+x coordinates are percentages of the width, so that a chart fits a phone and its text keeps its
+size; y coordinates are pixels. Colours come from CSS classes: no ``style``, no script.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _MAX_LABELS_NARROW = 4
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One bar, of parts laid on each other.
+    """Bar: one stacked bar of a chart.
 
     Attributes:
-        title: what is told to who points at it.
-        parts: class and value of each part, from the bottom; values are not negative.
-        unfinished: whether its time is not over yet.
+        title: the tooltip.
+        parts: CSS class and value of each part, from the bottom; values are not negative.
+        unfinished: whether the interval of the bar has not ended yet.
 
     """
 
@@ -54,18 +54,18 @@ class Bar:
 
     @property
     def total(self) -> float:
-        """How high it is in all."""
+        """The sum of the parts, which is the height of the bar."""
         return sum(value for _, value in self.parts)
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A label below a chart.
+    """Axis tick: a label below a chart.
 
     Attributes:
-        position: where, as a share of the width.
+        position: share of the width, from 0.0 to 1.0.
         text: the label.
-        minor: whether it is left out where there is little room.
+        minor: whether narrow screens leave it out.
 
     """
 
@@ -76,10 +76,10 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """A line from top to bottom with a label.
+    """Marker: a vertical line with a label.
 
     Attributes:
-        position: where, as a share of the width.
+        position: share of the width; more than 1.0 is drawn at the right edge.
         text: the label.
 
     """
@@ -95,14 +95,14 @@ def column_chart(
     marker: Marker | None = None,
     gap: float = 0.14,
 ) -> Markup:
-    """Return a chart of upright bars from a baseline of zero.
+    """Return a chart of vertical bars from a baseline of zero.
 
     Args:
         bars: from left to right, equally wide.
         ticks: labels below.
-        label: what the chart shows, for who cannot see it.
-        marker: one line across.
-        gap: what is left free on each side of a bar, as a share of its place.
+        label: what the chart shows, for screen readers.
+        marker: an optional vertical line.
+        gap: the space on each side of a bar, as a share of the width of its slot.
 
     """
     top, step = axis_scale(max((bar.total for bar in bars), default=0))
@@ -130,7 +130,7 @@ def column_chart(
 
 
 def bar_row(parts: Sequence[tuple[str, float]], full: float, title: str) -> Markup:
-    """Return one lying bar, whose parts are shares of `full`."""
+    """Return a horizontal bar, whose parts are shares of `full`."""
     drawn, x = [], 0.0
     for kind, value in parts:
         share = min(100.0 - x, 100 * value / full) if full else 0.0
@@ -147,27 +147,36 @@ def bar_row(parts: Sequence[tuple[str, float]], full: float, title: str) -> Mark
 
 
 def axis_scale(highest: float) -> tuple[int, int]:
-    """Return the top of an axis and the step of its lines: 1, 2, 2.5 or 5 times a power of ten."""
+    """Return the maximum of an axis and the step of its grid lines.
+
+    The step is 1, 2, 2.5 or 5 times a power of ten, rounded up to an integer.
+    """
     rough = max(1.0, highest / _GRID_LINES)
     power = 10 ** math.floor(math.log10(rough))
-    found = next(one for one in (1, 2, 2.5, 5, 10) if one * power >= rough)
-    step = max(1, math.ceil(found * power))
+    factor = next(factor for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough)
+    step = max(1, math.ceil(factor * power))
     return max(1, math.ceil(highest / step)) * step, step
 
 
 def time_ticks(starts: Sequence[int], step: int) -> list[Tick]:
-    """Return labels for bars that begin at these Unix seconds and are `step` seconds wide."""
+    """Return the labels of a time axis.
+
+    Args:
+        starts: where each bar begins, in Unix seconds.
+        step: seconds of one bar.
+
+    """
     if not starts:
         return []
     first, span = starts[0], step * len(starts)
-    fitting = [one for one in _LABEL_STEPS if one >= step or one % step == 0]
-    wide = next((one for one in fitting if span / one <= _MAX_LABELS), fitting[-1])
+    usable = [every for every in _LABEL_STEPS if every >= step or every % step == 0]
+    wide = next((every for every in usable if span / every <= _MAX_LABELS), usable[-1])
     narrow = next(
-        (o for o in fitting if span / o <= _MAX_LABELS_NARROW and not o % wide), fitting[-1]
+        (e for e in usable if span / e <= _MAX_LABELS_NARROW and not e % wide), usable[-1]
     )
-    # Below a bar of a day or more its label stands in the middle; else it tells when it begins.
+    # The label of a bar of a day or more is below its middle; other labels are below its begin.
     shift = step / 2 if step >= _DAY else 0
-    # Labels some days apart name Mondays; steps of a week begin on the day that Unix time did.
+    # Labels several days apart are on Mondays. Bars of a week begin on Thursday, as Unix time does.
     monday = 4 * _DAY if step < _WEEK else 0
     return [
         Tick(
@@ -181,7 +190,7 @@ def time_ticks(starts: Sequence[int], step: int) -> list[Tick]:
 
 
 def duration_ticks(width: int, bars: int) -> list[Tick]:
-    """Return labels for bars of lengths that are `width` seconds wide each."""
+    """Return the labels of a duration axis, for bars of `width` seconds each."""
     every = next(
         (n for n in (1, 2, 4, 5, 10, 20) if bars / n <= _MAX_LABELS and n * width >= 60), 1
     )
