@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from marshmallow.validate import Length
 
-from flask_anam.core.schemas.fields import Choice, Flag, Free, Items, Number, Part, Text
+from flask_anam.core.schemas.fields import (
+    Choice,
+    FreeObject,
+    NestedObject,
+    StrictBoolean,
+    StrictList,
+    StrictNumber,
+    StrictString,
+)
 from flask_anam.core.schemas.persona import VIDEO_SIZES, MintRequestSchema
 
 if TYPE_CHECKING:
@@ -56,15 +64,15 @@ def _section(title: str, schema: Schema, *, without: str = "") -> str:
 
 def _sections_in(schema: Schema, path: str = "") -> Iterator[str]:
     for field in schema.load_fields.values():
-        part = field.inner if isinstance(field, Items) else field
-        if isinstance(part, Part):
+        part = field.inner if isinstance(field, StrictList) else field
+        if isinstance(part, NestedObject):
             name = f"{path}{field.data_key}"
-            yield _section(f"{name}[]" if isinstance(field, Items) else name, _schema_of(part))
+            yield _section(f"{name}[]" if isinstance(field, StrictList) else name, _schema_of(part))
             yield from _sections_in(_schema_of(part), f"{name}.")
 
 
 def _schema_of(field: fields.Field[Any]) -> Schema:
-    assert isinstance(field, Part)  # noqa: S101 - only parts come here
+    assert isinstance(field, NestedObject)  # noqa: S101 - only parts come here
     return field.schema
 
 
@@ -82,22 +90,22 @@ def _row(field: fields.Field[Any]) -> str:
 def _kind(field: fields.Field[Any]) -> str:
     if "form" in field.metadata:
         return str(field.metadata["form"])
-    if isinstance(field, Part):
+    if isinstance(field, NestedObject):
         return "object, see below"
-    if isinstance(field, Items):
-        return "list of " + ("objects" if isinstance(field.inner, Part) else "strings")
+    if isinstance(field, StrictList):
+        return "list of " + ("objects" if isinstance(field.inner, NestedObject) else "strings")
     if isinstance(field, Choice):
         return " or ".join(f"`{value}`" for value in field.allowed)
-    if isinstance(field, Number):
+    if isinstance(field, StrictNumber):
         return _number(field)
     longest = [rule.max for rule in field.validators if isinstance(rule, Length)]
-    names = ((Text, "string"), (Flag, "true or false"), (Free, "object"))
+    names = ((StrictString, "string"), (StrictBoolean, "true or false"), (FreeObject, "object"))
     named = next(name for kind, name in names if isinstance(field, kind))
     limit = f", at most {longest[0]} characters" if longest else ""
     return named + limit + (" or null" if field.allow_none else "")
 
 
-def _number(field: Number) -> str:
+def _number(field: StrictNumber) -> str:
     kind = "whole number" if field.whole else "number"
     if field.high is None:
         return kind if field.low is None else f"{kind}, at least {field.low:g}"

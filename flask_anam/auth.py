@@ -15,8 +15,10 @@ from flask_login import current_user
 from flask_anam.core.schemas.fields import is_text
 from flask_anam.errors import ConfigError, PermissionDenied, Unauthenticated
 
-#: The permission to talk to personas, and the one to read the counters.
-TALK, METRICS = "anam:talk", "anam:metrics"
+#: The permission to talk to personas.
+TALK = "anam:talk"
+#: The permission to read the metrics and the dashboard.
+METRICS = "anam:metrics"
 
 IdentityLoader = Callable[[], Any]
 PermissionLoader = Callable[[Any], Iterable[str]]

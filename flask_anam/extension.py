@@ -17,7 +17,7 @@ from flask_anam.core.config.api_keys import KeyRing, KeySource
 from flask_anam.core.config.settings import Settings
 from flask_anam.core.metrics.recorder import UsageCounters
 from flask_anam.core.minting.manager import IssuedToken
-from flask_anam.core.personas.persona import Bounds, Declarations, Source, declare
+from flask_anam.core.personas.persona import Bounds, Declarations, Source, make_persona
 from flask_anam.core.personas.registry import PersonaRegistry, check_static
 from flask_anam.core.redaction import scrubs_traceback
 from flask_anam.core.tokens.token import TokenStatus, check_token
@@ -155,7 +155,7 @@ class FlaskAnam:
             ConfigError: the name is taken, an argument is wrong, or a static config is invalid.
 
         """
-        persona = declare(
+        persona = make_persona(
             name,
             config,
             permission=permission,

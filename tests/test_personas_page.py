@@ -15,7 +15,7 @@ from core.intended_differences import SDK, TABLE
 from hosts import make_app
 
 from flask_anam import FlaskAnam
-from flask_anam.core.schemas.fields import Items, Part
+from flask_anam.core.schemas.fields import NestedObject, StrictList
 from flask_anam.core.schemas.persona import MintRequestSchema
 from flask_anam.sandbox import Sandbox
 
@@ -52,8 +52,8 @@ def every_field(schema: Any) -> list[Any]:
     """Return the fields of a schema and of all its parts."""
     found = []
     for field in schema.load_fields.values():
-        part = field.inner if isinstance(field, Items) else field
-        found += [field, *(every_field(part.schema) if isinstance(part, Part) else ())]
+        part = field.inner if isinstance(field, StrictList) else field
+        found += [field, *(every_field(part.schema) if isinstance(part, NestedObject) else ())]
     return found
 
 
@@ -67,7 +67,8 @@ def test_every_field_is_listed_with_type_example_and_meaning(generator: ModuleTy
         cells = [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows]
         assert rows, field.data_key
         assert all(len(row) == 4 and row[1] and row[3] for row in cells), field.data_key
-        nested = isinstance(field, Part) or isinstance(getattr(field, "inner", None), Part)
+        parts = (field, getattr(field, "inner", None))
+        nested = any(isinstance(part, NestedObject) for part in parts)
         assert nested or all(row[2] for row in cells), field.data_key
 
 

@@ -10,7 +10,7 @@ from flask import Request, request
 from marshmallow import ValidationError
 
 from flask_anam.core.redaction import SecretBytes, scrubs_traceback
-from flask_anam.core.schemas.base import first_few
+from flask_anam.core.schemas.base import limit_errors
 from flask_anam.errors import (
     CrossSite,
     InvalidRequest,
@@ -180,4 +180,4 @@ def _parsed(body: bytes) -> Any:
 
 
 def _details(messages: object) -> dict[str, object]:
-    return first_few(messages if isinstance(messages, dict) else {"_schema": messages})
+    return limit_errors(messages if isinstance(messages, dict) else {"_schema": messages})

@@ -7,7 +7,7 @@ from typing import Any
 from marshmallow.validate import Length
 
 from flask_anam.core.schemas.base import StrictSchema
-from flask_anam.core.schemas.fields import Free, Text, about, when
+from flask_anam.core.schemas.fields import FreeObject, StrictString, doc, validator
 from flask_anam.core.tokens.token import MAX_SESSION_ID, is_plain_id
 
 
@@ -23,23 +23,23 @@ _ID = "^[A-Za-z0-9_-]+$"
 class TokenRequestSchema(StrictSchema):
     """A request for a session token."""
 
-    persona_type = Text(
+    persona_type = StrictString(
         data_key="personaType",
         validate=Length(min=1, max=100),
-        **about("Which persona; the default one if left out.", "support"),
+        **doc("Which persona; the default one if left out.", "support"),
     )
-    slot = Text(
+    slot = StrictString(
         validate=Length(min=1, max=64),
-        **about("One browser tab; sending it is the promise to report the start.", "tab-1"),
+        **doc("One browser tab; sending it is the promise to report the start.", "tab-1"),
     )
-    overrides = Free(
-        keys=Text(),
+    overrides = FreeObject(
+        keys=StrictString(),
         load_default=dict,
-        **about("Persona fields to set, of those that the persona allows.", {}),
+        **doc("Persona fields to set, of those that the persona allows.", {}),
     )
-    refused = Text(
-        validate=[Length(equal=16), when(_plain_id)],
-        **about("Token id of a token that failed to start.", "pZd0zCgdI9VcvcbO", pattern=_ID),
+    refused = StrictString(
+        validate=[Length(equal=16), validator(_plain_id)],
+        **doc("Token id of a token that failed to start.", "pZd0zCgdI9VcvcbO", pattern=_ID),
     )
 
     def load(self, data: Any, **how: Any) -> Any:
@@ -74,26 +74,26 @@ def _plain(data: object) -> dict[str, Any] | None:
 class SessionReportSchema(StrictSchema):
     """The report that a conversation has started."""
 
-    token_id = Text(
+    token_id = StrictString(
         required=True,
         data_key="tokenId",
-        validate=[Length(equal=16), when(_plain_id)],
-        **about("The token id of the token that it started with.", "pZd0zCgdI9VcvcbO", pattern=_ID),
+        validate=[Length(equal=16), validator(_plain_id)],
+        **doc("The token id of the token that it started with.", "pZd0zCgdI9VcvcbO", pattern=_ID),
     )
-    session_id = Text(
+    session_id = StrictString(
         required=True,
         data_key="sessionId",
-        validate=[Length(min=1, max=MAX_SESSION_ID), when(_plain_id)],
-        **about("Anam's id of the session.", "11111111-2222-4333-8444-555555555555", pattern=_ID),
+        validate=[Length(min=1, max=MAX_SESSION_ID), validator(_plain_id)],
+        **doc("Anam's id of the session.", "11111111-2222-4333-8444-555555555555", pattern=_ID),
     )
 
 
 class ValidateRequestSchema(StrictSchema):
     """A session token to be looked at."""
 
-    session_token = Text(
+    session_token = StrictString(
         required=True,
         data_key="sessionToken",
         validate=Length(max=8192),
-        **about("The session token.", "a.b.c"),
+        **doc("The session token.", "a.b.c"),
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flask_anam.core.personas.persona import declare
+from flask_anam.core.personas.persona import make_persona
 from flask_anam.core.personas.registry import MintBody
 from flask_anam.core.schemas.fields import secret
 from flask_anam.errors import InvalidRequest, PersonaInvalid
@@ -18,7 +18,7 @@ from .conftest import PERSONA, UUID, body_of, registry
 def test_an_allowed_override_is_applied(callable_: bool) -> None:
     """It takes the place of the config's value; the persona itself does not change."""
     source: Any = (lambda user: PERSONA) if callable_ else PERSONA
-    personas = registry({}, declare("a", source, overrides=["languageCode", "name"]))
+    personas = registry({}, make_persona("a", source, overrides=["languageCode", "name"]))
     changed = body_of(personas, "a", languageCode="de", name="Bo").body["personaConfig"]
     assert changed == {**PERSONA, "languageCode": "de", "name": "Bo"}
     assert body_of(personas, "a").body == {"personaConfig": PERSONA}
@@ -26,7 +26,7 @@ def test_an_allowed_override_is_applied(callable_: bool) -> None:
 
 def test_an_override_that_is_not_allowed_is_refused() -> None:
     """The browser learns which it may set, and nothing of the config."""
-    personas = registry({}, declare("a", PERSONA, overrides=["name", "languageCode"]))
+    personas = registry({}, make_persona("a", PERSONA, overrides=["name", "languageCode"]))
     with pytest.raises(InvalidRequest) as caught:
         body_of(personas, "a", systemPrompt="x", language_code="de")
     text = "Not a field that may be set for this persona (allowed: languageCode, name)."
@@ -52,7 +52,7 @@ def test_an_override_that_is_not_valid_is_the_callers_error(
 ) -> None:
     """422 with the field, not 500: the browser sent it."""
     allowed = ["languageCode", "systemPrompt", "voiceGenerationOptions"]
-    personas = registry({}, declare("a", PERSONA, overrides=allowed))
+    personas = registry({}, make_persona("a", PERSONA, overrides=allowed))
     with pytest.raises(InvalidRequest) as caught:
         body_of(personas, "a", **overrides)
     details = caught.value.details
@@ -62,7 +62,7 @@ def test_an_override_that_is_not_valid_is_the_callers_error(
 
 def test_an_override_cannot_make_a_legacy_mix() -> None:
     """A field beside personaId that would change the kind of token is refused."""
-    personas = registry({}, declare("a", {"personaId": UUID}, overrides=["name"]))
+    personas = registry({}, make_persona("a", {"personaId": UUID}, overrides=["name"]))
     with pytest.raises(InvalidRequest, match="not valid"):
         body_of(personas, "a", name="Bo")
 
@@ -86,7 +86,7 @@ BOUNDS: list[tuple[str, Any, Any, bool]] = [
 @pytest.mark.parametrize(("name", "bound", "value", "good"), BOUNDS, ids=str)
 def test_an_override_stays_within_its_bounds(name: str, bound: Any, value: Any, good: bool) -> None:
     """A list, a span or a length; a value outside is the caller's error under its field."""
-    personas = registry({}, declare("a", PERSONA, overrides={name: bound}))
+    personas = registry({}, make_persona("a", PERSONA, overrides={name: bound}))
     if good:
         assert body_of(personas, "a", **{name: value}).body["personaConfig"][name] == value
         return
@@ -171,4 +171,4 @@ def test_a_config_that_holds_itself_is_our_own_error() -> None:
     loop: dict[str, Any] = {**PERSONA}
     loop["tools"] = [{**TOOL, "parameters": {"loop": loop}}]
     with pytest.raises(PersonaInvalid, match="RecursionError"):
-        body_of(registry({}, declare("a", lambda user: loop)), "a")
+        body_of(registry({}, make_persona("a", lambda user: loop)), "a")

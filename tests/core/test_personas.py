@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from flask_anam.core.hashing import canonical
-from flask_anam.core.personas.persona import Declarations, declare
-from flask_anam.core.personas.registry import PersonaRegistry, check_static, problems
+from flask_anam.core.personas.persona import Declarations, make_persona
+from flask_anam.core.personas.registry import PersonaRegistry, check_static, error_lines
 from flask_anam.errors import (
     ConfigError,
     InvalidRequest,
@@ -32,7 +32,7 @@ def test_a_static_persona_is_sent_as_configured() -> None:
 
 def test_a_label_is_made_from_the_name() -> None:
     """Where none is given."""
-    assert declare("sales_coach-1", PERSONA).label == "Sales coach 1"
+    assert make_persona("sales_coach-1", PERSONA).label == "Sales coach 1"
 
 
 @pytest.mark.parametrize(
@@ -85,16 +85,16 @@ def test_a_senseless_declaration_is_refused_at_start(name: str, entry: object, w
 
 def test_a_string_of_one_override_is_taken_as_one_name() -> None:
     """It is not taken apart into letters."""
-    assert declare("a", PERSONA, overrides="languageCode").overrides == {"languageCode": True}
+    assert make_persona("a", PERSONA, overrides="languageCode").overrides == {"languageCode": True}
 
 
 def test_a_static_declaration_in_code_is_checked_at_once() -> None:
     """All but the prompt's length, which is a setting of each app."""
     with pytest.raises(ConfigError, match="avatarId"):
-        check_static(declare("a", {**PERSONA, "avatarId": "x"}))
-    long = declare("a", {**PERSONA, "systemPrompt": "x" * 3000})
+        check_static(make_persona("a", {**PERSONA, "avatarId": "x"}))
+    long = make_persona("a", {**PERSONA, "systemPrompt": "x" * 3000})
     check_static(long)
-    check_static(declare("a", lambda user: {}))
+    check_static(make_persona("a", lambda user: {}))
     with pytest.raises(ConfigError, match="at most 2000"):
         registry({}, long)
     assert body_of(registry({}, long, system_prompt_max_length=3000), "a")
@@ -103,9 +103,9 @@ def test_a_static_declaration_in_code_is_checked_at_once() -> None:
 def test_a_name_declared_twice_is_refused() -> None:
     """In code twice, or in code and in ANAM_PERSONAS."""
     with pytest.raises(ConfigError, match="'a' is declared twice"):
-        registry({}, declare("a", PERSONA), declare("a", PERSONA))
+        registry({}, make_persona("a", PERSONA), make_persona("a", PERSONA))
     with pytest.raises(ConfigError, match="'a' is both in the configuration and declared"):
-        registry({"a": PERSONA}, declare("a", PERSONA))
+        registry({"a": PERSONA}, make_persona("a", PERSONA))
 
 
 def test_a_default_that_does_not_exist_is_refused() -> None:
@@ -137,8 +137,8 @@ def test_a_persona_declared_later_is_found() -> None:
     """Declarations may come after the app is set up; a wrong one is told at the request."""
     declarations = Declarations()
     personas = PersonaRegistry({}, declarations)
-    declarations.add(declare("late", PERSONA))
-    declarations.add(declare("long", {**PERSONA, "systemPrompt": "x" * 2001}))
+    declarations.add(make_persona("late", PERSONA))
+    declarations.add(make_persona("long", {**PERSONA, "systemPrompt": "x" * 2001}))
     assert body_of(personas, "late").body == {"personaConfig": PERSONA}
     assert [persona.name for persona in personas] == ["late", "long"]
     with pytest.raises(PersonaInvalid, match="at most 2000"):
@@ -147,7 +147,7 @@ def test_a_persona_declared_later_is_found() -> None:
 
 def test_a_callable_makes_a_config_per_user() -> None:
     """It gets the user, may use snake_case, and is asked at each request."""
-    persona = declare("coach", lambda user: {"persona_id": user})
+    persona = make_persona("coach", lambda user: {"persona_id": user})
     personas = registry({}, persona)
     assert not persona.is_static
     assert body_of(personas, "coach", UUID).body == {"personaConfig": {"personaId": UUID}}
@@ -169,7 +169,7 @@ def test_a_callable_that_raises_is_told_by_type_and_place_only() -> None:
     """File and line help; the text may quote a prompt and stays out, the traceback too."""
     line = broken.__code__.co_firstlineno + 2
     with pytest.raises(PersonaInvalid) as caught:
-        body_of(registry({}, declare("a", broken)), "a")
+        body_of(registry({}, make_persona("a", broken)), "a")
     assert f"'a': its callable raised ValueError at test_personas.py, line {line}." in str(
         caught.value
     )
@@ -191,7 +191,7 @@ def test_a_callable_that_raises_is_told_by_type_and_place_only() -> None:
 def test_a_callable_that_returns_nonsense_is_our_own_error(returned: Any, words: str) -> None:
     """PersonaInvalid says what is wrong for the log, without the text."""
     with pytest.raises(PersonaInvalid) as caught:
-        body_of(registry({}, declare("a", lambda user: returned)), "a")
+        body_of(registry({}, make_persona("a", lambda user: returned)), "a")
     assert words in caught.value.text
     assert "SENTINEL" not in caught.value.text
 
@@ -203,7 +203,7 @@ def test_an_error_of_ours_passes_through_a_callable() -> None:
         raise UnknownPersona
 
     with pytest.raises(UnknownPersona):
-        body_of(registry({}, declare("a", refuse)), "a")
+        body_of(registry({}, make_persona("a", refuse)), "a")
 
 
 def test_session_options_are_sent_beside_the_config() -> None:
@@ -211,7 +211,7 @@ def test_session_options_are_sent_beside_the_config() -> None:
     expected = {"personaConfig": PERSONA, "sessionOptions": {"videoQuality": "high"}}
     personas = registry(
         {"a": {**PERSONA, "sessionOptions": {"video_quality": "high"}}},
-        declare("b", {**PERSONA, "sessionOptions": {"videoQuality": "high"}}),
+        make_persona("b", {**PERSONA, "sessionOptions": {"videoQuality": "high"}}),
     )
     assert body_of(personas, "a").body == body_of(personas, "b").body == expected
 
@@ -263,4 +263,4 @@ def test_the_canonical_spelling_is_sorted_compact_ascii() -> None:
 def test_messages_become_one_line() -> None:
     """Nested fields are joined by dots, schema messages stand for their object."""
     nested = {"a": {"b": ["No.", "Never."]}, "_schema": ["All wrong."], "t": {0: ["Odd."]}}
-    assert problems(nested) == ["a.b: No.", "a.b: Never.", "All wrong.", "t.0: Odd."]
+    assert error_lines(nested) == ["a.b: No.", "a.b: Never.", "All wrong.", "t.0: Odd."]

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from marshmallow import ValidationError
 
-from flask_anam.core.personas.registry import problems
+from flask_anam.core.personas.registry import error_lines
 from flask_anam.core.schemas.persona import MintRequestSchema, PersonaConfigSchema
 from flask_anam.errors import PersonaWarning
 from flask_anam.sandbox.api.mint_rules import check_body
@@ -58,7 +58,7 @@ def refused(body: Node) -> set[str]:
     try:
         loaded(body)
     except ValidationError as no:
-        return {line.split(": ")[0] for line in problems(no.messages)}
+        return {line.split(": ")[0] for line in error_lines(no.messages)}
     return set()
 
 

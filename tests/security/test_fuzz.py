@@ -249,7 +249,7 @@ def configure(origin: str) -> None:
     """Put an origin into the settings: what is taken is one that a browser can send."""
     try:
         (taken,) = checks.origins([origin])
-    except checks.Refused:
+    except checks.InvalidSetting:
         return
     parts = urlsplit(taken)
     assert taken == taken.lower().strip()

@@ -14,14 +14,14 @@ from typing import Any
 
 from cachelib.base import BaseCache
 
-from flask_anam.core.config import validators as checks
+from flask_anam.core.config import validators
 from flask_anam.core.config.api_keys import KeySource
 from flask_anam.core.redaction import scrubs_traceback
 from flask_anam.errors import ConfigError
 
 
 def setting(
-    check: checks.Check,
+    check: validators.Check,
     *,
     default: object,
     help: str,  # noqa: A002 - the table's own word
@@ -46,7 +46,7 @@ class Settings:
     """All settings of one app, checked; build it with `from_mapping`. Safe to print."""
 
     api_key: KeySource = setting(
-        checks.api_key,
+        validators.api_key,
         default=None,
         secret=True,
         type="str or callable",
@@ -54,80 +54,80 @@ class Settings:
         "or of persona type and user (for several accounts).",
     )
     base_url: str = setting(
-        checks.http_url,
+        validators.http_url,
         default="https://api.anam.ai",
         type="str",
         help="Where the Anam API is; https, except on the loopback address.",
     )
     sandbox: bool = setting(
-        checks.boolean,
+        validators.boolean,
         default=False,
         type="bool",
         help="True runs the sandbox in this process in place of Anam; it needs no API key.",
     )
     personas: dict[str, Mapping[str, Any]] = setting(
-        checks.personas,
+        validators.personas,
         default={},
         secret=True,
         type="mapping",
         help="Persona type to persona config; checked at start-up.",
     )
     personas_file: str | None = setting(
-        checks.optional_path,
+        validators.optional_path,
         default=None,
         type="str or None",
         help="A TOML or JSON file with more personas, or a folder with one file each.",
     )
     default_persona: str | None = setting(
-        checks.optional_name,
+        validators.optional_name,
         default=None,
         type="str or None",
         help="The persona type used when a request names none.",
     )
     token_path: str = setting(
-        checks.path,
+        validators.path,
         default="/api/session-token",
         type="str",
         help="The path of the token endpoint.",
     )
     url_prefix: str = setting(
-        checks.path, default="/anam", type="str", help="The prefix of all other routes."
+        validators.path, default="/anam", type="str", help="The prefix of all other routes."
     )
     allowed_origins: frozenset[str] = setting(
-        checks.origins,
+        validators.origins,
         default=(),
         type="list of str",
         help="Origins besides our own whose pages may call (CORS, with cookies).",
     )
     token_reuse: str = setting(
-        checks.choice("until_used", "until_expiry", "never"),
+        validators.choice("until_used", "until_expiry", "never"),
         default="until_used",
         type="str",
         help="When a stored token may be handed out again: until_used, until_expiry or never.",
     )
     token_cache_timeout: float = setting(
-        checks.number(1, 86400),
+        validators.number(1, 86400),
         default=3000,
         type="number",
         unit="seconds",
         help="How long a stored token may be handed out; never past 5/6 of its life.",
     )
     replay_window: float = setting(
-        checks.number(0, 60),
+        validators.number(0, 60),
         default=3,
         type="number",
         unit="seconds",
         help="How long a caller without a slot gets the same answer again.",
     )
     idempotency_window: float = setting(
-        checks.number(0, 3600),
+        validators.number(0, 3600),
         default=60,
         type="number",
         unit="seconds",
         help="The same for a caller that sends an Idempotency-Key.",
     )
     cache: BaseCache | str = setting(
-        checks.cache,
+        validators.cache,
         default="memory://",
         secret=True,
         type="cachelib object or URL",
@@ -135,63 +135,63 @@ class Settings:
         "dynamodb://, mongodb:// or null://.",
     )
     deadline: float = setting(
-        checks.number(1, 60),
+        validators.number(1, 60),
         default=8,
         type="number",
         unit="seconds",
         help="The longest that one request may take in all, waits and retries included.",
     )
     connect_timeout: float = setting(
-        checks.number(0, 30, above=True),
+        validators.number(0, 30, above=True),
         default=2,
         type="number",
         unit="seconds",
         help="The longest wait for a connection to Anam.",
     )
     read_timeout: float = setting(
-        checks.number(0, 60, above=True),
+        validators.number(0, 60, above=True),
         default=4,
         type="number",
         unit="seconds",
         help="The longest one attempt may take once connected.",
     )
     max_attempts: int = setting(
-        checks.number(1, 10, whole=True),
+        validators.number(1, 10, whole=True),
         default=3,
         type="int",
         help="How often one mint is tried in all.",
     )
     max_in_flight: int = setting(
-        checks.number(1, 10_000, whole=True),
+        validators.number(1, 10_000, whole=True),
         default=32,
         type="int",
         help="How many calls to Anam one process may have under way.",
     )
     token_rate_limit: str = setting(
-        checks.rate_limit,
+        validators.rate_limit,
         default="10 per hour",
         type="str",
         help="New tokens per user; reused tokens and failed mints do not count.",
     )
     request_rate_limit: str = setting(
-        checks.rate_limit, default="60 per minute", type="str", help="Token requests per user."
+        validators.rate_limit, default="60 per minute", type="str", help="Token requests per user."
     )
     rate_limit_storage_uri: str = setting(
-        checks.storage,
+        validators.storage,
         default="memory://",
         secret=True,
         type="str",
         help="Where limits are counted when the app has no Limiter of its own.",
     )
     limiter_on_error: str = setting(
-        checks.choice("local", "open", "closed"),
+        validators.choice("local", "open", "closed"),
         default="local",
         type="str",
         help="What happens when that storage is down: count in this process (local), "
         "do not limit (open), answer 503 (closed).",
     )
     usage_url: str | None = setting(
-        checks.optional_usage_url,
+        validators.optional_usage_url,
         default=None,
         secret=True,
         type="str or None",
@@ -200,39 +200,39 @@ class Settings:
         "when the extra analytics is installed, else memory://.",
     )
     usage_user_ids: str = setting(
-        checks.choice("plain", "hashed"),
+        validators.choice("plain", "hashed"),
         default="plain",
         type="str",
         help="How user ids are recorded: plain, or as a keyed hash made with SECRET_KEY (hashed).",
     )
     minutes_limit: str | None = setting(
-        checks.optional_rate_limit,
+        validators.optional_rate_limit,
         default=None,
         type="str or None",
         help='Minutes of conversation per user, such as "60 per day"; None for no limit.',
     )
     concurrent_sessions: int | None = setting(
-        checks.optional_number(1, 1000),
+        validators.optional_number(1, 1000),
         default=None,
         type="int or None",
         help="Sessions that one user may have at once; None for no limit.",
     )
     stop_orphans: bool = setting(
-        checks.boolean,
+        validators.boolean,
         default=False,
         type="bool",
         help="True stops what a tab has left running (its page crashed or was reloaded) when the "
         "same tab asks for a new token of the same persona.",
     )
     concurrency_precheck: bool = setting(
-        checks.boolean,
+        validators.boolean,
         default=False,
         type="bool",
         help="True refuses a new token early, with anam_at_capacity, while Anam says that all "
         "sessions of the account are taken.",
     )
     system_prompt_max_length: int = setting(
-        checks.number(1, 1_000_000, whole=True),
+        validators.number(1, 1_000_000, whole=True),
         default=2000,
         type="int",
         unit="characters",
@@ -240,7 +240,7 @@ class Settings:
     )
 
     unknown_values: str = setting(
-        checks.choice("error", "warn"),
+        validators.choice("error", "warn"),
         default="error",
         type="str",
         help="What happens to a value outside a list that Anam has published: refused (error), or "
@@ -248,7 +248,7 @@ class Settings:
     )
 
     dashboard: bool = setting(
-        checks.boolean,
+        validators.boolean,
         default=False,
         type="bool",
         help="True adds the dashboard, a page for people with the permission anam:metrics.",
@@ -280,13 +280,11 @@ def key_of(row: Field[Any]) -> str:
 def _checked(key: str, row: Field[Any], value: Any) -> Any:
     try:
         return row.metadata["check"](value)
-    except checks.Refused as no:
-        expected, _, cure = str(no).partition("|")
+    except validators.InvalidSetting as exc:
         hidden = row.metadata["secret"] or "@" in str(value)  # a URL may hold a password
-        found = type(value).__name__ if hidden else repr(value)[:80]
-        missing = expected.startswith("set:")
-        text = f"{key} must be {expected}" + ("." if missing else f", got {found}.")
-        raise ConfigError(f"{text} {cure}".rstrip()) from None
+        shown = type(value).__name__ if hidden else repr(value)[:80]
+        text = f"{key} must be {exc.expected}" + (f", got {shown}." if exc.shows_value else ".")
+        raise ConfigError(f"{text} {exc.cure}".rstrip()) from None
 
 
 def _warn_of_typing_errors(config: Mapping[str, Any], known: Mapping[str, object]) -> None:

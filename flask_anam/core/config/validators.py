@@ -12,26 +12,39 @@ from limits import parse_many
 
 from flask_anam.core.config.api_keys import is_key
 
-#: Takes the raw value, returns the checked one; raises `Refused` with what was expected.
+#: Takes the raw value, returns the checked one; raises `InvalidSetting`.
 Check = Callable[[Any], Any]
 
 
-class Refused(ValueError):
-    """A check says no; the text is what was expected, then optionally ``|`` and the cure."""
+class InvalidSetting(ValueError):
+    """A setting has a wrong value.
+
+    Args:
+        expected: what the value must be, as the end of "... must be".
+        cure: a sentence that says how to correct it, or nothing.
+        shows_value: whether the message ends with the value that was given.
+
+    """
+
+    def __init__(self, expected: str, cure: str = "", *, shows_value: bool = True) -> None:
+        super().__init__(expected)
+        self.expected = expected
+        self.cure = cure
+        self.shows_value = shows_value
 
 
 def api_key(value: Any) -> Any:
     """Take a key, or a callable that returns one."""
     cure = "Set it to the key from lab.anam.ai, or set ANAM_SANDBOX = True to work without one."
     if value is None or value == "":
-        raise Refused(f"set: it is missing|{cure}")
+        raise InvalidSetting("set: it is missing", cure, shows_value=False)
     if not isinstance(value, str) and not callable(value):
-        raise Refused(
-            "a string or a callable that returns one"
-            "|If it comes from FLASK_ANAM_API_KEY, quote it: Flask reads such values as JSON."
+        raise InvalidSetting(
+            "a string or a callable that returns one",
+            "If it comes from FLASK_ANAM_API_KEY, quote it: Flask reads such values as JSON.",
         )
     if isinstance(value, str) and not is_key(value):
-        raise Refused(f"printable ASCII without spaces around it|{cure}")
+        raise InvalidSetting("printable ASCII without spaces around it", cure)
     return value
 
 
@@ -43,9 +56,9 @@ def number(low: float, high: float, *, whole: bool = False, above: bool = False)
     def check(value: Any) -> Any:
         wanted = int if whole else (int, float)
         if isinstance(value, bool) or not isinstance(value, wanted):
-            raise Refused(span)
+            raise InvalidSetting(span)
         if not low <= value <= high or (above and value == low):
-            raise Refused(span)
+            raise InvalidSetting(span)
         return value if whole else float(value)
 
     return check
@@ -57,7 +70,7 @@ def choice(*allowed: str) -> Check:
 
     def check(value: Any) -> Any:
         if value not in allowed:
-            raise Refused(f"one of {names}")
+            raise InvalidSetting(f"one of {names}")
         return value
 
     return check
@@ -66,16 +79,16 @@ def choice(*allowed: str) -> Check:
 def boolean(value: Any) -> Any:
     """Take True or False."""
     if not isinstance(value, bool):
-        raise Refused("True or False")
+        raise InvalidSetting("True or False")
     return value
 
 
 def path(value: Any) -> Any:
     """Take a URL path."""
     if not isinstance(value, str) or not value.startswith("/") or value != value.rstrip("/"):
-        raise Refused('a path such as "/anam": a slash in front, none at the end')
+        raise InvalidSetting('a path such as "/anam": a slash in front, none at the end')
     if "//" in value or any(c in value for c in "<>?# ") or not value.isprintable():
-        raise Refused('a plain path such as "/anam", without "<", "?", "#" or spaces')
+        raise InvalidSetting('a plain path such as "/anam", without "<", "?", "#" or spaces')
     return value
 
 
@@ -83,12 +96,12 @@ def http_url(value: Any) -> Any:
     """Take a base URL; plain http on the loopback address only."""
     parts = _http_parts(value)
     if parts is None:
-        raise Refused('a URL such as "https://api.anam.ai"')
+        raise InvalidSetting('a URL such as "https://api.anam.ai"')
     if "@" in parts.netloc or parts.query or parts.fragment:
-        raise Refused("a URL without user, query or fragment")
+        raise InvalidSetting("a URL without user, query or fragment")
     local = parts.hostname in {"localhost", "127.0.0.1", "::1"}
     if parts.scheme == "http" and not local:
-        raise Refused("an https URL: plain http would show the API key|Use https://")
+        raise InvalidSetting("an https URL: plain http would show the API key", "Use https://")
     return value.rstrip("/")
 
 
@@ -113,15 +126,15 @@ def origins(value: Any) -> Any:
     """Take a list of origins."""
     expected = 'a list of origins such as ["https://www.example.com"]'
     if isinstance(value, str | bytes) or not isinstance(value, list | tuple | set | frozenset):
-        raise Refused(expected)
+        raise InvalidSetting(expected)
     for origin in value:
         parts = _http_parts(origin)
         if parts is None:
-            raise Refused(f'{expected}; "*" cannot be used together with cookies')
+            raise InvalidSetting(f'{expected}; "*" cannot be used together with cookies')
         if origin != f"{parts.scheme}://{parts.netloc}":
-            raise Refused(f"{expected}, without a path or a slash at the end")
+            raise InvalidSetting(f"{expected}, without a path or a slash at the end")
         if origin != _as_sent(parts):
-            raise Refused(
+            raise InvalidSetting(
                 f"{expected}, spelt as a browser does: {_as_sent(parts)!r}; no wildcard, no user"
             )
     return frozenset(value)
@@ -141,16 +154,16 @@ def _as_sent(parts: Any) -> str:
 
 def rate_limit(value: Any) -> Any:
     """Take limits in the notation of Flask-Limiter."""
-    cure = "|Use the notation of Flask-Limiter; several limits are separated by a semicolon."
+    cure = "Use the notation of Flask-Limiter; several limits are separated by a semicolon."
     expected = 'a rate limit such as "10 per hour"'
     if not isinstance(value, str):
-        raise Refused(expected + cure)
+        raise InvalidSetting(expected, cure)
     try:
         items = parse_many(value)
     except ValueError:
-        raise Refused(expected + cure) from None
+        raise InvalidSetting(expected, cure) from None
     if any(item.amount < 1 for item in items):
-        raise Refused(expected + " of at least 1" + cure)
+        raise InvalidSetting(expected + " of at least 1", cure)
     return value
 
 
@@ -175,23 +188,27 @@ def optional_usage_url(value: Any) -> Any:
     scheme, found, rest = value.partition("://") if isinstance(value, str) else ("", "", "")
     if value is not None and not (found and scheme.partition("+")[0] in known):
         names = ", ".join(f"{name}://" for name in known)
-        raise Refused(f"None or a URL that starts with one of {names}")
+        raise InvalidSetting(f"None or a URL that starts with one of {names}")
     if scheme.partition("+")[0] == "sqlite" and (":memory:" in rest or len(rest) < 2):
-        raise Refused("a file, such as sqlite:////var/lib/app/usage.sqlite|Or use memory://.")
+        raise InvalidSetting(
+            "a file, such as sqlite:////var/lib/app/usage.sqlite", "Or use memory://."
+        )
     return value
 
 
 def personas(value: Any) -> Any:
     """Take a mapping from persona type to entry."""
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-        raise Refused('a mapping from persona type to persona config, e.g. {"support": {...}}')
+        raise InvalidSetting(
+            'a mapping from persona type to persona config, e.g. {"support": {...}}'
+        )
     return dict(value)
 
 
 def optional_name(value: Any) -> Any:
     """Take a name or None."""
     if value is not None and (not isinstance(value, str) or not value):
-        raise Refused("the name of a persona, or None")
+        raise InvalidSetting("the name of a persona, or None")
     return value
 
 
@@ -200,7 +217,7 @@ def optional_path(value: Any) -> Any:
     if value is None:
         return None
     if not isinstance(value, str | PathLike) or not str(value):
-        raise Refused("the path of a file or folder, or None")
+        raise InvalidSetting("the path of a file or folder, or None")
     return str(value)
 
 
@@ -212,14 +229,14 @@ def cache(value: Any) -> Any:
     parts = _split(value)
     if parts is None or parts.scheme not in known:
         names = ", ".join(f"{scheme}://" for scheme in known)
-        raise Refused(f"a cachelib object or a URL that starts with one of {names}")
+        raise InvalidSetting(f"a cachelib object or a URL that starts with one of {names}")
     if parts.scheme == "file" and (parts.netloc or not parts.path.startswith("/")):
-        raise Refused("a folder with three slashes in front, such as file:///var/lib/app")
+        raise InvalidSetting("a folder with three slashes in front, such as file:///var/lib/app")
     return value
 
 
 def storage(value: Any) -> Any:
     """Take the URL of a storage of the limits library."""
     if not isinstance(value, str) or "://" not in value:
-        raise Refused('a storage URL of the limits library, e.g. "redis://localhost:6379"')
+        raise InvalidSetting('a storage URL of the limits library, e.g. "redis://localhost:6379"')
     return value

@@ -21,7 +21,7 @@ Source = Mapping[str, Any] | Callable[[Any], Mapping[str, Any]]
 Bounds = Any
 
 #: Keys of an entry of ANAM_PERSONAS that are about the persona and not sent to Anam.
-ABOUT = {
+PERSONA_KEYS = {
     "label": "label",
     "permission": "permission",
     "overrides": "overrides",
@@ -30,7 +30,7 @@ ABOUT = {
     "api_key": "api_key",
 }
 #: Keys of an entry that are sent to Anam beside the persona config.
-BESIDE = {
+REQUEST_KEYS = {
     "sessionOptions": "sessionOptions",
     "session_options": "sessionOptions",
     "clientLabel": "clientLabel",
@@ -74,7 +74,7 @@ class Persona:
         return bound is not None and out_of_bounds(value, bound) is None
 
 
-def declare(
+def make_persona(
     name: str,
     source: Source,
     *,
@@ -112,19 +112,19 @@ def declare(
     )
 
 
-def from_entry(name: str, entry: object) -> Persona:
+def persona_from_entry(name: str, entry: object) -> Persona:
     """Return the persona of an entry of ``ANAM_PERSONAS``: a callable, or a config and our keys."""
     if not isinstance(entry, Mapping):
-        return declare(name, entry)  # type: ignore[arg-type]  # declare() says what is wrong
-    about = {ABOUT[key]: value for key, value in entry.items() if key in ABOUT}
-    return declare(name, {k: v for k, v in entry.items() if k not in ABOUT}, **about)
+        return make_persona(name, entry)  # type: ignore[arg-type]  # make_persona() raises
+    about = {PERSONA_KEYS[key]: value for key, value in entry.items() if key in PERSONA_KEYS}
+    return make_persona(name, {k: v for k, v in entry.items() if k not in PERSONA_KEYS}, **about)
 
 
-def request_of(config: Mapping[str, Any]) -> dict[str, Any]:
+def mint_request_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the body of a mint for a config that may carry what is sent beside it."""
-    beside = {BESIDE[key]: value for key, value in config.items() if key in BESIDE}
+    beside = {REQUEST_KEYS[key]: value for key, value in config.items() if key in REQUEST_KEYS}
     return {
-        "personaConfig": {key: value for key, value in config.items() if key not in BESIDE},
+        "personaConfig": {key: value for key, value in config.items() if key not in REQUEST_KEYS},
         **beside,
     }
 

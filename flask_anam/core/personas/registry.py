@@ -15,17 +15,22 @@ from marshmallow import Schema, ValidationError
 
 from flask_anam.core.hashing import canonical
 from flask_anam.core.personas.persona import (
-    ABOUT,
-    BESIDE,
+    PERSONA_KEYS,
+    REQUEST_KEYS,
     Declarations,
     Persona,
-    from_entry,
+    mint_request_of,
     out_of_bounds,
-    request_of,
+    persona_from_entry,
 )
 from flask_anam.core.redaction import scrubs_traceback
-from flask_anam.core.schemas.base import MOST_TOLD, first_few
-from flask_anam.core.schemas.fields import did_you_mean, is_late, looking_at, unwritable
+from flask_anam.core.schemas.base import MAX_ERRORS, limit_errors
+from flask_anam.core.schemas.fields import (
+    did_you_mean,
+    is_deferred,
+    path_to_unwritable,
+    persona_in_warnings,
+)
 from flask_anam.core.schemas.persona import MintRequestSchema, PersonaConfigSchema
 from flask_anam.errors import (
     AnamError,
@@ -78,30 +83,32 @@ def _is_signed(value: object) -> bool:
     return any("?" in url for url in urls) or any(map(_is_signed, value.values()))
 
 
-def has_late(value: object) -> bool:
+def has_deferred_values(value: object) -> bool:
     """Whether a config holds a value that is known only when a token is minted."""
     if isinstance(value, Mapping):
-        return any(map(has_late, value.values()))
-    return any(map(has_late, value)) if isinstance(value, list | tuple) else is_late(value)
+        return any(map(has_deferred_values, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(has_deferred_values, value))
+    return is_deferred(value)
 
 
-def resolved(value: Any) -> Any:
+def resolve_deferred(value: Any) -> Any:
     """Return a config with its late values in place."""
     if isinstance(value, Mapping):
-        return {key: resolved(part) for key, part in value.items()}
+        return {key: resolve_deferred(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [resolved(part) for part in value]
+        return [resolve_deferred(part) for part in value]
     return value() if callable(value) else value
 
 
 def _entry_schema(**rules: Any) -> PersonaConfigSchema:
     """Return the schema of an entry; hints at typing errors know what may stand beside it."""
     schema = PersonaConfigSchema(**rules)
-    schema.neighbours = [*ABOUT, *BESIDE]
+    schema.neighbours = [*PERSONA_KEYS, *REQUEST_KEYS]
     return schema
 
 
-class _Rules:
+class _SchemaSet:
     """The schemas of one app."""
 
     def __init__(self, prompt_limit: int | None, unknown_values: str) -> None:
@@ -120,14 +127,14 @@ class _Rules:
         self, persona: Persona, config: Mapping[str, Any], error: type[AnamError]
     ) -> dict[str, Any]:
         """Return the checked body of a mint, or raise `error` with every message."""
-        request = request_of(config)
+        request = mint_request_of(config)
         try:
-            with looking_at(persona.name):
+            with persona_in_warnings(persona.name):
                 body = _loaded(self.schema_for(request), request)
         except ValidationError as no:
-            told = problems(no.messages)
+            told = error_lines(no.messages)
         else:
-            place = unwritable(body, late=error is ConfigError)
+            place = path_to_unwritable(body, late=error is ConfigError)
             if place is None:
                 return body
             told = [f"{place}: Cannot be written as JSON."]
@@ -160,10 +167,10 @@ class PersonaRegistry:
                 not exist.
 
         """
-        self._configured = {name: from_entry(name, entry) for name, entry in configured.items()}
+        self._configured = {n: persona_from_entry(n, entry) for n, entry in configured.items()}
         self._declared = declared
         self._default = default
-        self._rules = _Rules(system_prompt_max_length, unknown_values)
+        self._rules = _SchemaSet(system_prompt_max_length, unknown_values)
         self._static: dict[str, MintBody] = {}
         for persona in self:
             self._check(persona)
@@ -234,9 +241,9 @@ class PersonaRegistry:
         if not overrides and persona.name in self._static:
             return self._static[persona.name]
         config = self._config(persona, user)
-        late = _called(persona, has_late, config)
+        late = _call_host(persona, has_deferred_values, config)
         if late:
-            config = _called(persona, resolved, config)
+            config = _call_host(persona, resolve_deferred, config)
         body = self._rules.load(persona, config, PersonaInvalid)
         if overrides:
             body = self._overridden(persona, body, overrides)
@@ -259,7 +266,7 @@ class PersonaRegistry:
             self._check_fallback(persona, persona.fallback)
         if isinstance(persona.source, Mapping):
             body = self._rules.load(persona, persona.source, ConfigError)
-            if not has_late(body):
+            if not has_deferred_values(body):
                 self._static[persona.name] = MintBody.of(body)
 
     def _check_fallback(self, persona: Persona, name: str) -> None:
@@ -277,7 +284,7 @@ class PersonaRegistry:
     def _config(self, persona: Persona, user: object) -> Mapping[str, Any]:
         if not callable(persona.source):
             return persona.source
-        config = _called(persona, persona.source, user)
+        config = _call_host(persona, persona.source, user)
         if not isinstance(config, Mapping):
             kind = type(config).__name__
             raise PersonaInvalid(
@@ -292,7 +299,7 @@ class PersonaRegistry:
         troubles: dict[str, Any] = {}
         allowed = ", ".join(sorted(persona.overrides)) or "none"
         for name, value in overrides.items():
-            if len(troubles) >= MOST_TOLD:
+            if len(troubles) >= MAX_ERRORS:
                 break
             if name not in persona.overrides:
                 text = f"Not a field that may be set for this persona (allowed: {allowed})."
@@ -308,7 +315,7 @@ class PersonaRegistry:
         except ValidationError as no:
             messages = no.messages_dict
             told = messages.get("personaConfig", messages)
-            raise InvalidRequest(details={"overrides": first_few(told)}) from None
+            raise InvalidRequest(details={"overrides": limit_errors(told)}) from None
 
 
 def _needs_more(fallback: Persona, persona: Persona) -> bool:
@@ -331,8 +338,8 @@ def check_static(persona: Persona) -> None:
 
     """
     if isinstance(persona.source, Mapping):
-        with looking_at(None):  # its warnings come when an app takes it
-            _Rules(None, "ignore").load(persona, persona.source, ConfigError)
+        with persona_in_warnings(None):  # its warnings come when an app takes it
+            _SchemaSet(None, "ignore").load(persona, persona.source, ConfigError)
 
 
 def _loaded(schema: Schema, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -340,7 +347,7 @@ def _loaded(schema: Schema, data: Mapping[str, Any]) -> dict[str, Any]:
     return loaded
 
 
-def _called(persona: Persona, function: Any, argument: object) -> Any:
+def _call_host(persona: Persona, function: Any, argument: object) -> Any:
     """Call the host's code; of what it raises only type and place are told, not the text."""
     try:
         return function(argument)
@@ -354,10 +361,10 @@ def _called(persona: Persona, function: Any, argument: object) -> Any:
         ) from None
 
 
-def problems(messages: object, path: str = "") -> list[str]:
+def error_lines(messages: object, path: str = "") -> list[str]:
     """Return marshmallow's messages as lines: ``path: message``."""
     if isinstance(messages, Mapping):
         here = {key: path if key == "_schema" else f"{path}.{key}".strip(".") for key in messages}
-        return [line for key in messages for line in problems(messages[key], here[key])]
+        return [line for key in messages for line in error_lines(messages[key], here[key])]
     texts = messages if isinstance(messages, list) else [messages]
     return [f"{path}: {text}" if path else str(text) for text in texts]

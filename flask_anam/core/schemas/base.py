@@ -5,18 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, pre_load
-from marshmallow import validates_schema as checks_all
+from marshmallow import (
+    EXCLUDE,
+    Schema,
+    ValidationError,
+    fields,
+    post_load,
+    pre_load,
+    validates_schema,
+)
 
-from flask_anam.core.schemas.fields import Choice, Part, camel, check_writable, did_you_mean, warn
+from flask_anam.core.schemas.fields import (
+    Choice,
+    NestedObject,
+    camel,
+    check_writable,
+    did_you_mean,
+    warn,
+)
 
 #: Mistakes that one error tells of, so that it is not much longer than what it answers.
-MOST_TOLD = 20
+MAX_ERRORS = 20
 
 
-def first_few(messages: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Return marshmallow's messages where they are, but no more than `MOST_TOLD` of them."""
-    left = MOST_TOLD
+def limit_errors(messages: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return marshmallow's messages where they are, but no more than `MAX_ERRORS` of them."""
+    left = MAX_ERRORS
 
     def some(part: Any) -> Any:
         nonlocal left
@@ -41,14 +55,14 @@ class StrictSchema(Schema):
     #: Whether unknown fields pass, and are kept.
     is_open = False
 
-    @checks_all(pass_original=True, skip_on_field_errors=False)
+    @validates_schema(pass_original=True, skip_on_field_errors=False)
     def _refuse_unknown(self, _data: Any, original: Any, **_kwargs: Any) -> None:
         if not isinstance(original, Mapping):
             return
         known = {f.data_key or name for name, f in self.load_fields.items()}
         strange: dict[Any, Any] = {}
         for name in original:
-            if len(strange) >= MOST_TOLD:
+            if len(strange) >= MAX_ERRORS:
                 break
             if self.outer_name(name) not in known:
                 if self.is_open and isinstance(name, str):
@@ -91,7 +105,7 @@ class VendorSchema(StrictSchema):
         for bound in (field_obj, inner):
             if isinstance(bound, Choice):
                 bound.unknown_values = self.unknown_values
-            if isinstance(bound, Part) and isinstance(bound.nested, type):
+            if isinstance(bound, NestedObject) and isinstance(bound.nested, type):
                 bound.nested = bound.nested(unknown_values=self.unknown_values)
 
     def outer_name(self, name: Any) -> Any:
@@ -109,10 +123,9 @@ class VendorSchema(StrictSchema):
     def _unknown(self, name: str, known: Iterable[str]) -> str:
         if camel(name) in self.deprecated:
             return f"No longer supported. {self.deprecated[camel(name)].removeprefix('!')}"
-        homes = {f.data_key: f.schema for f in self.load_fields.values() if isinstance(f, Part)}
-        for home, schema in homes.items():
-            if camel(name) in {f.data_key for f in schema.load_fields.values()}:
-                return f"Unknown field here. It belongs into {home}."
+        for field in [f for f in self.load_fields.values() if isinstance(f, NestedObject)]:
+            if camel(name) in {inner.data_key for inner in field.schema.load_fields.values()}:
+                return f"Unknown field here. It belongs into {field.data_key}."
         return super()._unknown(name, [*known, *self.neighbours])
 
     @pre_load

@@ -58,33 +58,33 @@ def secret(env_name: str) -> Any:
     return Secret(env_name)
 
 
-def is_late(value: object) -> bool:
+def is_deferred(value: object) -> bool:
     """Whether a value is a callable (a `Secret` is one), known only when a token is minted."""
     return callable(value)
 
 
 #: The persona whose config is looked at, for warnings; None keeps them back.
-_looked_at: ContextVar[str | None] = ContextVar("flask_anam_looked_at", default="")
+_persona_name: ContextVar[str | None] = ContextVar("flask_anam_looked_at", default="")
 
 
 @contextmanager
-def looking_at(persona: str | None) -> Iterator[None]:
+def persona_in_warnings(persona: str | None) -> Iterator[None]:
     """Name the persona in the warnings of this block; None silences them, whatever is inside."""
-    before = _looked_at.set(persona if _looked_at.get() is not None else None)
+    before = _persona_name.set(persona if _persona_name.get() is not None else None)
     try:
         yield
     finally:
-        _looked_at.reset(before)
+        _persona_name.reset(before)
 
 
 def warn(text: str, kind: type[Warning] = PersonaWarning) -> None:
     """Warn of something in a persona config, naming the persona where it is known."""
-    persona = _looked_at.get()
+    persona = _persona_name.get()
     if persona is not None:
         warnings.warn(f"Persona {persona!r}: {text}" if persona else text, kind, stacklevel=2)
 
 
-def about(description: str, example: object, **more: object) -> dict[str, Any]:
+def doc(description: str, example: object, **more: object) -> dict[str, Any]:
     """Return the metadata of a field: `more` may hold ``default``, ``form`` and ``sdk``.
 
     ``form`` says what kind of text it is; ``sdk`` marks a field that Anam's SDKs send but its
@@ -93,7 +93,7 @@ def about(description: str, example: object, **more: object) -> dict[str, Any]:
     return {"metadata": {"description": description, "example": example, **more}}
 
 
-class _Taken:
+class _StrictMixin:
     """What all fields share: late values pass, and messages say what was found."""
 
     default_error_messages: ErrorMessages = {  # noqa: RUF012 - marshmallow's own name
@@ -102,12 +102,12 @@ class _Taken:
     }
 
     def deserialize(self, value: Any, attr: Any = None, data: Any = None, **kwargs: Any) -> Any:
-        if is_late(value):
+        if is_deferred(value):
             return value
         return super().deserialize(value, attr, data, **kwargs)  # type: ignore[misc]
 
 
-def found(value: object) -> str:
+def describe_value(value: object) -> str:
     """Say what a wrong value is without showing it: it may be a prompt or a secret."""
     if value is None:
         return "null"
@@ -122,12 +122,12 @@ def found(value: object) -> str:
     return "an object" if isinstance(value, Mapping) else type(value).__name__
 
 
-class Text(_Taken, fields.String):
+class StrictString(_StrictMixin, fields.String):
     """A string that UTF-8 can carry."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
         if not isinstance(value, str):
-            raise ValidationError(f"Must be a string, got {found(value)}.")
+            raise ValidationError(f"Must be a string, got {describe_value(value)}.")
         try:
             value.encode()
         except UnicodeEncodeError:
@@ -135,7 +135,7 @@ class Text(_Taken, fields.String):
         return value
 
 
-class AtMost(Length):
+class MaxLength(Length):
     """A rule for the length of a text, whose message tells the length and not the text."""
 
     def __init__(self, longest: int) -> None:
@@ -150,7 +150,7 @@ class AtMost(Length):
         return value
 
 
-class Number(_Taken, fields.Float):
+class StrictNumber(_StrictMixin, fields.Float):
     """A finite number within a range, both ends included.
 
     Args:
@@ -170,9 +170,9 @@ class Number(_Taken, fields.Float):
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
         kind = "a whole number" if self.whole else "a number"
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValidationError(f"Must be {kind}, got {found(value)}.")
+            raise ValidationError(f"Must be {kind}, got {describe_value(value)}.")
         if self.whole and value % 1:  # 720.0 is one, as in JSON Schema; nan and inf are none
-            raise ValidationError(f"Must be {kind}, got {found(value)}.")
+            raise ValidationError(f"Must be {kind}, got {describe_value(value)}.")
         super()._deserialize(value, attr, data, **kwargs)
         return value
 
@@ -186,16 +186,16 @@ def _span(low: float | None, high: float | None) -> str:
     return f"at least {low:g}" if high is None else f"between {low:g} and {high:g}"
 
 
-class Flag(_Taken, fields.Boolean):
+class StrictBoolean(_StrictMixin, fields.Boolean):
     """True or False, and nothing that merely looks like it."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> bool:
         if not isinstance(value, bool):
-            raise ValidationError(f"Must be true or false, got {found(value)}.")
+            raise ValidationError(f"Must be true or false, got {describe_value(value)}.")
         return value
 
 
-class Choice(Text):
+class Choice(StrictString):
     """One of the published values of a list that the vendor extends now and then.
 
     Args:
@@ -215,7 +215,7 @@ class Choice(Text):
         if text in self.allowed:
             return text
         hint = did_you_mean(text, self.allowed)
-        message = f"Must be one of {', '.join(self.allowed)}, got {found(value)}.{hint}"
+        message = f"Must be one of {', '.join(self.allowed)}, got {describe_value(value)}.{hint}"
         if self.closed:
             raise ValidationError(message)
         if self.unknown_values == "ignore":
@@ -227,22 +227,22 @@ class Choice(Text):
         return text
 
 
-class Items(_Taken, fields.List[Any]):
+class StrictList(_StrictMixin, fields.List[Any]):
     """A list."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> list[Any]:
         if not isinstance(value, list | tuple):
-            raise ValidationError(f"Must be a list, got {found(value)}.")
+            raise ValidationError(f"Must be a list, got {describe_value(value)}.")
         taken: list[Any] = super()._deserialize(value, attr, data, **kwargs)
         return taken
 
 
-class Free(_Taken, fields.Dict):
+class FreeObject(_StrictMixin, fields.Dict):
     """An object whose content the vendor does not publish."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
         if not isinstance(value, Mapping):
-            raise ValidationError(f"Must be an object, got {found(value)}.")
+            raise ValidationError(f"Must be an object, got {describe_value(value)}.")
         try:
             loaded = super()._deserialize(value, attr, data, **kwargs)  # type: ignore[no-untyped-call]
         except ValidationError as no:
@@ -259,7 +259,7 @@ class Free(_Taken, fields.Dict):
 def check_writable(value: object) -> None:
     """Raise ValidationError, with the place, for what JSON cannot carry; late values may pass."""
     try:
-        place = unwritable(value, late=True)
+        place = path_to_unwritable(value, late=True)
     except RecursionError:
         place = ""
     if place is not None:
@@ -267,21 +267,21 @@ def check_writable(value: object) -> None:
         raise ValidationError({place: [told]} if place else told)
 
 
-def unwritable(value: object, path: str = "", *, late: bool) -> str | None:
+def path_to_unwritable(value: object, path: str = "", *, late: bool) -> str | None:
     """Return the path of the first value that JSON cannot carry, or None; `late` ones may pass."""
     if isinstance(value, Mapping | list | tuple):
         pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
         for key, part in pairs:
             here = f"{path}.{key}" if path else str(key)
             named = isinstance(key, int) if not isinstance(value, Mapping) else is_text(key)
-            place = unwritable(part, here, late=late) if named else here
+            place = path_to_unwritable(part, here, late=late) if named else here
             if place is not None:
                 return place
         return None
     try:
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError):
-        return None if late and is_late(value) else path
+        return None if late and is_deferred(value) else path
     return None
 
 
@@ -293,12 +293,12 @@ def is_text(value: object) -> bool:
         return False
 
 
-class Part(_Taken, fields.Nested):
+class NestedObject(_StrictMixin, fields.Nested):
     """A nested schema."""
 
     def _test_collection(self, value: Any) -> None:
         if not isinstance(value, Mapping):
-            raise ValidationError(f"Must be an object, got {found(value)}.")
+            raise ValidationError(f"Must be an object, got {describe_value(value)}.")
 
 
 def camel(name: str) -> str:
@@ -307,7 +307,7 @@ def camel(name: str) -> str:
     return head + "".join(part[:1].upper() + part[1:] for part in tail)
 
 
-def when(check: Callable[[Any], str | None]) -> Callable[[Any], None]:
+def validator(check: Callable[[Any], str | None]) -> Callable[[Any], None]:
     """Return a marshmallow validator from a function that returns a message or None."""
 
     def validate(value: Any) -> None:

@@ -7,7 +7,15 @@ from typing import Any
 from marshmallow import Schema, fields
 from marshmallow.validate import Length, Range
 
-from flask_anam.core.schemas.fields import Choice, Flag, Free, Items, Number, Part, Text
+from flask_anam.core.schemas.fields import (
+    Choice,
+    FreeObject,
+    NestedObject,
+    StrictBoolean,
+    StrictList,
+    StrictNumber,
+    StrictString,
+)
 from flask_anam.core.schemas.persona import MintRequestSchema, PersonaConfigSchema
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -98,7 +106,7 @@ def _field(field: fields.Field[Any], secrets: bool) -> dict[str, Any]:
             written |= _bounds(rule, "minLength", "maxLength")
         if isinstance(rule, Range):
             written |= _bounds(rule, "minimum", "maximum")
-    if secrets and isinstance(field, Text) and not isinstance(field, Choice):
+    if secrets and isinstance(field, StrictString) and not isinstance(field, Choice):
         written = {"anyOf": [written, {"$ref": "#/$defs/secret"}]}
     told = {name: field.metadata.get(name) for name in ("description", "default", "pattern")}
     example = field.metadata.get("example")
@@ -107,16 +115,16 @@ def _field(field: fields.Field[Any], secrets: bool) -> dict[str, Any]:
 
 
 def _type(field: fields.Field[Any], secrets: bool) -> dict[str, Any]:
-    if isinstance(field, Part):
+    if isinstance(field, NestedObject):
         return schema_of(field.schema, secrets=secrets)
-    if isinstance(field, Items):
+    if isinstance(field, StrictList):
         return {"type": "array", "items": _field(field.inner, secrets)}
     if isinstance(field, Choice):
         return {"type": "string", "enum": list(field.allowed)}
-    if isinstance(field, Number):
+    if isinstance(field, StrictNumber):
         return {"type": "integer" if field.whole else "number"}
-    kinds: tuple[tuple[type, str], ...] = ((Text, "string"), (Flag, "boolean"), (Free, "object"))
-    return {"type": next(name for kind, name in kinds if isinstance(field, kind))}
+    kinds = {StrictString: "string", StrictBoolean: "boolean", FreeObject: "object"}
+    return {"type": next(name for kind, name in kinds.items() if isinstance(field, kind))}
 
 
 def _bounds(rule: Length | Range, low: str, high: str) -> dict[str, Any]:

@@ -10,24 +10,23 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from marshmallow import ValidationError
-from marshmallow import validates_schema as checks_all
+from marshmallow import ValidationError, validates_schema
 
 from flask_anam.core.schemas.base import VendorSchema
 from flask_anam.core.schemas.fields import (
     Choice,
-    Flag,
-    Free,
-    Items,
-    Number,
-    Part,
-    Text,
-    about,
+    FreeObject,
+    NestedObject,
+    StrictBoolean,
+    StrictList,
+    StrictNumber,
+    StrictString,
     camel,
-    found,
-    is_late,
+    describe_value,
+    doc,
+    is_deferred,
+    validator,
     warn,
-    when,
 )
 from flask_anam.core.schemas.persona_options import (
     DirectorNotesSchema,
@@ -52,7 +51,7 @@ VIDEO_SIZES["cara-4-latest"] = VIDEO_SIZES["cara-4"]
 def _uuid(value: str) -> str | None:
     if _UUID.fullmatch(value):
         return None
-    return f"Not a UUID but {found(value)}. Copy the id from lab.anam.ai."
+    return f"Not a UUID but {describe_value(value)}. Copy the id from lab.anam.ai."
 
 
 def _llm_id(value: str) -> str | None:
@@ -60,8 +59,8 @@ def _llm_id(value: str) -> str | None:
         return None
     if not _NAMED_ID.fullmatch(value):
         return (
-            f"Neither a UUID nor a named id such as CUSTOMER_CLIENT_V1, but {found(value)}. Copy "
-            "the id from lab.anam.ai."
+            "Neither a UUID nor a named id such as CUSTOMER_CLIENT_V1, but "
+            f"{describe_value(value)}. Copy the id from lab.anam.ai."
         )
     if value not in KNOWN_LLM_NAMES:
         warn(f"llmId: {value} is not a named id that Anam documents; it is sent as it is.")
@@ -71,7 +70,7 @@ def _llm_id(value: str) -> str | None:
 def _language(value: str) -> str | None:
     if re.fullmatch("[A-Za-z]{2}", value):
         return None
-    return f"Must be an ISO 639-1 code of two letters, e.g. en, got {found(value)}."
+    return f"Must be an ISO 639-1 code of two letters, e.g. en, got {describe_value(value)}."
 
 
 class PersonaConfigSchema(VendorSchema):
@@ -89,70 +88,72 @@ class PersonaConfigSchema(VendorSchema):
 
     """
 
-    persona_id = Text(
-        validate=when(_uuid),
-        **about("A persona stored at Anam.", "11111111-2222-4333-8444-555555555555", form="UUID"),
+    persona_id = StrictString(
+        validate=validator(_uuid),
+        **doc("A persona stored at Anam.", "11111111-2222-4333-8444-555555555555", form="UUID"),
     )
     type = Choice(
         ("ephemeral", "stateful"),
         closed=True,
-        **about("The kind of persona, as the SDKs name it.", "ephemeral", sdk=True),
+        **doc("The kind of persona, as the SDKs name it.", "ephemeral", sdk=True),
     )
-    name = Text(validate=when(not_blank), **about("What the persona calls itself.", "Alex"))
-    avatar_id = Text(
-        validate=when(_uuid),
-        **about("Its face.", "071b0286-4cce-4808-bee2-e642f1062de3", form="UUID"),
+    name = StrictString(
+        validate=validator(not_blank), **doc("What the persona calls itself.", "Alex")
+    )
+    avatar_id = StrictString(
+        validate=validator(_uuid),
+        **doc("Its face.", "071b0286-4cce-4808-bee2-e642f1062de3", form="UUID"),
     )
     avatar_model = Choice(
         ("cara-3", "cara-4", "cara-4-latest"),
-        **about("The model that moves the face; -latest is by invitation.", "cara-4"),
+        **doc("The model that moves the face; -latest is by invitation.", "cara-4"),
     )
-    voice_id = Text(
-        validate=when(_uuid),
-        **about("Its voice.", "de23e340-1416-4dd8-977d-065a7ca11697", form="UUID"),
+    voice_id = StrictString(
+        validate=validator(_uuid),
+        **doc("Its voice.", "de23e340-1416-4dd8-977d-065a7ca11697", form="UUID"),
     )
-    llm_id = Text(
-        validate=when(_llm_id),
-        **about(
+    llm_id = StrictString(
+        validate=validator(_llm_id),
+        **doc(
             "What it thinks with: an id, or CUSTOMER_CLIENT_V1 when your own code answers.",
             "a7cf662c-2ace-4de1-a21e-ef0fbf144bb7",
             form="UUID or name in capitals",
         ),
     )
-    system_prompt = Text(
-        **about("Who it is and how it behaves.", "You help people choose a bicycle.")
+    system_prompt = StrictString(
+        **doc("Who it is and how it behaves.", "You help people choose a bicycle.")
     )
-    max_session_length_seconds = Number(
-        1, **about("The longest that a session may last, in seconds.", 600)
+    max_session_length_seconds = StrictNumber(
+        1, **doc("The longest that a session may last, in seconds.", 600)
     )
-    skip_greeting = Flag(**about("Whether it waits for the user to speak first.", False))
-    uninterruptible_greeting = Flag(
-        **about("Whether the user cannot talk over its greeting.", False)
+    skip_greeting = StrictBoolean(**doc("Whether it waits for the user to speak first.", False))
+    uninterruptible_greeting = StrictBoolean(
+        **doc("Whether the user cannot talk over its greeting.", False)
     )
-    initial_message = Text(
+    initial_message = StrictString(
         allow_none=True,
-        **about("What it says first; empty or null lets it make up its own.", "Hello!"),
+        **doc("What it says first; empty or null lets it make up its own.", "Hello!"),
     )
-    language_code = Text(
-        validate=when(_language),
-        **about("The language it listens for, ISO 639-1.", "en", form="two letters"),
+    language_code = StrictString(
+        validate=validator(_language),
+        **doc("The language it listens for, ISO 639-1.", "en", form="two letters"),
     )
-    voice_detection_options = Part(
-        VoiceDetectionOptionsSchema, **about("How speech is detected.", None)
+    voice_detection_options = NestedObject(
+        VoiceDetectionOptionsSchema, **doc("How speech is detected.", None)
     )
-    voice_generation_options = Part(
-        VoiceGenerationOptionsSchema, **about("How its voice sounds: one of four kinds.", None)
+    voice_generation_options = NestedObject(
+        VoiceGenerationOptionsSchema, **doc("How its voice sounds: one of four kinds.", None)
     )
-    director_notes = Part(
-        DirectorNotesSchema, **about("How the avatar performs; Cara 4 only.", None)
+    director_notes = NestedObject(
+        DirectorNotesSchema, **doc("How the avatar performs; Cara 4 only.", None)
     )
-    tools = Items(Part(ToolSchema), **about("Tools described here.", None))
-    tool_ids = Items(
-        Text(validate=when(_uuid)),
-        **about("Tools stored at Anam.", ["22222222-3333-4444-8555-666666666666"]),
+    tools = StrictList(NestedObject(ToolSchema), **doc("Tools described here.", None))
+    tool_ids = StrictList(
+        StrictString(validate=validator(_uuid)),
+        **doc("Tools stored at Anam.", ["22222222-3333-4444-8555-666666666666"]),
     )
-    enable_audio_passthrough = Flag(
-        **about("Whether your code sends the audio to be spoken.", True, sdk=True)
+    enable_audio_passthrough = StrictBoolean(
+        **doc("Whether your code sends the audio to be spoken.", True, sdk=True)
     )
 
     deprecated = {  # noqa: RUF012 - a constant table
@@ -180,7 +181,7 @@ class PersonaConfigSchema(VendorSchema):
             return "Unknown field here. It belongs into sessionOptions."
         return super()._unknown(name, known)
 
-    @checks_all(skip_on_field_errors=False, pass_original=True)
+    @validates_schema(skip_on_field_errors=False, pass_original=True)
     def _check_kind(self, _data: Any, original: Any, **_kwargs: Any) -> None:
         if self.partial or not isinstance(original, Mapping):
             return
@@ -199,14 +200,14 @@ class PersonaConfigSchema(VendorSchema):
             why = {"llmId": _NO_LLM}
             raise ValidationError({name: [why.get(name, _MISSING)] for name in missing})
 
-    @checks_all(skip_on_field_errors=False)
+    @validates_schema(skip_on_field_errors=False)
     def _check_prompt(self, data: Mapping[str, Any], **_kwargs: Any) -> None:
         prompt, limit = data.get("systemPrompt", ""), self.system_prompt_max_length
         if limit is not None and isinstance(prompt, str) and len(prompt) > limit:
             text = f"Has {len(prompt)} characters; at most {limit} are allowed."
             raise ValidationError({"systemPrompt": [f"{text} See ANAM_SYSTEM_PROMPT_MAX_LENGTH."]})
 
-    @checks_all(skip_on_field_errors=False)
+    @validates_schema(skip_on_field_errors=False)
     def _check_tool_names(self, data: Mapping[str, Any], **_kwargs: Any) -> None:
         tools = data.get("tools")
         seen: set[Any] = set()
@@ -237,12 +238,12 @@ _BESIDE_PERSONA_ID = frozenset(
 class MintRequestSchema(VendorSchema):
     """The whole body of a mint, and the rules between its parts."""
 
-    client_label = Text(**about("A name for the session in Anam's usage reports.", "web"))
-    persona_config = Part(PersonaConfigSchema, required=True)
-    session_options = Part(SessionOptionsSchema, **about("How the session runs.", None))
-    environment = Free(
-        keys=Text(),
-        **about(
+    client_label = StrictString(**doc("A name for the session in Anam's usage reports.", "web"))
+    persona_config = NestedObject(PersonaConfigSchema, required=True)
+    session_options = NestedObject(SessionOptionsSchema, **doc("How the session runs.", None))
+    environment = FreeObject(
+        keys=StrictString(),
+        **doc(
             "Settings of an integration such as LiveKit. Tokens of such personas are never stored.",
             {"livekitToken": {"secret": "LIVEKIT_TOKEN"}},
             sdk=True,
@@ -260,7 +261,7 @@ class MintRequestSchema(VendorSchema):
             field_obj.nested = self._persona_config
         super().on_bind_field(field_name, field_obj)
 
-    @checks_all(skip_on_field_errors=False, pass_original=True)
+    @validates_schema(skip_on_field_errors=False, pass_original=True)
     def _check_egress(self, data: Mapping[str, Any], original: Any, **_kwargs: Any) -> None:
         config, options = _object(data, "personaConfig"), _object(data, "sessionOptions")
         given = {self.outer_name(name): value for name, value in original.items()}
@@ -269,18 +270,18 @@ class MintRequestSchema(VendorSchema):
         names = self._persona_config.given(given["personaConfig"])
         # A value that is given and not in `config` is wrong, which is told already.
         through = config.get("enableAudioPassthrough", "enableAudioPassthrough" in names)
-        if "egress" in options and through is not True and not is_late(through):
+        if "egress" in options and through is not True and not is_deferred(through):
             text = "Needs enableAudioPassthrough: true in the persona config."
             raise ValidationError({"sessionOptions": {"egress": [text]}})
 
-    @checks_all(skip_on_field_errors=False)
+    @validates_schema(skip_on_field_errors=False)
     def _check_model(self, data: Mapping[str, Any], **_kwargs: Any) -> None:
         config, options = _object(data, "personaConfig"), _object(data, "sessionOptions")
         model = config.get("avatarModel")
         if "directorNotes" in config and model == "cara-3":
             warn("directorNotes are ignored by Anam with avatarModel cara-3; use cara-4.")
         size = (options.get("videoWidth"), options.get("videoHeight"))
-        if None in size or any(map(is_late, (model, *size))):
+        if None in size or any(map(is_deferred, (model, *size))):
             return
         sizes = VIDEO_SIZES.get(model, set()) if isinstance(model, str) else _ALL_SIZES
         if sizes and size not in sizes:

@@ -11,22 +11,21 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from marshmallow import ValidationError
-from marshmallow import validates_schema as checks_all
+from marshmallow import ValidationError, validates_schema
 
 from flask_anam.core.schemas.base import VendorSchema
 from flask_anam.core.schemas.fields import (
-    AtMost,
     Choice,
-    Flag,
-    Free,
-    Number,
-    Text,
-    about,
+    FreeObject,
+    MaxLength,
+    StrictBoolean,
+    StrictNumber,
+    StrictString,
     camel,
-    found,
-    is_late,
-    when,
+    describe_value,
+    doc,
+    is_deferred,
+    validator,
 )
 
 #: Bytes of UTF-8 that one inline tool schema may take.
@@ -47,7 +46,7 @@ def url(value: str) -> str | None:
         parts = urlsplit("")
     if parts.scheme and parts.netloc:
         return None
-    return f"Must be a URL such as https://example.com/x, got {found(value)}."
+    return f"Must be a URL such as https://example.com/x, got {describe_value(value)}."
 
 
 def _schema_size(value: Mapping[str, Any]) -> int | None:
@@ -62,7 +61,7 @@ def _schema_size(value: Mapping[str, Any]) -> int | None:
 
 
 def _late_text(value: object) -> str:
-    if not is_late(value):
+    if not is_deferred(value):
         raise TypeError
     return ""
 
@@ -74,20 +73,20 @@ def _writable(value: Mapping[str, Any]) -> str | None:
 class VoiceDetectionOptionsSchema(VendorSchema):
     """How the user's speech is detected."""
 
-    end_of_speech_sensitivity = Number(
-        0, 1, **about("How readily a pause counts as the end of what the user says.", 0.5)
+    end_of_speech_sensitivity = StrictNumber(
+        0, 1, **doc("How readily a pause counts as the end of what the user says.", 0.5)
     )
-    silence_before_skip_turn_seconds = Number(
-        0, 900, **about("Seconds of silence after which the user's turn is skipped.", 5)
+    silence_before_skip_turn_seconds = StrictNumber(
+        0, 900, **doc("Seconds of silence after which the user's turn is skipped.", 5)
     )
-    silence_before_session_end_seconds = Number(
-        0, 7200, **about("Seconds of silence after which the session ends.", 60)
+    silence_before_session_end_seconds = StrictNumber(
+        0, 7200, **doc("Seconds of silence after which the session ends.", 60)
     )
-    silence_before_auto_end_turn_seconds = Number(
-        0.5, 10, **about("Seconds of silence after which the user's turn ends.", 5)
+    silence_before_auto_end_turn_seconds = StrictNumber(
+        0.5, 10, **doc("Seconds of silence after which the user's turn ends.", 5)
     )
-    speech_enhancement_level = Number(
-        0, 1, **about("How much noise is taken out of the user's speech; 0 for none.", 0.8)
+    speech_enhancement_level = StrictNumber(
+        0, 1, **doc("How much noise is taken out of the user's speech; 0 for none.", 0.8)
     )
 
 
@@ -119,29 +118,29 @@ def _kinds_with(option: str) -> str:
 class VoiceGenerationOptionsSchema(VendorSchema):
     """How the persona's voice sounds: the options of one of four kinds of voice."""
 
-    stability = Number(0, 1, **about("How even the voice is; ElevenLabs.", 0.5))
-    similarity_boost = Number(
-        0, 1, **about("How close the voice keeps to its original; ElevenLabs.", 0.75)
+    stability = StrictNumber(0, 1, **doc("How even the voice is; ElevenLabs.", 0.5))
+    similarity_boost = StrictNumber(
+        0, 1, **doc("How close the voice keeps to its original; ElevenLabs.", 0.75)
     )
-    style = Number(0, 1, **about("How strongly the original's style shows; ElevenLabs V2.", 0))
-    use_speaker_boost = Flag(**about("More likeness to the original; ElevenLabs V2.", True))
-    model = Text(**about("The id of the speech model; ElevenLabs V2.", "eleven_turbo_v2_5"))
-    volume = Number(0.5, 2, **about("Loudness as a factor; Cartesia and Fish Audio.", 1))
+    style = StrictNumber(0, 1, **doc("How strongly the original's style shows; ElevenLabs V2.", 0))
+    use_speaker_boost = StrictBoolean(**doc("More likeness to the original; ElevenLabs V2.", True))
+    model = StrictString(**doc("The id of the speech model; ElevenLabs V2.", "eleven_turbo_v2_5"))
+    volume = StrictNumber(0.5, 2, **doc("Loudness as a factor; Cartesia and Fish Audio.", 1))
     emotion = Choice(
         ("neutral", "calm", "angry", "content", "sad", "scared"),
-        **about("The mood of the voice; Cartesia.", "calm"),
+        **doc("The mood of the voice; Cartesia.", "calm"),
     )
-    speed = Number(
+    speed = StrictNumber(
         0.5,
         2,
-        **about(
+        **doc(
             "Pace as a factor: 0.7 to 1.2 for ElevenLabs, 0.6 to 1.5 for Cartesia, 0.5 to 2 for "
             "Fish Audio.",
             1,
         ),
     )
 
-    @checks_all(skip_on_field_errors=False, pass_original=True)
+    @validates_schema(skip_on_field_errors=False, pass_original=True)
     def _check_kind(self, data: Mapping[str, Any], original: Any, **_kwargs: Any) -> None:
         given = self.given(original) & {field.data_key for field in self.load_fields.values()}
         kinds = voice_kinds(dict.fromkeys(given))
@@ -165,17 +164,17 @@ class DirectorNotesSchema(VendorSchema):
 
     preset_style = Choice(
         ("happy", "warm", "playful", "supportive", "sad", "angry", "distressed"),
-        **about("A ready-made style; not together with customStylePrompt.", "warm"),
+        **doc("A ready-made style; not together with customStylePrompt.", "warm"),
     )
-    custom_style_prompt = Text(
-        validate=AtMost(2000),
-        **about("A style in your own words; not together with presetStyle.", "Calm, a slight nod"),
+    custom_style_prompt = StrictString(
+        validate=MaxLength(2000),
+        **doc("A style in your own words; not together with presetStyle.", "Calm, a slight nod"),
     )
-    expressivity = Number(
-        0, 1, **about("How strongly the avatar follows the style; 1 may look unsteady.", 0.5)
+    expressivity = StrictNumber(
+        0, 1, **doc("How strongly the avatar follows the style; 1 may look unsteady.", 0.5)
     )
 
-    @checks_all(skip_on_field_errors=False, pass_original=True)
+    @validates_schema(skip_on_field_errors=False, pass_original=True)
     def _check_one_style(self, _data: Any, original: Any, **_kwargs: Any) -> None:
         if {"presetStyle", "customStylePrompt"} <= self.given(original):
             text = "presetStyle and customStylePrompt exclude each other: give one of them."
@@ -188,39 +187,39 @@ class ToolSchema(VendorSchema):
     is_open = True
 
     type = Choice(
-        ("client", "server", "system"), closed=True, required=True, **about("Its kind.", "client")
+        ("client", "server", "system"), closed=True, required=True, **doc("Its kind.", "client")
     )
     subtype = Choice(
         ("knowledge", "webhook"),
         closed=True,
-        **about("The kind of a server tool, which needs it.", "webhook"),
+        **doc("The kind of a server tool, which needs it.", "webhook"),
     )
-    name = Text(
+    name = StrictString(
         required=True,
-        validate=when(not_blank),
-        **about("What the LLM calls it; no two tools of a persona share it.", "open_calendar"),
+        validate=validator(not_blank),
+        **doc("What the LLM calls it; no two tools of a persona share it.", "open_calendar"),
     )
-    description = Text(
-        validate=AtMost(1024), **about("When the LLM should call it.", "Opens the calendar.")
+    description = StrictString(
+        validate=MaxLength(1024), **doc("When the LLM should call it.", "Opens the calendar.")
     )
-    parameters = Free(
-        validate=when(_writable),
-        **about(
+    parameters = FreeObject(
+        validate=validator(_writable),
+        **doc(
             "JSON Schema of what the LLM passes, at most 10,000 bytes as JSON.", {"type": "object"}
         ),
     )
-    query_parameters = Free(
-        validate=when(_writable),
-        **about("The same for a webhook's query, at most 10,000 bytes.", {"type": "object"}),
+    query_parameters = FreeObject(
+        validate=validator(_writable),
+        **doc("The same for a webhook's query, at most 10,000 bytes.", {"type": "object"}),
     )
-    url = Text(
-        validate=when(url),
-        **about("What a webhook calls.", "https://example.com/hooks/order", form="URL"),
+    url = StrictString(
+        validate=validator(url),
+        **doc("What a webhook calls.", "https://example.com/hooks/order", form="URL"),
     )
-    headers = Free(
-        keys=Text(),
-        values=Text(),
-        **about(
+    headers = FreeObject(
+        keys=StrictString(),
+        values=StrictString(),
+        **doc(
             "Headers of a webhook call. Tokens of such personas are never stored.",
             {"Authorization": {"secret": "HOOK_KEY"}},
         ),
@@ -231,12 +230,12 @@ class ToolSchema(VendorSchema):
         outer = super().outer_name(name)
         return camel(outer) if isinstance(outer, str) and _SNAKE.fullmatch(outer) else outer
 
-    @checks_all(skip_on_field_errors=False, pass_original=True)
+    @validates_schema(skip_on_field_errors=False, pass_original=True)
     def _check_subtype(self, data: Mapping[str, Any], original: Any, **_kwargs: Any) -> None:
         if data.get("type") == "server" and "subtype" not in self.given(original):
             raise ValidationError({"subtype": ["A server tool needs it: knowledge or webhook."]})
 
-    @checks_all(skip_on_field_errors=False)
+    @validates_schema(skip_on_field_errors=False)
     def _check_sizes(self, data: Mapping[str, Any], **_kwargs: Any) -> None:
         limited = {"client": ["parameters"], "webhook": ["parameters", "queryParameters"]}
         kind = data.get("subtype") if data.get("type") == "server" else data.get("type")

@@ -8,43 +8,50 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import ValidationError
-from marshmallow import validates_schema as checks_all
+from marshmallow import ValidationError, validates_schema
 
 from flask_anam.core.schemas.base import VendorSchema
-from flask_anam.core.schemas.fields import Choice, Flag, Number, Part, Text, about, when
+from flask_anam.core.schemas.fields import (
+    Choice,
+    NestedObject,
+    StrictBoolean,
+    StrictNumber,
+    StrictString,
+    doc,
+    validator,
+)
 from flask_anam.core.schemas.persona_options import not_blank, url
 
 
 class SessionReplaySchema(VendorSchema):
     """Whether Anam records the session."""
 
-    enable_session_replay = Flag(
-        **about("Whether the session is recorded.", default=True, example=False)
+    enable_session_replay = StrictBoolean(
+        **doc("Whether the session is recorded.", default=True, example=False)
     )
 
 
 class DailySchema(VendorSchema):
     """The Daily room that the avatar joins."""
 
-    room_url = Text(
+    room_url = StrictString(
         required=True,
-        validate=when(url),
-        **about("The room.", "https://team.daily.co/room", form="URL"),
+        validate=validator(url),
+        **doc("The room.", "https://team.daily.co/room", form="URL"),
     )
-    token = Text(**about("The meeting token of a private room.", {"secret": "DAILY_TOKEN"}))
-    user_name = Text(
-        **about("The name that the avatar joins under.", "Alex", default="anam-avatar")
+    token = StrictString(**doc("The meeting token of a private room.", {"secret": "DAILY_TOKEN"}))
+    user_name = StrictString(
+        **doc("The name that the avatar joins under.", "Alex", default="anam-avatar")
     )
 
 
 class EgressSchema(VendorSchema):
     """Where audio and video go instead of the browser."""
 
-    mode = Choice(("daily",), required=True, **about("Where to; each mode has its part.", "daily"))
-    daily = Part(DailySchema, **about("The room; the mode daily needs it.", None))
+    mode = Choice(("daily",), required=True, **doc("Where to; each mode has its part.", "daily"))
+    daily = NestedObject(DailySchema, **doc("The room; the mode daily needs it.", None))
 
-    @checks_all(skip_on_field_errors=False, pass_original=True)
+    @validates_schema(skip_on_field_errors=False, pass_original=True)
     def _check_complete(self, data: Any, original: Any, **_kwargs: Any) -> None:
         if data.get("mode") == "daily" and "daily" not in self.given(original):
             raise ValidationError({"daily": ["Missing: the mode daily needs it."]})
@@ -57,31 +64,31 @@ class SessionOptionsSchema(VendorSchema):
     `marshmallow.ValidationError`. Instances may be shared between threads.
     """
 
-    session_replay = Part(SessionReplaySchema, **about("Recording.", None))
+    session_replay = NestedObject(SessionReplaySchema, **doc("Recording.", None))
     video_quality = Choice(
         ("high", "auto"),
-        **about("high keeps the best bit rate, auto follows the connection.", "auto"),
+        **doc("high keeps the best bit rate, auto follows the connection.", "auto"),
     )
-    video_width = Number(
+    video_width = StrictNumber(
         1,
         whole=True,
-        **about("Width of the picture in pixels, together with videoHeight.", 1152),
+        **doc("Width of the picture in pixels, together with videoHeight.", 1152),
     )
-    video_height = Number(1, whole=True, **about("Height of the picture in pixels.", 768))
-    egress = Part(EgressSchema, **about("Sends audio and video elsewhere.", None))
-    region = Text(
-        validate=when(not_blank), **about("Where the session runs.", "eu-west-1", sdk=True)
+    video_height = StrictNumber(1, whole=True, **doc("Height of the picture in pixels.", 768))
+    egress = NestedObject(EgressSchema, **doc("Sends audio and video elsewhere.", None))
+    region = StrictString(
+        validate=validator(not_blank), **doc("Where the session runs.", "eu-west-1", sdk=True)
     )
     region_policy = Choice(
         ("preferred", "strict"),
-        **about("Whether another region will do; strict needs region.", "preferred", sdk=True),
+        **doc("Whether another region will do; strict needs region.", "preferred", sdk=True),
     )
-    show_ai_avatar_disclosure = Flag(
+    show_ai_avatar_disclosure = StrictBoolean(
         data_key="showAIAvatarDisclosure",
-        **about("Whether people are told that the avatar is an AI.", True, sdk=True),
+        **doc("Whether people are told that the avatar is an AI.", True, sdk=True),
     )
 
-    @checks_all(skip_on_field_errors=False, pass_original=True)
+    @validates_schema(skip_on_field_errors=False, pass_original=True)
     def _check_pairs(self, data: Any, original: Any, **_kwargs: Any) -> None:
         given = self.given(original)
         if ("videoWidth" in given) != ("videoHeight" in given):
