@@ -60,7 +60,7 @@ def mint(at: float, name: str, user: str = "ada", persona: str = "coach") -> Min
 def allowed() -> Any:
     """Return what may be answered, from the code's own description."""
     with Sandbox() as sandbox:
-        return documented(describe(make_app(sandbox)), root="/")
+        return documented(describe(make_app(sandbox), root="/"))
 
 
 def good(allowed: Any) -> Evidence:
