@@ -15,14 +15,14 @@ from flask_anam.cli.commands import make_cli
 from flask_anam.core.clock import Clock
 from flask_anam.core.config.api_keys import KeyRing, KeySource
 from flask_anam.core.config.settings import Settings
-from flask_anam.core.metrics.recorder import UsageCounters
+from flask_anam.core.metrics.recorder import MetricsRecorder
 from flask_anam.core.minting.manager import IssuedToken
 from flask_anam.core.personas.persona import Bounds, Declarations, Source, make_persona
 from flask_anam.core.personas.registry import PersonaRegistry, check_static
 from flask_anam.core.redaction import scrubs_traceback
 from flask_anam.core.tokens.token import TokenStatus, check_token
 from flask_anam.errors import AnamError, ConfigError
-from flask_anam.metrics.collector import collector_of, open_mirror
+from flask_anam.metrics.collector import collector_of, open_shared_backend
 from flask_anam.probe import probe_token
 from flask_anam.rate_limits.storage import several_workers_are_likely
 from flask_anam.session_control import stop_all_of, stop_any
@@ -312,7 +312,7 @@ class FlaskAnam:
             settings,
             secret=secret,
             clock=self._clock,
-            usage=UsageCounters(open_mirror(app.name)),
+            metrics_recorder=MetricsRecorder(open_shared_backend(app.name)),
             registry=PersonaRegistry(
                 configured_personas(settings),
                 self._declarations,

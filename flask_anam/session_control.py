@@ -12,8 +12,8 @@ from flask_anam import signals
 from flask_anam.auth import find_user
 from flask_anam.core.redaction import scrubs_traceback
 from flask_anam.core.usage.database import Database
-from flask_anam.core.usage.memory_store import MemorySessions
-from flask_anam.core.usage.recorder import Books
+from flask_anam.core.usage.memory_store import MemorySessionStore
+from flask_anam.core.usage.recorder import UsageRecorder
 from flask_anam.core.usage.store import SessionStore
 from flask_anam.errors import (
     AnamAuthError,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from flask_anam.core.clock import Clock
     from flask_anam.core.config.settings import Settings
     from flask_anam.core.hashing import KeyHasher
-    from flask_anam.core.metrics.recorder import UsageCounters
+    from flask_anam.core.metrics.recorder import MetricsRecorder
     from flask_anam.core.usage.reconciler import KeyFinder
     from flask_anam.core.usage.records import SessionRecord
 
@@ -40,10 +40,10 @@ log = logging.getLogger("flask_anam")
 FILE = "anam-usage.sqlite"
 
 
-def open_books(
-    app: Flask, settings: Settings, keys: KeyHasher, clock: Clock, usage: UsageCounters
-) -> Books:
-    """Return the books of an app; its database is opened at the first use.
+def make_recorder(
+    app: Flask, settings: Settings, keys: KeyHasher, clock: Clock, metrics_recorder: MetricsRecorder
+) -> UsageRecorder:
+    """Return the usage recorder of an app; its database is opened at the first use.
 
     Raises:
         ConfigError: the database cannot be used as it is named, or hashed user ids would not be
@@ -56,13 +56,15 @@ def open_books(
             'ANAM_USAGE_USER_IDS = "hashed" needs SECRET_KEY, since the hashes are made with it. '
             "Set app.secret_key before init_app()."
         )
-    books = Books(store, settings=settings, keys=keys, clock=clock, on_lost=usage.records_lost)
-    if books.rules.any and not store.shared and several_workers_are_likely():
+    recorder = UsageRecorder(
+        store, settings=settings, keys=keys, clock=clock, on_lost=metrics_recorder.records_lost
+    )
+    if recorder.rules.any and not store.shared and several_workers_are_likely():
         log.warning(
             "ANAM_USAGE_URL is memory://, so every worker keeps ANAM_MINUTES_LIMIT and "
             "ANAM_CONCURRENT_SESSIONS for itself. Use a database."
         )
-    return books
+    return recorder
 
 
 def _open_store(app: Flask, settings: Settings) -> SessionStore:
@@ -71,11 +73,11 @@ def _open_store(app: Flask, settings: Settings) -> SessionStore:
         has_extra = find_spec("sqlalchemy") is not None and find_spec("alembic") is not None
         url = f"sqlite:///{Path(app.instance_path) / FILE}" if has_extra else "memory://"
     if url.startswith("memory:"):
-        return MemorySessions()
+        return MemorySessionStore()
     database = Database(url)  # says what is missing before SQLAlchemy would
-    from flask_anam.core.usage.sql_store import SqlSessions
+    from flask_anam.core.usage.sql_store import SqlSessionStore
 
-    return SqlSessions(database)
+    return SqlSessionStore(database)
 
 
 def upgrade(state: AnamState) -> tuple[str | None, str]:
@@ -85,9 +87,9 @@ def upgrade(state: AnamState) -> tuple[str | None, str]:
         ConfigError: its records are in no database.
 
     """
-    if not state.books.store.shared:
+    if not state.recorder.store.shared:
         raise ConfigError("ANAM_USAGE_URL names no database; there is nothing to upgrade.")
-    return state.books.store.upgrade()
+    return state.recorder.store.upgrade()
 
 
 def key_finder(state: AnamState, user: Any = None) -> KeyFinder:
@@ -122,20 +124,20 @@ def stop_own(state: AnamState, user: Any, user_id: str, session_id: str) -> None
         UpstreamError: Anam could not be asked.
 
     """
-    if not _stop(state, state.books.of_session(session_id, user_id), user):
+    if not _stop(state, state.recorder.find_session(session_id, user_id), user):
         raise NotFound
 
 
 def stop_any(state: AnamState, session_id: str) -> bool:
     """Stop a session of any user; False when it is not one of this app's."""
-    return _stop(state, state.books.of_session(session_id))
+    return _stop(state, state.recorder.find_session(session_id))
 
 
 def stop_all_of(state: AnamState, user_id: str) -> int:
     """Stop everything that a user has running, reported or not; return how many it was."""
-    user = state.books.stored_user(user_id)
+    user = state.recorder.stored_user_id(user_id)
     state.reconciler.run(key_finder(state), user_id=user)
-    return sum(_stop(state, [record]) for record in state.books.running(user_id))
+    return sum(_stop(state, [record]) for record in state.recorder.running_sessions(user_id))
 
 
 @scrubs_traceback
@@ -153,7 +155,7 @@ def _stop(state: AnamState, claims: Sequence[SessionRecord], user: Any = None) -
     for key, group in of_key.items():
         found = state.reconciler.stop(group, key, deadline) if key else None
         if found is not None:
-            tell_end(state, state.books.stopped(found), found.user_id)
+            tell_end(state, state.recorder.stopped(found), found.user_id)
             return True
     if None in of_key:
         raise AnamAuthError
@@ -163,7 +165,7 @@ def _stop(state: AnamState, claims: Sequence[SessionRecord], user: Any = None) -
 def tell_start(state: AnamState, record: SessionRecord | None, user_id: str) -> None:
     """Count and announce the start of a session, if there was one."""
     if record is not None:
-        state.usage.session_started()
+        state.metrics_recorder.session_started()
         facts = {"session_id": record.session_id, "token_id": record.token_id}
         signals.send(signals.session_started, state.app, user_id=user_id, **facts)
 
@@ -171,6 +173,6 @@ def tell_start(state: AnamState, record: SessionRecord | None, user_id: str) -> 
 def tell_end(state: AnamState, record: SessionRecord | None, user_id: str | None) -> None:
     """Count and announce the end of a session, if there was one."""
     if record is not None and record.seconds is not None:
-        state.usage.session_ended(record.seconds)
+        state.metrics_recorder.session_ended(record.seconds)
         facts = {"session_id": record.session_id, "duration": record.seconds}
         signals.send(signals.session_ended, state.app, user_id=user_id, **facts)

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from blinker import NamedSignal
     from flask import Flask
 
-    from flask_anam.core.metrics.recorder import UsageCounters
+    from flask_anam.core.metrics.recorder import MetricsRecorder
     from flask_anam.core.minting.manager import Issuance
     from flask_anam.core.tokens.reuse_policy import TokenRequest
-    from flask_anam.core.usage.recorder import Books
+    from flask_anam.core.usage.recorder import UsageRecorder
 
 log = logging.getLogger("flask_anam")
 _signals = Namespace()
@@ -90,15 +90,15 @@ class EventPublisher:
 
     Args:
         app: the sender.
-        usage: the counters of this process.
-        books: where what became of requests is counted for the dashboard.
+        metrics: the counters of this process.
+        recorder: where what became of requests is counted for the dashboard.
 
     """
 
-    def __init__(self, app: Flask, usage: UsageCounters, books: Books) -> None:
+    def __init__(self, app: Flask, metrics: MetricsRecorder, recorder: UsageRecorder) -> None:
         self._app = app
-        self._usage = usage
-        self._books = books
+        self._metrics = metrics
+        self._recorder = recorder
 
     def token_minted(self, request: TokenRequest, got: Issuance, seconds: float) -> None:
         """Count and announce a new token."""
@@ -112,8 +112,8 @@ class EventPublisher:
     def token_failed(self, request: TokenRequest, error: AnamError, seconds: float) -> None:
         """Count and announce a failure."""
         user_id, persona_type = request.user_id, request.persona_type
-        self._usage.failed(error.code, persona_type, seconds)
-        self._books.count(persona_type, error.code)
+        self._metrics.failed(error.code, persona_type, seconds)
+        self._recorder.count(persona_type, error.code)
         send(token_failed, self._app, user_id=user_id, persona_type=persona_type, error=error)
         limit = _KEPT_WITH_RECORDS.get(error.code)
         if limit:
@@ -122,7 +122,7 @@ class EventPublisher:
 
     def limit_reached(self, limit: str, user_id: str, retry_after: int) -> None:
         """Count and announce that a user hit a limit."""
-        self._usage.refused(f"{limit}_limit")
+        self._metrics.refused(f"{limit}_limit")
         send(limit_reached, self._app, user_id=user_id, limit=limit, retry_after=retry_after)
 
     def _handed_out(
@@ -134,7 +134,7 @@ class EventPublisher:
         facts: Mapping[str, object],
     ) -> None:
         user_id, persona_type = request.user_id, request.persona_type
-        self._usage.handed_out(got.how, persona_type, seconds)
-        self._books.count(persona_type, got.how)
+        self._metrics.handed_out(got.how, persona_type, seconds)
+        self._recorder.count(persona_type, got.how)
         told = {"persona_type": persona_type, "token_id": got.token.id, **facts}
         send(signal, self._app, user_id=user_id, **told)

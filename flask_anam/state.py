@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
     from flask_anam.core.config.api_keys import KeyRing
     from flask_anam.core.config.settings import Settings
-    from flask_anam.core.metrics.recorder import UsageCounters
+    from flask_anam.core.metrics.recorder import MetricsRecorder
     from flask_anam.core.minting.manager import SessionTokenManager
     from flask_anam.core.personas.persona import Persona
     from flask_anam.core.personas.registry import PersonaRegistry
     from flask_anam.core.upstream.client import AnamClient
     from flask_anam.core.upstream.concurrency import ConcurrencyMonitor
     from flask_anam.core.usage.reconciler import Reconciler
-    from flask_anam.core.usage.recorder import Books
+    from flask_anam.core.usage.recorder import UsageRecorder
     from flask_anam.rate_limits.limiter import RequestQuota, UserRateLimits
     from flask_anam.sandbox import Sandbox
 
@@ -49,9 +49,9 @@ class AnamState:
     client: AnamClient = field(repr=False)
     manager: SessionTokenManager = field(repr=False)
     concurrency: ConcurrencyMonitor = field(repr=False)
-    usage: UsageCounters = field(repr=False)
+    metrics_recorder: MetricsRecorder = field(repr=False)
     limits: UserRateLimits = field(repr=False)
-    books: Books = field(repr=False)
+    recorder: UsageRecorder = field(repr=False)
     reconciler: Reconciler = field(repr=False)
     clock: Clock = field(repr=False)
     sandbox: Sandbox | None = None
@@ -72,8 +72,10 @@ class AnamState:
 
     def metrics(self) -> dict[str, object]:
         """Return the counters of this process, and how many sessions run as far as is known."""
-        active = self.books.active()
-        return self.usage.metrics() | ({} if active is None else {"sessions_active": active})
+        active = self.recorder.active()
+        return self.metrics_recorder.metrics() | (
+            {} if active is None else {"sessions_active": active}
+        )
 
     def deadline(self) -> Deadline:
         """Return the deadline of a request that begins now."""

@@ -17,7 +17,7 @@ from flask import Flask, request
 from flask_anam.auth import Loaders, user_id_of
 from flask_anam.core.clock import Clock
 from flask_anam.core.config.api_keys import KeyRing
-from flask_anam.core.metrics.recorder import UsageCounters
+from flask_anam.core.metrics.recorder import MetricsRecorder
 from flask_anam.sandbox import Sandbox
 from flask_anam.state import AnamState, get_state
 from flask_anam.wiring import assemble
@@ -150,7 +150,7 @@ def _under_test(state: AnamState, sandbox: Sandbox) -> AnamState:
         settings,
         secret=secrets.token_bytes(32),
         clock=state.clock,
-        usage=UsageCounters(),
+        metrics_recorder=MetricsRecorder(),
         registry=state.registry,
         loaders=_with_logged_in(state.loaders),
         keys=KeyRing(sandbox.api_key, "ANAM_API_KEY"),

@@ -15,7 +15,7 @@ from flask_anam.core.upstream.transport import Transport
 from flask_anam.core.usage.reconciler import Reconciler
 from flask_anam.rate_limits.limiter import UserRateLimits
 from flask_anam.rate_limits.storage import CounterStorage
-from flask_anam.session_control import open_books
+from flask_anam.session_control import make_recorder
 from flask_anam.signals import EventPublisher
 from flask_anam.state import AnamState
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from flask_anam.auth import Loaders
     from flask_anam.core.config.api_keys import KeyRing
     from flask_anam.core.config.settings import Settings
-    from flask_anam.core.metrics.recorder import UsageCounters
+    from flask_anam.core.metrics.recorder import MetricsRecorder
     from flask_anam.core.personas.registry import PersonaRegistry
     from flask_anam.sandbox import Sandbox
 
@@ -36,7 +36,7 @@ def assemble(
     *,
     secret: bytes,
     clock: Clock,
-    usage: UsageCounters,
+    metrics_recorder: MetricsRecorder,
     registry: PersonaRegistry,
     loaders: Loaders,
     keys: KeyRing,
@@ -51,7 +51,7 @@ def assemble(
         settings: checked settings.
         secret: what cache keys and signatures of entries are made with.
         clock: time.
-        usage: counts what happens.
+        metrics_recorder: counts what happens.
         registry: the personas.
         loaders: the host's own loaders.
         keys: the API key of the app.
@@ -70,13 +70,15 @@ def assemble(
         clock=clock,
         max_attempts=settings.max_attempts,
         max_in_flight=settings.max_in_flight,
-        observer=usage,
+        observer=metrics_recorder,
     )
     counters = CounterStorage(counts_for, settings, clock)
     concurrency = ConcurrencyMonitor(client, hide, clock)
-    books = open_books(app, settings, hide, clock, usage)
-    announcer = EventPublisher(app, usage, books)
-    reconciler = Reconciler(client, books, clock, lambda: Deadline.after(clock, settings.deadline))
+    recorder = make_recorder(app, settings, hide, clock, metrics_recorder)
+    announcer = EventPublisher(app, metrics_recorder, recorder)
+    reconciler = Reconciler(
+        client, recorder, clock, lambda: Deadline.after(clock, settings.deadline)
+    )
     return kind(
         app=app,
         settings=settings,
@@ -91,14 +93,14 @@ def assemble(
             settings=settings,
             clock=clock,
             observer=announcer,
-            books=books,
+            recorder=recorder,
             caretaker=reconciler,
             precheck=concurrency.raise_if_full if settings.concurrency_precheck else None,
         ),
-        books=books,
+        recorder=recorder,
         reconciler=reconciler,
         concurrency=concurrency,
-        usage=usage,
+        metrics_recorder=metrics_recorder,
         limits=UserRateLimits(settings, counters, hide, clock, announcer.limit_reached),
         clock=clock,
         sandbox=sandbox,

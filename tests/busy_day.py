@@ -12,7 +12,7 @@ from sqlalchemy import insert
 
 from flask_anam.core.usage import sql_tables
 from flask_anam.core.usage.records import COUNT_BUCKET, CountKey, SessionRecord
-from flask_anam.core.usage.sql_store import SqlSessions
+from flask_anam.core.usage.sql_store import SqlSessionStore
 from flask_anam.core.usage.store import SessionStore
 
 #: A Tuesday, 16:40 UTC.
@@ -56,7 +56,7 @@ def busy_days(*, now: float = NOW, sessions: int = 5000, days: int = 1, seed: in
 
 def fill(store: SessionStore, made: Made) -> None:
     """Put what was made up into a store."""
-    if isinstance(store, SqlSessions):  # one by one would take a minute
+    if isinstance(store, SqlSessionStore):  # one by one would take a minute
         rows = [asdict(one) for one in made.records]
         for row in rows:
             del row["id"]

@@ -14,7 +14,7 @@ from flask.cli import AppGroup
 from flask_anam.auth import find_user
 from flask_anam.cli.tables import print_table, printable
 from flask_anam.cli.usage import add_usage_commands
-from flask_anam.core.metrics.definitions import overview, summary
+from flask_anam.core.metrics.definitions import summary, tables_for_cli
 from flask_anam.errors import AnamError
 from flask_anam.state import get_state
 
@@ -138,13 +138,13 @@ def metrics(as_json: bool) -> None:
     The workers share them through the folder that PROMETHEUS_MULTIPROC_DIR names; without it, a
     command cannot see what they count.
     """
-    usage = get_state().usage
+    usage = get_state().metrics_recorder
     if not usage.is_shared:
         click.echo(_NOT_SHARED_HINT, err=True)
     reading = usage.read()
     if as_json:
         click.echo(json.dumps(summary(reading), indent=2))
-    for number, rows in enumerate(() if as_json else overview(reading)):
+    for number, rows in enumerate(() if as_json else tables_for_cli(reading)):
         if number:
             click.echo()
         print_table(rows)

@@ -14,7 +14,7 @@ from flask.cli import AppGroup, with_appcontext
 from flask_anam.cli.tables import print_table
 from flask_anam.core.clock import Clock, moment_of
 from flask_anam.core.usage.csv_export import safe_cell
-from flask_anam.core.usage.records import SessionRecord, Wanted
+from flask_anam.core.usage.records import SessionRecord, UsageQuery
 from flask_anam.errors import AnamError
 from flask_anam.session_control import key_finder, stop_any, stop_own, upgrade
 from flask_anam.state import AnamState, get_state
@@ -66,7 +66,7 @@ def usage(
     if click.get_current_context().invoked_subcommand:
         return
     state = get_state()
-    found = state.books.store.per_user(
+    found = state.recorder.store.per_user(
         _wanted(state, since, until, user_id, persona), limit=1_000_000
     )
     if as_csv:
@@ -98,7 +98,7 @@ def usage(
 def purge(before: float, user_id: str | None) -> None:
     """Forget old session records."""
     state = get_state()
-    gone = state.books.store.purge(before, user_id=state.books.stored_user(user_id))
+    gone = state.recorder.store.purge(before, user_id=state.recorder.stored_user_id(user_id))
     click.echo(f"{gone} session records are forgotten.")
 
 
@@ -121,7 +121,9 @@ def sessions(
     """List sessions that have started, newest first."""
     state = get_state()
     wanted = _wanted(state, since, until, user_id, persona, started=True)
-    found = _running(state, wanted) if running else state.books.store.sessions(wanted, limit=limit)
+    found = (
+        _running(state, wanted) if running else state.recorder.store.sessions(wanted, limit=limit)
+    )
     now = state.clock.time()
     if as_csv:
         _print_sessions_csv(found[:limit], now)
@@ -199,13 +201,13 @@ def _wanted(
     persona: str | None,
     *,
     started: bool = False,
-) -> Wanted:
-    user = state.books.stored_user(user_id)
-    return Wanted(since=since, until=until, user_id=user, persona_type=persona, started=started)
+) -> UsageQuery:
+    user = state.recorder.stored_user_id(user_id)
+    return UsageQuery(since=since, until=until, user_id=user, persona_type=persona, started=started)
 
 
-def _running(state: AnamState, wanted: Wanted) -> list[SessionRecord]:
-    found = state.books.store.running(state.clock.time(), user_id=wanted.user_id)
+def _running(state: AnamState, wanted: UsageQuery) -> list[SessionRecord]:
+    found = state.recorder.store.running(state.clock.time(), user_id=wanted.user_id)
     return [one for one in found if wanted.persona_type in {None, one.persona_type}][::-1]
 
 

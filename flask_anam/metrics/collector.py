@@ -11,13 +11,13 @@ from flask_anam.errors import ConfigError
 if TYPE_CHECKING:
     from prometheus_client.registry import Collector
 
-    from flask_anam.core.metrics.registry import Mirror
+    from flask_anam.core.metrics.registry import SharedBackend
     from flask_anam.state import AnamState
 
 log = logging.getLogger("flask_anam")
 
 
-def open_mirror(app_name: str) -> Mirror | None:
+def open_shared_backend(app_name: str) -> SharedBackend | None:
     """Return what the workers of an app share, where Prometheus has a folder for it."""
     if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         return None
@@ -49,7 +49,11 @@ def collector_of(*states: AnamState) -> Collector:
             f"Two of these apps are called {twice[0]!r}, so that their counts could not be told "
             "apart. Give each Flask() another name."
         )
-    sources = {state.app.name: state.usage.read for state in states if not state.usage.is_shared}
+    sources = {
+        state.app.name: state.metrics_recorder.read
+        for state in states
+        if not state.metrics_recorder.is_shared
+    }
     try:
         from flask_anam.metrics.prometheus import AnamCollector
     except ImportError:
@@ -68,7 +72,7 @@ def prometheus_text(state: AnamState, accept: str) -> tuple[bytes, str]:
         from flask_anam.metrics.prometheus import AnamCollector, exposition
     except ImportError:
         raise _missing() from None
-    return exposition(AnamCollector({state.app.name: state.usage.read}), accept)
+    return exposition(AnamCollector({state.app.name: state.metrics_recorder.read}), accept)
 
 
 def _missing() -> ConfigError:

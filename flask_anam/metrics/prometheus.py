@@ -26,7 +26,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from flask_anam.core.metrics.definitions import METRICS
-from flask_anam.core.metrics.registry import Labels, Metric, Reading, Spread
+from flask_anam.core.metrics.registry import HistogramData, Labels, Metric, Snapshot
 
 log = logging.getLogger("flask_anam")
 
@@ -59,16 +59,16 @@ class SharedFiles:
         child = _shared_histogram(metric).labels
         self._safely(lambda: child(self._app, *labels).observe(value))
 
-    def read(self) -> Reading:
+    def read(self) -> Snapshot:
         """Return what all workers counted, those that are gone included."""
         files = [str(path) for path in Path(os.environ[FOLDER]).glob("*.db")]
-        found = Reading()
+        found = Snapshot()
         for family in MultiProcessCollector.merge(files, accumulate=False):  # type: ignore[no-untyped-call]
             if metric := _BY_NAME.get(family.name):
                 self._read_family(metric, family, found)
         return found
 
-    def _read_family(self, metric: Metric, family: Family, found: Reading) -> None:
+    def _read_family(self, metric: Metric, family: Family, found: Snapshot) -> None:
         bounds = [*metric.buckets, float("inf")]
         for sample in family.samples:
             if sample.labels.get(APP) != self._app:
@@ -77,8 +77,8 @@ class SharedFiles:
             if not metric.buckets:
                 found.numbers.setdefault(metric.name, {})[labels] = sample.value
                 continue
-            series = found.spreads.setdefault(metric.name, {})
-            spread = series.setdefault(labels, Spread([0] * len(bounds)))
+            series = found.histograms.setdefault(metric.name, {})
+            spread = series.setdefault(labels, HistogramData([0] * len(bounds)))
             if sample.name.endswith("_sum"):
                 spread.total = sample.value
             else:
@@ -103,7 +103,7 @@ class AnamCollector(Collector):
 
     """
 
-    def __init__(self, sources: Mapping[str, Callable[[], Reading]]) -> None:
+    def __init__(self, sources: Mapping[str, Callable[[], Snapshot]]) -> None:
         self._sources = dict(sources)
 
     def collect(self) -> Iterator[Family]:
@@ -133,7 +133,7 @@ def exposition(collector: Collector, accept: str) -> tuple[bytes, str]:
 def _shared_number(metric: Metric) -> Counter | Gauge:
     """Return what all apps of this process count in: two would overwrite each other's files."""
     name, labels = f"anam_{metric.name}", (APP, *metric.labels)
-    if metric.falls:  # a session may end in another worker than it began in: only the sum counts
+    if metric.is_gauge:  # a session may end in another worker than it began in: only the sum counts
         return Gauge(name, metric.help, labels, registry=None, multiprocess_mode="sum")
     return Counter(name, metric.help, labels, registry=None)
 
@@ -144,8 +144,8 @@ def _shared_histogram(metric: Metric) -> Histogram:
     return Histogram(name, metric.help, labels, registry=None, buckets=metric.buckets)
 
 
-def _number(metric: Metric, readings: Mapping[str, Reading]) -> Family:
-    kind = GaugeMetricFamily if metric.falls else CounterMetricFamily
+def _number(metric: Metric, readings: Mapping[str, Snapshot]) -> Family:
+    kind = GaugeMetricFamily if metric.is_gauge else CounterMetricFamily
     family = kind(f"anam_{metric.name}", metric.help, labels=[APP, *metric.labels])
     for app, reading in readings.items():
         series = reading.by_labels(metric) or ({} if metric.labels else {(): 0})
@@ -154,12 +154,12 @@ def _number(metric: Metric, readings: Mapping[str, Reading]) -> Family:
     return family
 
 
-def _histogram(metric: Metric, readings: Mapping[str, Reading]) -> Family:
+def _histogram(metric: Metric, readings: Mapping[str, Snapshot]) -> Family:
     family = HistogramMetricFamily(f"anam_{metric.name}", metric.help, labels=[APP, *metric.labels])
     bounds = [*(str(bound) for bound in metric.buckets), "+Inf"]
     for app, reading in readings.items():
-        empty = {} if metric.labels else {(): Spread([0] * len(bounds))}
-        for labels, spread in (reading.spreads.get(metric.name) or empty).items():
+        empty = {} if metric.labels else {(): HistogramData([0] * len(bounds))}
+        for labels, spread in (reading.histograms.get(metric.name) or empty).items():
             buckets = list(zip(bounds, accumulate(spread.counts), strict=True))
             family.add_metric([app, *labels], buckets, spread.total)
     return family

@@ -162,7 +162,7 @@ def _name_of(status: int) -> tuple[str, str]:
 def _count(error: AnamError) -> None:
     """Count a token request that came to nothing before Anam was asked."""
     if not isinstance(error, UpstreamError):
-        get_state().usage.refused(error.code)
+        get_state().metrics_recorder.refused(error.code)
 
 
 def _log(error: AnamError) -> None:

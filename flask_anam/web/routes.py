@@ -114,7 +114,7 @@ def report_start() -> tuple[str, int]:
     report = load_json(body, _SESSION_REPORT)
     token_id, session_id = report["token_id"], report["session_id"]
     vouched = state.manager.report_started(caller.user_id, token_id)
-    record = state.books.started(caller.user_id, token_id, session_id, vouched=vouched)
+    record = state.recorder.started(caller.user_id, token_id, session_id, vouched=vouched)
     tell_start(state, record, caller.user_id)
     return "", 204  # the same for a foreign or forged report: nothing is told
 
@@ -124,7 +124,7 @@ def report_end(session_id: str) -> tuple[str, int]:
     state = get_state()
     admit(state.settings.allowed_origins, json_only=False)
     caller = _caller(state, TALK)
-    tell_end(state, state.books.ended(caller.user_id, session_id), caller.user_id)
+    tell_end(state, state.recorder.ended(caller.user_id, session_id), caller.user_id)
     return "", 204
 
 

@@ -26,8 +26,8 @@ from flask_anam.core.tokens.reuse_policy import TokenRequest
 from flask_anam.core.tokens.store import TokenStore
 from flask_anam.core.upstream.client import AnamClient
 from flask_anam.core.upstream.transport import Transport
-from flask_anam.core.usage.memory_store import MemorySessions
-from flask_anam.core.usage.recorder import Books
+from flask_anam.core.usage.memory_store import MemorySessionStore
+from flask_anam.core.usage.recorder import UsageRecorder
 from flask_anam.errors import AnamError
 from flask_anam.sandbox import Sandbox
 
@@ -207,7 +207,9 @@ class World:
         self._api_key = api_key
         settings = Settings.from_mapping({"ANAM_API_KEY": "k", **config})
         keys = KeyHasher(SECRET)
-        self.books = Books(MemorySessions(), settings=settings, keys=keys, clock=self.clock)
+        self.recorder = UsageRecorder(
+            MemorySessionStore(), settings=settings, keys=keys, clock=self.clock
+        )
         self._manager = SessionTokenManager(
             client=self._make_client(),
             store=store_on(self.cache, self.clock),
@@ -215,7 +217,7 @@ class World:
             settings=settings,
             clock=self.clock,
             observer=self.listener,
-            books=self.books,
+            recorder=self.recorder,
         )
 
     def ask(self, user_id: str | None = "1", body: MintBody = STATIC, **more: Any) -> IssuedToken:

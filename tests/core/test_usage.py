@@ -7,18 +7,18 @@ import threading
 import pytest
 from core.forking import child_says
 
-from flask_anam.core.metrics.recorder import MAX_PERSONA_LABELS, UsageCounters
+from flask_anam.core.metrics.recorder import MAX_PERSONA_LABELS, MetricsRecorder
 
 from .conftest import FrozenClock
 
 
 @pytest.fixture
-def usage(clock: FrozenClock) -> UsageCounters:
+def usage(clock: FrozenClock) -> MetricsRecorder:
     """Return fresh counters."""
-    return UsageCounters()
+    return MetricsRecorder()
 
 
-def test_fresh_counters_are_zero(usage: UsageCounters) -> None:
+def test_fresh_counters_are_zero(usage: MetricsRecorder) -> None:
     """Every counter is there from the beginning, the average too."""
     metrics = usage.metrics()
     histogram = metrics.pop("session_seconds")
@@ -32,7 +32,7 @@ def test_fresh_counters_are_zero(usage: UsageCounters) -> None:
     assert len(metrics) == 19
 
 
-def test_tokens_and_failures_are_counted(usage: UsageCounters) -> None:
+def test_tokens_and_failures_are_counted(usage: MetricsRecorder) -> None:
     """Failures are told apart by code, in the order of the alphabet, and summed up."""
     for how in ("minted", "minted", "reused", "replayed", "stale"):
         usage.handed_out(how, "support", 0.0)
@@ -56,7 +56,7 @@ def test_tokens_and_failures_are_counted(usage: UsageCounters) -> None:
     }
 
 
-def test_times_are_spread_over_buckets(usage: UsageCounters) -> None:
+def test_times_are_spread_over_buckets(usage: MetricsRecorder) -> None:
     """As Prometheus counts: a bucket holds all that took no longer than its bound."""
     for seconds in (0.001, 0.3, 0.5, 60.0):
         usage.on_attempt("mint", "ok", seconds)
@@ -73,14 +73,14 @@ def test_times_are_spread_over_buckets(usage: UsageCounters) -> None:
     assert [buckets[bound] for bound in ("0.001", "0.25", "0.5", "8.0", "+Inf")] == [1, 1, 3, 3, 4]
 
 
-def test_lost_records_are_counted(usage: UsageCounters) -> None:
+def test_lost_records_are_counted(usage: MetricsRecorder) -> None:
     """By the number that the store tells."""
     usage.records_lost(3)
     usage.records_lost()
     assert usage.metrics()["usage_records_lost"] == 4
 
 
-def test_an_app_with_many_personas_has_few_labels(usage: UsageCounters) -> None:
+def test_an_app_with_many_personas_has_few_labels(usage: MetricsRecorder) -> None:
     """The first hundred are counted by name, and all others together."""
     for number in range(MAX_PERSONA_LABELS + 20):
         usage.handed_out("minted", f"persona {number}", 0.0)
@@ -92,7 +92,7 @@ def test_an_app_with_many_personas_has_few_labels(usage: UsageCounters) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-def test_a_forked_child_counts_what_it_does(usage: UsageCounters) -> None:
+def test_a_forked_child_counts_what_it_does(usage: MetricsRecorder) -> None:
     """What a parent counted stays with the parent, so that the sum over processes is right."""
     usage.handed_out("minted", "support", 0.0)
     usage.session_started()
@@ -105,7 +105,7 @@ def test_a_forked_child_counts_what_it_does(usage: UsageCounters) -> None:
     assert usage.metrics()["tokens_created"] == 1
 
 
-def test_the_average_duration_is_the_true_mean(usage: UsageCounters) -> None:
+def test_the_average_duration_is_the_true_mean(usage: MetricsRecorder) -> None:
     """Ten, twenty and ninety seconds make forty, whatever their order."""
     for seconds in (90.0, 10.0, 20.0):
         usage.session_started()
@@ -116,7 +116,7 @@ def test_the_average_duration_is_the_true_mean(usage: UsageCounters) -> None:
     assert (metrics["tokens_used"], metrics["sessions_active"]) == (4, 1)
 
 
-def test_no_count_is_lost_between_threads(usage: UsageCounters) -> None:
+def test_no_count_is_lost_between_threads(usage: MetricsRecorder) -> None:
     """Eight threads count a thousand each."""
 
     def work() -> None:

@@ -85,7 +85,7 @@ def test_a_full_account_refuses_before_the_mint(clock: ManualClock) -> None:
         clock.move(6)
         answer = bob.post(TOKEN_PATH, json={"slot": "tab"})
         assert (answer.status_code, answer.headers["RateLimit-Remaining"]) == (200, "1")
-    metrics = anam.usage.metrics()
+    metrics = anam.metrics_recorder.metrics()
     assert metrics["tokens_failed_by_code"] == {"anam_at_capacity": 1}
 
 

@@ -23,10 +23,10 @@ from usage.servers import Postgres, programs
 
 from flask_anam.core.usage.csv_export import lines
 from flask_anam.core.usage.database import Database
-from flask_anam.core.usage.memory_store import MemorySessions
+from flask_anam.core.usage.memory_store import MemorySessionStore
 from flask_anam.core.usage.records import SessionRecord
 from flask_anam.core.usage.report import group_of
-from flask_anam.core.usage.sql_store import SqlSessions
+from flask_anam.core.usage.sql_store import SqlSessionStore
 from flask_anam.core.usage.store import SessionStore
 from flask_anam.sandbox import Sandbox
 from flask_anam.testing import ManualClock
@@ -57,7 +57,7 @@ def busy(
             # How long a database may take is tested elsewhere, not on this machine's busy days.
             patience = "?connect_timeout=60&options=-c%20statement_timeout%3D0"
             server = open_ones.enter_context(Postgres())
-            store = SqlSessions(Database(server.database() + patience))
+            store = SqlSessionStore(Database(server.database() + patience))
         open_ones.callback(store.close)
         fill(store, day)
         yield store
@@ -74,15 +74,15 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SessionSto
 def open_store(kind: str, folder: Path) -> SessionStore:
     """Return an empty store."""
     if kind == "memory":
-        return MemorySessions()
-    return SqlSessions(Database(f"sqlite:///{folder}/usage.db"))
+        return MemorySessionStore()
+    return SqlSessionStore(Database(f"sqlite:///{folder}/usage.db"))
 
 
 def serve(sandbox: Sandbox, store: SessionStore, **config: Any) -> Flask:
     """Return an app with a dashboard on a store."""
     settings = {"ANAM_DASHBOARD": True, "ANAM_PERSONAS": dict.fromkeys(PERSONAS, PERSONA)}
     app = make_app(sandbox, clock=ManualClock(NOW), **{**settings, **config})
-    app.extensions["anam"].books.store = store
+    app.extensions["anam"].recorder.store = store
     return app
 
 
@@ -153,15 +153,15 @@ def test_the_figures_are_those_of_the_store(
     for label in ("Minted", "Reused", "Refused", "Failed"):
         assert tile(page, label) == f"{groups[label.lower()]:,}"
     started = [one for one in records if one.started_at is not None]
-    lengths = [one.seconds for one in started if one.seconds is not None]
+    durations = [one.seconds for one in started if one.seconds is not None]
     assert len(started) > (4500 if persona is None else 500)
     assert tile(page, "Conversations") == f"{len(started):,}"
-    assert tile(page, "Talked in all") == f"{sum(lengths) / 3600:,.0f} h"
+    assert tile(page, "Talked in all") == f"{sum(durations) / 3600:,.0f} h"
     running = sum(one.is_running(NOW) for one in records)
     assert tile(page, "Active now") == str(running)
     minutes, seconds = re.findall(r"(\d+) min (\d+) s", tile(page, "Median length"))[0]
     said = int(minutes) * 60 + int(seconds)
-    assert abs(said - statistics.median(lengths)) <= 60
+    assert abs(said - statistics.median(durations)) <= 60
     personas = Counter(one.persona_type for one in started)
     assert bars(page, "c-personas") == {name: f"{n:,}" for name, n in personas.most_common()}
     codes = {o: f"{n:,}" for o, n in counted.items() if group_of(o) in {"refused", "failed"}}
@@ -177,8 +177,8 @@ def test_the_tables_behind_the_charts_add_up(ada: FlaskClient, day: Made) -> Non
     assert sums == [tile(page, label) for label in ("Minted", "Reused", "Refused", "Failed")]
     sessions = sum(n for (n,) in table(page, "Conversations over time").values())
     assert tile(page, "Conversations") == f"{sessions:,}"
-    lengths = sum(n for (n,) in table(page, "How long they last").values())
-    assert lengths == sum(one.seconds is not None for one in in_day(day))
+    durations = sum(n for (n,) in table(page, "How long they last").values())
+    assert durations == sum(one.seconds is not None for one in in_day(day))
 
 
 @pytest.mark.parametrize(
@@ -452,7 +452,7 @@ def test_a_store_that_is_down(
 ) -> None:
     """A page that says so with 503, JSON for programs, and no password in the log."""
     url = f"postgresql://anam:SENTINEL-password@127.0.0.1:{free_port}/usage"
-    client = client_of(serve(sandbox, SqlSessions(Database(url))), ADA)
+    client = client_of(serve(sandbox, SqlSessionStore(Database(url))), ADA)
     for path in (PAGE, f"{PAGE}.csv"):
         page = client.get(path, headers=BROWSER)
         assert (page.status_code, page.mimetype) == (503, "text/html")
@@ -469,7 +469,7 @@ def test_a_busy_day_costs_a_handful_of_queries(sandbox: Sandbox, day: Made, tmp_
     counts = []
     for number, made in enumerate((Made([], Counter()), day)):
         database = Database(f"sqlite:///{tmp_path}/{number}.db")
-        store = SqlSessions(database)
+        store = SqlSessionStore(database)
         fill(store, made) if made.records else store.purge(0)
         asked: list[str] = []
         assert database._engine
@@ -526,7 +526,7 @@ def test_from_the_first_token_to_the_page(sandbox: Sandbox, tmp_path: Path, kind
     assert tile(page, "Talked in all") == "2 min"
     assert bars(page, "c-talkers") == {"ada": "2 min"}
     assert bars(page, "c-refusals") == {"anam_quota": "1", "rate_limited": "1"}
-    app.extensions["anam"].books.store.close()
+    app.extensions["anam"].recorder.store.close()
 
 
 def test_the_page_of_another_worker_shows_it_too(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -537,9 +537,9 @@ def test_the_page_of_another_worker_shows_it_too(sandbox: Sandbox, tmp_path: Pat
     }
     one, other = (make_app(sandbox, clock=ManualClock(NOW), **config) for _ in range(2))
     client_of(one, BOB).post("/api/session-token", json={})
-    one.extensions["anam"].books.flush()
+    one.extensions["anam"].recorder.flush()
     page = shown(client_of(other, ADA))
     assert tile(page, "Minted") == "1"
     assert "This worker only" not in page
     for app in (one, other):
-        app.extensions["anam"].books.store.close()
+        app.extensions["anam"].recorder.store.close()

@@ -223,7 +223,7 @@ def test_the_command_shows_tables_that_fit(
     """Counters, personas, reasons and times; a long name gives way in a narrow terminal."""
     monkeypatch.setenv("COLUMNS", "60")
     app, _ = busy_day(sandbox, clock)
-    app.extensions["anam"].usage.handed_out("minted", "p" * 90, 0.2)
+    app.extensions["anam"].metrics_recorder.handed_out("minted", "p" * 90, 0.2)
     text, note = shown(app)
     assert re.search(r"^tokens created +4$", text, re.MULTILINE)
     assert re.search(r"^average session duration +42.0 s$", text, re.MULTILINE)

@@ -266,11 +266,11 @@ TOGETHER = """
     from hosts import ADA, client_of, make_app
     from flask_anam import FlaskAnam
     from flask_anam.core.clock import Clock
-    from flask_anam.core.metrics.recorder import UsageCounters
-    from flask_anam.metrics.collector import open_mirror
+    from flask_anam.core.metrics.recorder import MetricsRecorder
+    from flask_anam.metrics.collector import open_shared_backend
     from flask_anam.sandbox import Sandbox
 
-    shop, forum = (UsageCounters(open_mirror(name)) for name in ("shop", "forum"))
+    shop, forum = (MetricsRecorder(open_shared_backend(name)) for name in ("shop", "forum"))
     Counter("host_views", "Of the host.").inc()
 
     def work(number):

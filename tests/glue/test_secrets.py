@@ -79,7 +79,14 @@ def test_no_repr_shows_a_secret(sandbox: Sandbox) -> None:
     state = app.extensions["anam"]
     persona = state.registry.find("support")
     shown = [
-        *(state, state.settings, state.registry, state.client, state.manager, state.usage),
+        *(
+            state,
+            state.settings,
+            state.registry,
+            state.client,
+            state.manager,
+            state.metrics_recorder,
+        ),
         *(persona, issued, state.registry.body_for(persona, None, {}), anam, sandbox),
         *(state.limits, state.loaders, state.client._transport),
     ]

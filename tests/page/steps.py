@@ -55,7 +55,7 @@ def wait_until(page: Page, holds: Callable[[], object], within: float = 45) -> N
 
 def wait_for_reports(site: Site, page: Page, *, running: int, ended: int) -> None:
     """Wait until the server has heard of that; Playwright sees no beacons."""
-    usage = site.app.extensions["anam"].usage
+    usage = site.app.extensions["anam"].metrics_recorder
 
     def heard() -> bool:
         metrics = usage.metrics()

@@ -65,14 +65,14 @@ def served(app: Flask) -> Iterator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
-        app.extensions["anam"].books.store.close()
+        app.extensions["anam"].recorder.store.close()
 
 
 @pytest.fixture(scope="module")
 def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Serve two busy days; the tests only look."""
     app = make_dashboard(tmp_path_factory.mktemp("busy"))
-    fill(app.extensions["anam"].books.store, busy_days(days=2))
+    fill(app.extensions["anam"].recorder.store, busy_days(days=2))
     with served(app) as url:
         yield url
 

@@ -230,7 +230,7 @@ def test_nothing_of_an_app_shows_a_secret(sandbox: Sandbox) -> None:
         ada.get("/anam/metrics").text,
         ada.get("/anam/openapi.json").text,
         ada.get("/anam/personas").text,
-        repr(state.usage.metrics()),
+        repr(state.metrics_recorder.metrics()),
         repr([getattr(state, name) for name in state.__slots__]),
         repr(vars(state.manager)),
         repr(vars(state.client)),

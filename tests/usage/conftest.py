@@ -16,9 +16,9 @@ from usage.servers import Postgres, programs
 from flask_anam import FlaskAnam
 from flask_anam.core.usage import database
 from flask_anam.core.usage.database import Database
-from flask_anam.core.usage.memory_store import MemorySessions
-from flask_anam.core.usage.recorder import Books
-from flask_anam.core.usage.sql_store import SqlSessions
+from flask_anam.core.usage.memory_store import MemorySessionStore
+from flask_anam.core.usage.recorder import UsageRecorder
+from flask_anam.core.usage.sql_store import SqlSessionStore
 from flask_anam.core.usage.store import SessionStore
 from flask_anam.sandbox import Sandbox
 from flask_anam.state import AnamState, get_state
@@ -63,7 +63,7 @@ def usage_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 def open_store(url: str) -> SessionStore:
     """Return the store of a URL."""
-    return MemorySessions() if url == "memory://" else SqlSessions(Database(url))
+    return MemorySessionStore() if url == "memory://" else SqlSessionStore(Database(url))
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ class World:
     def __init__(self, sandbox: Sandbox, clock: ManualClock) -> None:
         self.sandbox = sandbox
         self.clock = clock
-        self.made: list[Books] = []
+        self.made: list[UsageRecorder] = []
         self.http = requests.Session()
 
     def make(self, url: str, *users: User, **config: Any) -> World:
@@ -89,7 +89,7 @@ class World:
         limits = {"ANAM_TOKEN_RATE_LIMIT": "9999 per hour", "ANAM_REQUEST_RATE_LIMIT": "9999/hour"}
         given = {"ANAM_USAGE_URL": url, **limits, **config}
         self.app: Flask = make_app(self.sandbox, *users, anam=self.anam, **given)
-        self.made.append(self.books)
+        self.made.append(self.recorder)
         return self
 
     @property
@@ -98,9 +98,9 @@ class World:
         return get_state(self.app)
 
     @property
-    def books(self) -> Books:
-        """The books of the app."""
-        return self.state.books
+    def recorder(self) -> UsageRecorder:
+        """The usage recorder of the app."""
+        return self.state.recorder
 
     def client(self, user: User) -> FlaskClient:
         """Return a client of a user."""
@@ -169,8 +169,8 @@ def world(timed_sandbox: Sandbox, clock: ManualClock) -> Iterator[World]:
     made = World(timed_sandbox, clock)
     yield made
     made.http.close()
-    for books in made.made:
-        books.shut()
+    for recorder in made.made:
+        recorder.close()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from hosts import ADA, BOB
 from usage.conftest import World
 
-from flask_anam.core.usage.records import Wanted
+from flask_anam.core.usage.records import UsageQuery
 from flask_anam.sandbox import Sandbox
 
 
@@ -77,7 +77,7 @@ def test_old_records_are_purged(busy: World) -> None:
         "1 session records are forgotten.\n"
     )
     assert run(busy, "usage", "purge", "--older-than", "2099-01-01").startswith("1 ")
-    assert busy.books.store.sessions(Wanted()) == []
+    assert busy.recorder.store.sessions(UsageQuery()) == []
     assert "nor an age such as 7d" in run(busy, "usage", "purge", "--older-than", "old", status=2)
     assert "--older-than" in run(busy, "usage", "purge", status=2)
     assert run(busy, "usage", "purge", "--older-than", "30d").startswith("0 ")
@@ -85,12 +85,12 @@ def test_old_records_are_purged(busy: World) -> None:
 
 def test_a_session_is_stopped(busy: World) -> None:
     """By its id, and only if a user has it, where one is named."""
-    (running,) = busy.books.store.running(busy.clock.now)
+    (running,) = busy.recorder.store.running(busy.clock.now)
     session_id = str(running.session_id)
     assert "not_found" in run(busy, "stop", session_id, "--user", "ada", status=1)
     assert run(busy, "stop", session_id, "--user", "bob") == "The session is stopped.\n"
     assert "No session of this app" in run(busy, "stop", "nonsense", status=1)
-    assert busy.books.store.running(busy.clock.now) == []
+    assert busy.recorder.store.running(busy.clock.now) == []
 
 
 def test_reconcile_tells_what_it_found(busy: World) -> None:

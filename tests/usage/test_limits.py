@@ -139,7 +139,7 @@ def test_a_fallback_persona_reserves_once(world: World, usage_url: str) -> None:
     )
     world.sandbox.fail_next(404)
     assert world.token(ADA, "a", personaType="lost")["personaType"] == "support"
-    records = world.books.store.pending(since=0.0)
+    records = world.recorder.store.pending(since=0.0)
     assert [record.persona_type for record in records] == ["support"]
 
 
@@ -169,7 +169,7 @@ def test_code_without_a_user_is_not_limited(world: World) -> None:
     with world.app.app_context():
         for _ in range(3):
             world.anam.create_token("support")
-    assert [one.user_id for one in world.books.store.pending(since=0.0)] == [None] * 3
+    assert [one.user_id for one in world.recorder.store.pending(since=0.0)] == [None] * 3
 
 
 def test_limits_are_signalled(world: World) -> None:
@@ -196,7 +196,7 @@ def test_a_session_that_anam_has_ended_frees_its_place(world: World, usage_url: 
     assert code(world.ask(ADA, "b")) == "too_many_sessions"  # asked a moment ago
     world.clock.move(10)
     assert world.ask(ADA, "b").status_code == 200
-    (record,) = world.books.store.find(session_id=crashed)
+    (record,) = world.recorder.store.find(session_id=crashed)
     assert (record.source, record.seconds) == ("anam", 30.0)
 
 

@@ -16,8 +16,8 @@ from sqlalchemy.dialects.mysql.mariadb import MariaDBDialect
 
 from flask_anam.core.usage import database, sql_tables
 from flask_anam.core.usage.database import HEAD, MIGRATIONS, VERSION_TABLE, Database
-from flask_anam.core.usage.records import Wanted
-from flask_anam.core.usage.sql_store import SqlSessions
+from flask_anam.core.usage.records import UsageQuery
+from flask_anam.core.usage.sql_store import SqlSessionStore
 
 
 def test_the_migrations_lead_to_the_tables_of_this_release(database_url: str) -> None:
@@ -78,7 +78,7 @@ def test_many_may_begin_at_once(database_url: str) -> None:
 
     def begin(number: int) -> None:
         gate.wait()
-        found.append(SqlSessions(opened[number]).sessions(Wanted()))
+        found.append(SqlSessionStore(opened[number]).sessions(UsageQuery()))
 
     threads = [threading.Thread(target=begin, args=(number,)) for number in range(4)]
     for thread in threads:
@@ -116,7 +116,7 @@ def test_a_later_schema_is_used_as_it_is(
     again = Database(database_url)
     assert again.upgrade() == ("9999", "9999")
     assert "of a later release (9999)" in logged.text
-    assert SqlSessions(again).sessions(Wanted()) == []
+    assert SqlSessionStore(again).sessions(UsageQuery()) == []
     again.close()
 
 
@@ -146,13 +146,13 @@ def test_a_fork_opens_connections_of_its_own(database_url: str, record: Any) -> 
     """The parent's are left to the parent, which goes on using them."""
     import os
 
-    store = SqlSessions(Database(database_url))
+    store = SqlSessionStore(Database(database_url))
     store.add(record("parent"))
     child = os.fork()
     if child == 0:
         store.add(record("child"))
-        os._exit(0 if len(store.sessions(Wanted())) == 2 else 1)
+        os._exit(0 if len(store.sessions(UsageQuery())) == 2 else 1)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
-    assert {one.token_id for one in store.sessions(Wanted())} == {"parent", "child"}
+    assert {one.token_id for one in store.sessions(UsageQuery())} == {"parent", "child"}
     store.close()

@@ -14,7 +14,7 @@ from usage.servers import Postgres
 from usage.test_limits import code
 from usage.workers import SEARCH
 
-from flask_anam.core.usage.records import Wanted
+from flask_anam.core.usage.records import UsageQuery
 from flask_anam.errors import ConfigError
 from flask_anam.sandbox import Sandbox
 
@@ -45,7 +45,7 @@ def test_tokens_come_while_the_database_is_down(
     world.clock.move(6)
     assert world.ask(ADA, "after").get_json()["code"] == "too_many_sessions"
     session_id = world.talk(ADA, "before")
-    assert len(world.books.store.find(session_id=session_id)) == 1
+    assert len(world.recorder.store.find(session_id=session_id)) == 1
     own_postgres.stop()
     world.clock.move(6)
     world.token(ADA, "again")
@@ -82,7 +82,7 @@ def test_a_value_that_no_database_takes_is_no_outage(
 ) -> None:
     """Should one come through all the same, it is lost alone; the log quotes nothing of it."""
     world.make(database_url)
-    assert world.books.running("SENTINEL \ud800") == []
+    assert world.recorder.running_sessions("SENTINEL \ud800") == []
     assert "The usage store does not take a value (UnicodeEncodeError)." in logged.text
     assert "SENTINEL" not in logged.text
     world.token(ADA, "tab")
@@ -100,7 +100,7 @@ def test_a_failing_store_is_left_alone_for_five_seconds(world: World, tmp_path: 
     assert not folder.exists()
     world.clock.move(5)
     world.token(ADA, "c")
-    assert [one.slot is not None for one in world.books.store.sessions(Wanted())] == [True]
+    assert [one.slot is not None for one in world.recorder.store.sessions(UsageQuery())] == [True]
     assert world.state.metrics()["usage_records_lost"] == 2
 
 
@@ -110,12 +110,12 @@ def test_counts_wait_for_the_database(world: World, tmp_path: Any) -> None:
     folder.write_text("not a folder")
     world.make(f"sqlite:///{folder}/usage.sqlite")
     world.token(ADA, "a")
-    world.books.flush()
+    world.recorder.flush()
     folder.unlink()
     world.clock.move(6)
     world.token(ADA, "b")
-    world.books.flush()
-    assert sum(one.number for one in world.books.store.counts(Wanted(), 300)) == 2
+    world.recorder.flush()
+    assert sum(one.number for one in world.recorder.store.counts(UsageQuery(), 300)) == 2
 
 
 @pytest.mark.parametrize(
@@ -149,13 +149,13 @@ app.instance_path = sys.argv[1]
 anam = FlaskAnam(app)
 with app.app_context():
     anam.create_token("support", user_id="ada")
-print(type(app.extensions["anam"].books.store).__name__, "sqlalchemy" in sys.modules)
+print(type(app.extensions["anam"].recorder.store).__name__, "sqlalchemy" in sys.modules)
 """
 
 
 @pytest.mark.parametrize(
     ("script", "store"),
-    [(WITHOUT + MINT, "MemorySessions False"), ("import sys" + MINT, "SqlSessions True")],
+    [(WITHOUT + MINT, "MemorySessionStore False"), ("import sys" + MINT, "SqlSessionStore True")],
     ids=["without the extra", "with it"],
 )
 def test_records_go_to_the_instance_folder_with_the_extra(

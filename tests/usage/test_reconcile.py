@@ -9,7 +9,7 @@ from usage.conftest import World
 
 from flask_anam.core.usage import reconciler as reconcile
 from flask_anam.core.usage.reconciler import Reconciled
-from flask_anam.core.usage.records import SessionRecord, Wanted
+from flask_anam.core.usage.records import SessionRecord, UsageQuery
 from flask_anam.sandbox import Sandbox
 from flask_anam.session_control import key_finder
 
@@ -22,7 +22,7 @@ def run(world: World, **how: Any) -> Reconciled:
 
 def one(world: World, session_id: str) -> SessionRecord:
     """Return the record of a session."""
-    (record,) = world.books.store.find(session_id=session_id)
+    (record,) = world.recorder.store.find(session_id=session_id)
     return record
 
 
@@ -77,7 +77,7 @@ def test_a_forged_session_id_is_put_right(world: World, usage_url: str) -> None:
     for session_id in (theirs, true_id):
         world.hang_up(session_id)
     run(world)
-    assert {(r.user_id, r.session_id) for r in world.books.store.sessions(Wanted())} == {
+    assert {(r.user_id, r.session_id) for r in world.recorder.store.sessions(UsageQuery())} == {
         ("ada", theirs),
         ("bob", true_id),
     }
@@ -115,11 +115,11 @@ def test_many_records_are_read_from_pages(world: World, usage_url: str) -> None:
     ended = {
         s.session_id: s.ended_at - s.started_at for s in world.sandbox.ledger.sessions if s.ended_at
     }
-    records = world.books.store.sessions(Wanted(started=True), limit=1000)
+    records = world.recorder.store.sessions(UsageQuery(started=True), limit=1000)
     assert {record.session_id: record.seconds for record in records} == ended
     assert (found.settled, found.waiting) == (len(ended), 150 - len(ended))
     assert seen[-1] == (150, 150)
-    totals = world.books.store.per_user(Wanted())
+    totals = world.recorder.store.per_user(UsageQuery())
     assert sum(total.seconds for total in totals) == sum(ended.values())
 
 
@@ -236,7 +236,7 @@ def test_numbers_that_make_no_sense_are_not_believed(world: World, usage_url: st
         world.sandbox.fail_next(200, body=f'{{"data": [{{{entry}}}]}}', path="/v1/sessions")
         assert run(world).failed == 1
     for length in ("1" + "0" * 400, "1e999", "NaN", "-5", "true", "1e300"):
-        world.books.store.change(one(world, session_id).id, source="report")
+        world.recorder.store.change(one(world, session_id).id, source="report")
         said = f'{good}, {times}, "sessionLengthMs": {length}, "exitStatus": "A\\u0000\\u001bB"'
         world.sandbox.fail_next(200, body=f'{{"data": [{{{said}}}]}}', path="/v1/sessions")
         assert run(world).settled == 1

@@ -15,13 +15,13 @@ from usage.workers import SEARCH
 
 import flask_anam
 from flask_anam.core.usage.database import Database
-from flask_anam.core.usage.records import SessionRecord, Wanted
-from flask_anam.core.usage.sql_store import SqlSessions
+from flask_anam.core.usage.records import SessionRecord, UsageQuery
+from flask_anam.core.usage.sql_store import SqlSessionStore
 
 
 def records(world: World) -> list[SessionRecord]:
     """Return all records, oldest first."""
-    return world.books.store.sessions(Wanted())[::-1]
+    return world.recorder.store.sessions(UsageQuery())[::-1]
 
 
 def test_a_mint_is_recorded_before_the_answer(world: World, usage_url: str) -> None:
@@ -141,7 +141,7 @@ def test_a_restart_keeps_records(world: World, database_url: str) -> None:
     world.make(database_url)
     session_id = world.talk(ADA, "tab")
     before = records(world)
-    world.books.shut()
+    world.recorder.close()
     world.make(database_url)
     assert records(world) == before
     world.clock.move(9)
@@ -157,7 +157,7 @@ def test_hashed_ids_say_nothing_and_still_tell_users_apart(world: World, databas
     world.talk(ADA, "other")
     world.talk(BOB, "tab")
     users = [record.user_id for record in records(world)]
-    assert users[0] == users[1] == world.books.stored_user("ada")
+    assert users[0] == users[1] == world.recorder.stored_user_id("ada")
     assert len(set(users)) == 2
     assert all(re.fullmatch(r"[\w-]{24}", str(user)) for user in users)
     world.clock.move(1)
@@ -176,7 +176,7 @@ def test_no_record_holds_a_prompt_a_token_or_a_key(
     token = world.token(ADA, "secret-slot")
     world.report(ADA, token, world.open(token))
     world.ask(BOB, personaType="nobody")
-    world.books.flush()
+    world.recorder.flush()
     dump = repr(_all_rows(world))
     assert token["tokenId"] in dump
     secrets = (KEY_SENTINEL, PROMPT_SENTINEL, token["sessionToken"], "secret-slot", "host secret")
@@ -189,7 +189,7 @@ def test_no_record_holds_a_prompt_a_token_or_a_key(
 def _all_rows(world: World) -> list[Any]:
     from sqlalchemy import inspect, text
 
-    database = world.books.store._database  # type: ignore[attr-defined]
+    database = world.recorder.store._database  # type: ignore[attr-defined]
     with database.reading() as connection:
         names = inspect(connection).get_table_names()
         assert {"anam_sessions", "anam_users", "anam_counts"} <= set(names)
@@ -202,12 +202,12 @@ def test_outcomes_are_counted_for_all_workers(world: World, database_url: str) -
     world.token(ADA, "tab")
     world.token(ADA, "tab")
     assert world.ask(ADA, "another").status_code == 429
-    world.books.flush()
+    world.recorder.flush()
     other = world.make(database_url)
     world.sandbox.fail_next(401)
     assert world.ask(BOB, "tab").status_code == 502
-    other.books.flush()
-    counts = {one.outcome: one.number for one in other.books.store.counts(Wanted(), 300)}
+    other.recorder.flush()
+    counts = {one.outcome: one.number for one in other.recorder.store.counts(UsageQuery(), 300)}
     assert counts == {"minted": 1, "reused": 1, "rate_limited": 1, "anam_auth": 1}
 
 
@@ -225,7 +225,7 @@ with app.app_context():
         anam.create_token("support", user_id=str(number))
 """
     subprocess.run([sys.executable, "-c", script, url], check=True, env=SEARCH, timeout=120)
-    found = SqlSessions(Database(url))
-    assert [(one.outcome, one.number) for one in found.counts(Wanted(), 300)] == [("minted", 3)]
-    assert len(found.sessions(Wanted())) == 3
+    found = SqlSessionStore(Database(url))
+    assert [(one.outcome, one.number) for one in found.counts(UsageQuery(), 300)] == [("minted", 3)]
+    assert len(found.sessions(UsageQuery())) == 3
     found.close()

@@ -34,7 +34,7 @@ def test_users_stop_their_own_sessions(world: World, usage_url: str) -> None:
     world.clock.move(20)
     assert delete(world, ADA, session_id).status_code == 204
     assert exit_of(world, session_id) == "CLOSED_BY_ENGINE"
-    (record,) = world.books.store.find(session_id=session_id)
+    (record,) = world.recorder.store.find(session_id=session_id)
     assert (record.seconds, record.exit_status, record.source) == (20.0, "STOPPED", "report")
     assert delete(world, ADA, session_id).status_code == 204
     assert world.state.metrics()["sessions_ended"] == 1
@@ -77,7 +77,9 @@ def test_a_session_claimed_for_many_tokens_costs_one_question(world: World, usag
     assert delete(world, ADA, session_id).status_code == 204
     assert len(world.sandbox.ledger.requests) - asked <= 3  # a look for each, and the stop
     assert exit_of(world, session_id) == "CLOSED_BY_ENGINE"
-    ended = [one.token_id for one in world.books.store.find(session_id=session_id) if one.ended_at]
+    ended = [
+        one.token_id for one in world.recorder.store.find(session_id=session_id) if one.ended_at
+    ]
     assert ended == [tokens[2]["tokenId"]]
 
 
@@ -127,7 +129,7 @@ def test_a_failure_of_anam_is_told(world: World) -> None:
     session_id = world.talk(ADA, "tab")
     world.sandbox.fail_next(503, path=f"/v1/sessions/{session_id}")
     assert delete(world, ADA, session_id).status_code == 503
-    (record,) = world.books.store.find(session_id=session_id)
+    (record,) = world.recorder.store.find(session_id=session_id)
     assert record.ended_at is None
 
 

@@ -9,7 +9,14 @@ from dataclasses import replace
 import pytest
 
 from flask_anam.core.usage.quotas import Quota, Window
-from flask_anam.core.usage.records import GRACE, MOST_SESSIONS, Count, SessionRecord, Totals, Wanted
+from flask_anam.core.usage.records import (
+    GRACE,
+    MAX_SESSIONS_PER_TOKEN,
+    OutcomeCount,
+    SessionRecord,
+    Totals,
+    UsageQuery,
+)
 from flask_anam.core.usage.store import SessionStore
 from flask_anam.errors import MinutesExhausted, TooManySessions
 from flask_anam.testing import ManualClock
@@ -123,10 +130,10 @@ def test_a_token_that_may_be_used_again_gets_a_record_per_session(
 def test_a_token_fills_no_store(store: SessionStore, record: Maker) -> None:
     """Invented session ids cost their inventor a hundred records, and nobody more."""
     store.add(record("t"))
-    for number in range(MOST_SESSIONS + 20):
+    for number in range(MAX_SESSIONS_PER_TOKEN + 20):
         found = store.start("ada", "t", f"s{number}", 5.0, again=True)
-        assert bool(found) is (number < MOST_SESSIONS)
-    assert len(store.find(token_id="t")) == MOST_SESSIONS
+        assert bool(found) is (number < MAX_SESSIONS_PER_TOKEN)
+    assert len(store.find(token_id="t")) == MAX_SESSIONS_PER_TOKEN
 
 
 def test_equal_reports_at_the_same_time_count_once(store: SessionStore, record: Maker) -> None:
@@ -155,10 +162,12 @@ def test_a_session_is_never_longer_than_it_may_be(store: SessionStore, record: M
     assert (early.ended_at, early.seconds) == (100.0, 0.0)
 
 
-def quota(clock: ManualClock, minutes: float | None = None, at_once: int | None = None) -> Quota:
+def quota(
+    clock: ManualClock, minutes: float | None = None, max_concurrent: int | None = None
+) -> Quota:
     """Return limits as of now; the window began an hour ago."""
     windows = (Window(clock.now - 3600, minutes * 60, 1800.0),) if minutes is not None else ()
-    return Quota(clock.now, windows, at_once)
+    return Quota(clock.now, windows, max_concurrent)
 
 
 def test_reserved_and_used_seconds_count_together(
@@ -183,7 +192,7 @@ def test_a_reservation_is_given_back(
     store: SessionStore, record: Maker, clock: ManualClock, how: str
 ) -> None:
     """When the mint fails, the token is refused, or has expired unused, or Anam knows nothing."""
-    store.reserve(record("a", max_seconds=600), quota(clock, minutes=10, at_once=1))
+    store.reserve(record("a", max_seconds=600), quota(clock, minutes=10, max_concurrent=1))
     if how == "cancelled":
         store.cancel("flask-anam.a")
     elif how == "refused":
@@ -192,7 +201,7 @@ def test_a_reservation_is_given_back(
         store.change(only(store.find(token_id="a")).id, source="anam")
     else:
         clock.move(3600 + GRACE)
-    later = replace(quota(clock, minutes=10, at_once=1), windows=(Window(0.0, 600.0, 1.0),))
+    later = replace(quota(clock, minutes=10, max_concurrent=1), windows=(Window(0.0, 600.0, 1.0),))
     assert store.reserve(record("b"), later).max_seconds == 600
 
 
@@ -200,16 +209,16 @@ def test_nothing_is_given_back_too_early(
     store: SessionStore, record: Maker, clock: ManualClock
 ) -> None:
     """Not by somebody else's refusal, nor after a start, nor just before the token's end."""
-    limit = quota(clock, at_once=1)
+    limit = quota(clock, max_concurrent=1)
     store.reserve(record("a"), limit)
     store.refuse("bob", "a", clock.now)
     clock.move(3599 + GRACE)
     with pytest.raises(TooManySessions):
-        store.reserve(record("b"), quota(clock, at_once=1))
+        store.reserve(record("b"), quota(clock, max_concurrent=1))
     store.start("ada", "a", "a", clock.now)
     store.refuse("ada", "a", clock.now)
     with pytest.raises(TooManySessions) as caught:
-        store.reserve(record("b"), quota(clock, at_once=1))
+        store.reserve(record("b"), quota(clock, max_concurrent=1))
     assert caught.value.retry_after == 10
 
 
@@ -217,20 +226,20 @@ def test_a_refused_token_that_starts_after_all_counts_again(
     store: SessionStore, record: Maker, clock: ManualClock
 ) -> None:
     """The start is what counts, whatever was said before."""
-    store.reserve(record("a"), quota(clock, at_once=1))
+    store.reserve(record("a"), quota(clock, max_concurrent=1))
     store.refuse("ada", "a", clock.now)
     assert store.start("ada", "a", "s", clock.now)
     with pytest.raises(TooManySessions):
-        store.reserve(record("b"), quota(clock, at_once=1))
+        store.reserve(record("b"), quota(clock, max_concurrent=1))
     store.end("ada", "s", clock.now)
-    assert store.reserve(record("b"), quota(clock, at_once=1)).token_id == "b"
+    assert store.reserve(record("b"), quota(clock, max_concurrent=1)).token_id == "b"
 
 
 def test_a_mint_confirms_its_reservation(
     store: SessionStore, record: Maker, clock: ManualClock
 ) -> None:
     """Token id and times come once they are known."""
-    store.reserve(record("a", token_id=None), quota(clock, at_once=1))
+    store.reserve(record("a", token_id=None), quota(clock, max_concurrent=1))
     store.confirm("flask-anam.a", "tok", clock.now + 1, clock.now + 9)
     found = only(store.find(token_id="tok"))
     assert (found.minted_at, found.expires_at) == (clock.now + 1, clock.now + 9)
@@ -249,7 +258,7 @@ def test_a_tab_gives_its_older_token_back(
     new = record("new", **same)
     store.add(new)
     store.supersede(new, 7.0)
-    refused = {one.token_id for one in store.sessions(Wanted()) if one.refused_at}
+    refused = {one.token_id for one in store.sessions(UsageQuery()) if one.refused_at}
     assert refused == {"old"}
 
 
@@ -286,62 +295,65 @@ def test_sessions_are_listed_newest_first_and_page_by_page(
 ) -> None:
     """By time, user and persona; only started ones where that is wanted."""
     fill(store, record)
-    listed = store.sessions(Wanted(persona_type="support"), limit=2)
+    listed = store.sessions(UsageQuery(persona_type="support"), limit=2)
     assert [one.token_id for one in listed] == ["t4", "t3"]
-    rest = store.sessions(Wanted(persona_type="support"), limit=9, before=listed[-1].id)
+    rest = store.sessions(UsageQuery(persona_type="support"), limit=9, before=listed[-1].id)
     assert [one.token_id for one in rest] == ["t2", "t1", "t0"]
-    started = store.sessions(Wanted(started=True, user_id="ada"))
+    started = store.sessions(UsageQuery(started=True, user_id="ada"))
     assert [one.token_id for one in started] == ["t1", "t0"]
-    timed = store.sessions(Wanted(since=1300.0, until=1900.0))
+    timed = store.sessions(UsageQuery(since=1300.0, until=1900.0))
     assert [one.token_id for one in timed] == ["t2", "t1"]
 
 
 def test_totals_are_per_user_and_persona(store: SessionStore, record: Maker) -> None:
     """Most seconds first; tokens without a user have a line of their own."""
     fill(store, record)
-    found = store.per_user(Wanted())
+    found = store.per_user(UsageQuery())
     assert found[0] == Totals(0, "ada", "support", tokens=4, sessions=2, ended=2, seconds=120.0)
     rest = {(one.user_id, one.persona_type): (one.tokens, one.sessions) for one in found[1:]}
     assert rest == {("bob", "support"): (1, 1), (None, "coach"): (1, 0)}
-    assert len(store.per_user(Wanted(), limit=1)) == 1
-    assert store.per_user(Wanted(user_id="nobody")) == []
+    assert len(store.per_user(UsageQuery(), limit=1)) == 1
+    assert store.per_user(UsageQuery(user_id="nobody")) == []
 
 
 def test_totals_are_per_stretch_of_time(store: SessionStore, record: Maker) -> None:
     """Stretches begin at multiples of their length; empty ones are left out."""
     fill(store, record)
-    found = [(one.start, one.persona_type, one.tokens) for one in store.per_bucket(Wanted(), 600)]
+    found = [
+        (one.start, one.persona_type, one.tokens)
+        for one in store.totals_by_interval(UsageQuery(), 600)
+    ]
     assert found == [
         (600, "coach", 1),
         (600, "support", 1),
         (1200, "support", 2),
         (1800, "support", 2),
     ]
-    assert sum(one.seconds for one in store.per_bucket(Wanted(), 600)) == 120.0
+    assert sum(one.seconds for one in store.totals_by_interval(UsageQuery(), 600)) == 120.0
 
 
 def test_lengths_fall_into_steps(store: SessionStore, record: Maker) -> None:
     """An edge belongs to the step below it; what is longer than all edges comes last."""
     fill(store, record)
-    assert store.lengths(Wanted(), [30, 60]) == [1, 0, 1]
-    assert store.lengths(Wanted(), [29, 89, 1000]) == [0, 1, 1, 0]
-    assert store.lengths(Wanted(user_id="bob"), [60]) == [0, 0]
-    assert store.lengths(Wanted(), []) == [2]
+    assert store.duration_histogram(UsageQuery(), [30, 60]) == [1, 0, 1]
+    assert store.duration_histogram(UsageQuery(), [29, 89, 1000]) == [0, 1, 1, 0]
+    assert store.duration_histogram(UsageQuery(user_id="bob"), [60]) == [0, 0]
+    assert store.duration_histogram(UsageQuery(), []) == [2]
 
 
 def test_counts_add_up(store: SessionStore) -> None:
     """In stretches of five minutes, or of multiples of that."""
     store.count({(300, "support", "minted"): 2, (600, "support", "busy"): 1})
     store.count({(300, "support", "minted"): 3, (600, "coach", "minted"): 1})
-    assert store.counts(Wanted(), 300) == [
-        Count(300, "support", "minted", 5),
-        Count(600, "coach", "minted", 1),
-        Count(600, "support", "busy", 1),
+    assert store.counts(UsageQuery(), 300) == [
+        OutcomeCount(300, "support", "minted", 5),
+        OutcomeCount(600, "coach", "minted", 1),
+        OutcomeCount(600, "support", "busy", 1),
     ]
-    wide = store.counts(Wanted(persona_type="support"), 3600)
-    assert wide == [Count(0, "support", "busy", 1), Count(0, "support", "minted", 5)]
-    assert store.counts(Wanted(since=600, until=900, persona_type="coach"), 300) == [
-        Count(600, "coach", "minted", 1)
+    wide = store.counts(UsageQuery(persona_type="support"), 3600)
+    assert wide == [OutcomeCount(0, "support", "busy", 1), OutcomeCount(0, "support", "minted", 5)]
+    assert store.counts(UsageQuery(since=600, until=900, persona_type="coach"), 300) == [
+        OutcomeCount(600, "coach", "minted", 1)
     ]
 
 
@@ -350,11 +362,11 @@ def test_a_purge_forgets_what_is_older(store: SessionStore, record: Maker) -> No
     fill(store, record)
     store.count({(1200, "support", "minted"): 1, (1500, "support", "minted"): 1})
     assert store.purge(1600.0) == 3
-    assert [one.token_id for one in store.sessions(Wanted())] == ["t4", "t3", "t2"]
-    assert [one.start for one in store.counts(Wanted(), 300)] == [1500]
+    assert [one.token_id for one in store.sessions(UsageQuery())] == ["t4", "t3", "t2"]
+    assert [one.start for one in store.counts(UsageQuery(), 300)] == [1500]
     assert store.purge(9999.0, user_id="bob") == 1
-    assert [one.token_id for one in store.sessions(Wanted())] == ["t4", "t2"]
-    assert len(store.counts(Wanted(), 300)) == 1
+    assert [one.token_id for one in store.sessions(UsageQuery())] == ["t4", "t2"]
+    assert len(store.counts(UsageQuery(), 300)) == 1
 
 
 def test_pending_records_come_in_order(store: SessionStore, record: Maker) -> None:

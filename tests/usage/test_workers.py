@@ -11,7 +11,7 @@ from hosts import make_app
 from usage.conftest import open_store
 from usage.workers import Crew, run_all
 
-from flask_anam.core.usage.records import SessionRecord, Wanted
+from flask_anam.core.usage.records import SessionRecord, UsageQuery
 from flask_anam.sandbox import Sandbox
 from flask_anam.session_control import key_finder
 from flask_anam.state import get_state
@@ -39,7 +39,7 @@ def stored(url: str) -> list[SessionRecord]:
     """Return all records of a database."""
     store = open_store(url)
     try:
-        return store.sessions(Wanted(), limit=100_000)
+        return store.sessions(UsageQuery(), limit=100_000)
     finally:
         store.close()
 
@@ -58,8 +58,8 @@ def seconds_of_users(url: str, sandbox: Sandbox) -> dict[str | None, float]:
             sandbox._account.sessions.end(entry.session_id, "NORMAL_EXIT", "over")
         found = state.reconciler.run(key_finder(state))
         assert (found.settled, found.failed) == (2000, 0)
-        totals = state.books.store.per_user(Wanted())
-        state.books.shut()
+        totals = state.recorder.store.per_user(UsageQuery())
+        state.recorder.close()
     return {total.user_id: total.seconds for total in totals}
 
 
@@ -87,7 +87,7 @@ def test_two_thousand_starts_and_ends(sandbox: Sandbox, database_url: str) -> No
     assert {record.label for record in records} == {m.client_label for m in sandbox.ledger.mints}
     assert all(record.seconds is not None for record in records)
     store = open_store(database_url)
-    counts = store.counts(Wanted(), 86400)
+    counts = store.counts(UsageQuery(), 86400)
     store.close()
     assert {one.outcome for one in counts} == {"minted"}
     assert sum(one.number for one in counts) == 2000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask_anam.core.metrics.registry import Metric, Reading, Spread
+from flask_anam.core.metrics.registry import HistogramData, Metric, Snapshot
 
 _QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 _LONG = (10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0)
@@ -22,7 +22,7 @@ RETRIES = Metric("upstream_retries", "Attempts of a mint after its first.")
 STARTED = Metric("sessions_started", "Conversations reported as started.")
 ENDED = Metric("sessions_ended", "Conversations reported as over.")
 ACTIVE = Metric(
-    "sessions_active", "Conversations started and not yet reported as over.", falls=True
+    "sessions_active", "Conversations started and not yet reported as over.", is_gauge=True
 )
 DURATION = Metric("session_seconds", "How long conversations lasted.", buckets=_LONG)
 LOST = Metric("usage_records_lost", "Usage records that could not be stored.")
@@ -34,9 +34,9 @@ METRICS = (
 )
 
 
-def summary(found: Reading) -> dict[str, object]:
+def summary(found: Snapshot) -> dict[str, object]:
     """Return a reading by the names of ``get_metrics()``."""
-    duration = found.spread(DURATION)
+    duration = found.histogram(DURATION)
     stale, replayed = found.sum(TOKENS, "stale"), found.sum(TOKENS, "replayed")
     return {
         "tokens_created": found.sum(TOKENS, "minted"),
@@ -50,7 +50,7 @@ def summary(found: Reading) -> dict[str, object]:
         "tokens_refused_by_reason": _by_first(found, REFUSALS),
         "tokens_by_persona": _by_persona(found),
         "token_seconds": _histograms(found, HAND_OUT),
-        "upstream_attempts": found.spread(ATTEMPTS).count,
+        "upstream_attempts": found.histogram(ATTEMPTS).count,
         "upstream_retries": found.sum(RETRIES),
         "upstream_attempt_seconds": _histograms(found, ATTEMPTS),
         "sessions_started": found.sum(STARTED),
@@ -62,14 +62,14 @@ def summary(found: Reading) -> dict[str, object]:
     }
 
 
-def overview(found: Reading) -> list[list[tuple[str, ...]]]:
+def tables_for_cli(found: Snapshot) -> list[list[tuple[str, ...]]]:
     """Return a reading as tables for people, each with its header."""
     counts = [
         (name.replace("_", " "), str(value))
         for name, value in summary(found).items()
         if isinstance(value, int)
     ]
-    mean = found.spread(DURATION)
+    mean = found.histogram(DURATION)
     if mean.count:
         counts.append(("average session duration", f"{mean.total / mean.count:.1f} s"))
     outcomes = ("minted", "reused", "replayed", "stale", "failed")
@@ -85,7 +85,7 @@ def overview(found: Reading) -> list[list[tuple[str, ...]]]:
     times = [
         (f"{what} {' '.join(labels)}", str(one.count), f"{one.total / one.count * 1000:.0f} ms")
         for what, metric in (("token", HAND_OUT), ("call", ATTEMPTS))
-        for labels, one in sorted(found.spreads.get(metric.name, {}).items())
+        for labels, one in sorted(found.histograms.get(metric.name, {}).items())
     ]
     tables: list[list[tuple[str, ...]]] = [
         [("COUNTER", "VALUE"), *counts],
@@ -96,12 +96,12 @@ def overview(found: Reading) -> list[list[tuple[str, ...]]]:
     return [table for table in tables if len(table) > 1]
 
 
-def _by_first(found: Reading, metric: Metric) -> dict[str, int]:
+def _by_first(found: Snapshot, metric: Metric) -> dict[str, int]:
     firsts = sorted({labels[0] for labels in found.by_labels(metric)})
     return {first: found.sum(metric, first) for first in firsts}
 
 
-def _by_persona(found: Reading) -> dict[str, dict[str, int]]:
+def _by_persona(found: Snapshot) -> dict[str, dict[str, int]]:
     """Return what each persona type was handed out for, and how often that failed."""
     outcomes = ("minted", "reused", "replayed", "stale", "failed")
     counts: dict[str, dict[str, int]] = {}
@@ -112,13 +112,13 @@ def _by_persona(found: Reading) -> dict[str, dict[str, int]]:
     return dict(sorted(counts.items()))
 
 
-def _histograms(found: Reading, metric: Metric) -> dict[str, dict[str, object]]:
+def _histograms(found: Snapshot, metric: Metric) -> dict[str, dict[str, object]]:
     """Return the histograms of a metric by its labels, which are joined by a space."""
-    series = found.spreads.get(metric.name, {})
+    series = found.histograms.get(metric.name, {})
     return {" ".join(labels): _histogram(metric, series[labels]) for labels in sorted(series)}
 
 
-def _histogram(metric: Metric, spread: Spread) -> dict[str, object]:
+def _histogram(metric: Metric, spread: HistogramData) -> dict[str, object]:
     """Return a histogram as Prometheus counts it: each bucket holds all values up to its bound."""
     buckets, so_far = {}, 0
     for bound, count in zip((*metric.buckets, "+Inf"), spread.counts, strict=True):

@@ -16,13 +16,13 @@ from flask_anam.core.metrics.definitions import (
     TOKENS,
     summary,
 )
-from flask_anam.core.metrics.registry import Mirror, Reading, Tally
+from flask_anam.core.metrics.registry import MetricsRegistry, SharedBackend, Snapshot
 
 #: Persona types that are counted by name at most, and the word for all others.
 MAX_PERSONA_LABELS, OTHER = 100, "other"
 
 
-class UsageCounters:
+class MetricsRecorder:
     """Counters of one app. Thread-safe; no lock is held while something else is waited for.
 
     They are those of this process and lost when it ends, unless there is a mirror.
@@ -32,55 +32,55 @@ class UsageCounters:
 
     """
 
-    def __init__(self, mirror: Mirror | None = None) -> None:
-        self._tally = Tally(mirror)
+    def __init__(self, mirror: SharedBackend | None = None) -> None:
+        self._registry = MetricsRegistry(mirror)
         self._names: set[str] = set()
 
     @property
     def is_shared(self) -> bool:
         """Whether the counts are those of all workers."""
-        return self._tally.is_shared
+        return self._registry.is_shared
 
     def handed_out(self, how: str, persona_type: str, seconds: float) -> None:
         """Count a token: ``minted``, ``reused``, ``replayed`` or ``stale``, within that time."""
-        self._tally.add(TOKENS, how, self._label(persona_type))
-        self._tally.observe(HAND_OUT, seconds, how)
+        self._registry.add(TOKENS, how, self._label(persona_type))
+        self._registry.observe(HAND_OUT, seconds, how)
 
     def failed(self, code: str, persona_type: str, seconds: float) -> None:
         """Count a token request that ended in an error of that code, after that time."""
-        self._tally.add(FAILURES, code, self._label(persona_type))
-        self._tally.observe(HAND_OUT, seconds, "failed")
+        self._registry.add(FAILURES, code, self._label(persona_type))
+        self._registry.observe(HAND_OUT, seconds, "failed")
 
     def refused(self, reason: str) -> None:
         """Count a refusal: the name of a limit, or the code of an error."""
-        self._tally.add(REFUSALS, reason)
+        self._registry.add(REFUSALS, reason)
 
     def on_attempt(self, call: str, outcome: str, seconds: float) -> None:
         """Count an attempt to call Anam; the outcome is ``ok`` or the code of an error."""
-        self._tally.observe(ATTEMPTS, seconds, call, outcome)
+        self._registry.observe(ATTEMPTS, seconds, call, outcome)
 
     def on_retry(self) -> None:
         """Count an attempt of a mint after its first."""
-        self._tally.add(RETRIES)
+        self._registry.add(RETRIES)
 
     def records_lost(self, how_many: int = 1) -> None:
         """Count usage records that could not be stored."""
-        self._tally.add(LOST, amount=how_many)
+        self._registry.add(LOST, amount=how_many)
 
     def session_started(self) -> None:
         """Count a conversation that has started."""
-        self._tally.add(STARTED)
-        self._tally.add(ACTIVE)
+        self._registry.add(STARTED)
+        self._registry.add(ACTIVE)
 
     def session_ended(self, seconds: float) -> None:
         """Count a conversation that is over, after that time."""
-        self._tally.add(ENDED)
-        self._tally.add(ACTIVE, amount=-1)
-        self._tally.observe(DURATION, seconds)
+        self._registry.add(ENDED)
+        self._registry.add(ACTIVE, amount=-1)
+        self._registry.observe(DURATION, seconds)
 
-    def read(self) -> Reading:
+    def read(self) -> Snapshot:
         """Return all counts, as of one moment as nearly as can be."""
-        return self._tally.read()
+        return self._registry.read()
 
     def metrics(self) -> dict[str, object]:
         """Return all counts by name; times in seconds, the average 0.0 before the first end."""

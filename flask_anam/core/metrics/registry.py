@@ -23,7 +23,7 @@ class Metric:
         help: one line for people.
         labels: names of its labels; each has few values.
         buckets: upper bounds of a histogram, in the unit of the name; none for a counter.
-        falls: whether it may go down, as a gauge does.
+        is_gauge: whether it may go down, as a gauge does.
 
     """
 
@@ -31,11 +31,11 @@ class Metric:
     help: str
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
-    falls: bool = False
+    is_gauge: bool = False
 
 
 @dataclass(slots=True)
-class Spread:
+class HistogramData:
     """How values are spread: how many are in each bucket, the last without bound; and their sum."""
 
     counts: list[int]
@@ -48,11 +48,11 @@ class Spread:
 
 
 @dataclass(slots=True)
-class Reading:
+class Snapshot:
     """What was measured, by the name of the metric and the values of its labels."""
 
     numbers: dict[str, dict[Labels, float]] = field(default_factory=dict)
-    spreads: dict[str, dict[Labels, Spread]] = field(default_factory=dict)
+    histograms: dict[str, dict[Labels, HistogramData]] = field(default_factory=dict)
 
     def by_labels(self, metric: Metric) -> dict[Labels, float]:
         """Return the numbers of a metric."""
@@ -63,16 +63,16 @@ class Reading:
         found = self.by_labels(metric).items()
         return int(sum(value for labels, value in found if labels[: len(first)] == first))
 
-    def spread(self, metric: Metric) -> Spread:
+    def histogram(self, metric: Metric) -> HistogramData:
         """Return how the values of a histogram are spread, over all labels."""
-        merged = Spread([0] * (len(metric.buckets) + 1))
-        for one in self.spreads.get(metric.name, {}).values():
+        merged = HistogramData([0] * (len(metric.buckets) + 1))
+        for one in self.histograms.get(metric.name, {}).values():
             merged.counts = [a + b for a, b in zip(merged.counts, one.counts, strict=True)]
             merged.total += one.total
         return merged
 
 
-class Mirror(Protocol):
+class SharedBackend(Protocol):
     """Another place that is told every change, shared by all workers. Must not raise."""
 
     def add(self, metric: Metric, labels: Labels, amount: float) -> None:
@@ -81,11 +81,11 @@ class Mirror(Protocol):
     def observe(self, metric: Metric, labels: Labels, value: float) -> None:
         """Add a value to a histogram."""
 
-    def read(self) -> Reading:
+    def read(self) -> Snapshot:
         """Return what all workers measured."""
 
 
-class Tally:
+class MetricsRegistry:
     """Counts in this process. Thread-safe; a forked child begins at zero.
 
     Args:
@@ -93,7 +93,7 @@ class Tally:
 
     """
 
-    def __init__(self, mirror: Mirror | None = None) -> None:
+    def __init__(self, mirror: SharedBackend | None = None) -> None:
         self._mirror = mirror
         self.reinit_after_fork()
         reset_after_fork(self)
@@ -107,7 +107,7 @@ class Tally:
         """Start at zero: what a parent counted is the parent's."""
         self._lock = threading.Lock()
         self._numbers: dict[Metric, dict[Labels, float]] = {}
-        self._spreads: dict[Metric, dict[Labels, Spread]] = {}
+        self._histograms: dict[Metric, dict[Labels, HistogramData]] = {}
 
     def add(self, metric: Metric, *labels: str, amount: float = 1) -> None:
         """Add to a counter or gauge."""
@@ -121,25 +121,28 @@ class Tally:
         """Add a value to a histogram."""
         bucket = bisect_left(metric.buckets, value)
         with self._lock:
-            series = self._spreads.setdefault(metric, {})
+            series = self._histograms.setdefault(metric, {})
             spread = series.get(labels)
             if spread is None:
-                spread = series[labels] = Spread([0] * (len(metric.buckets) + 1))
+                spread = series[labels] = HistogramData([0] * (len(metric.buckets) + 1))
             spread.counts[bucket] += 1
             spread.total += value
         if self._mirror:
             self._mirror.observe(metric, labels, value)
 
-    def read(self) -> Reading:
+    def read(self) -> Snapshot:
         """Return a copy of all counts: of all workers where there is a mirror, else of this one."""
         if self._mirror:
             return self._mirror.read()
         with self._lock:
-            return Reading(
+            return Snapshot(
                 {metric.name: dict(series) for metric, series in self._numbers.items()},
-                {metric.name: _copied(series.items()) for metric, series in self._spreads.items()},
+                {
+                    metric.name: _copied(series.items())
+                    for metric, series in self._histograms.items()
+                },
             )
 
 
-def _copied(series: Iterable[tuple[Labels, Spread]]) -> dict[Labels, Spread]:
-    return {labels: Spread(list(spread.counts), spread.total) for labels, spread in series}
+def _copied(series: Iterable[tuple[Labels, HistogramData]]) -> dict[Labels, HistogramData]:
+    return {labels: HistogramData(list(spread.counts), spread.total) for labels, spread in series}

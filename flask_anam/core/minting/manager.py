@@ -23,8 +23,8 @@ from flask_anam.core.tokens.reuse_policy import CacheEntryPolicy, ReusePolicy, T
 from flask_anam.core.tokens.store import DeferredLookup, Lookup, TokenStore
 from flask_anam.core.tokens.token import SessionToken
 from flask_anam.core.upstream.client import AnamClient
-from flask_anam.core.usage.memory_store import MemorySessions
-from flask_anam.core.usage.recorder import Books, Entry
+from flask_anam.core.usage.memory_store import MemorySessionStore
+from flask_anam.core.usage.recorder import PendingMint, UsageRecorder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +110,7 @@ class SessionTokenManager:
         settings: the settings of the app.
         clock: time.
         observer: hears what happens.
-        books: where each mint is written down, and the users' limits are kept; by default in
+        recorder: where each mint is written down, and the users' limits are kept; by default in
             the memory of this process.
         caretaker: looks after a user's sessions before another one is begun.
         precheck: called with API key and deadline before a mint is charged and begun; raises
@@ -127,13 +127,15 @@ class SessionTokenManager:
         settings: Settings,
         clock: Clock,
         observer: Observer,
-        books: Books | None = None,
+        recorder: UsageRecorder | None = None,
         caretaker: Caretaker | None = None,
         precheck: Callable[[str, Deadline], None] | None = None,
     ) -> None:
         self._client = client
         self._caretaker = caretaker
-        self._books = books or Books(MemorySessions(), settings=settings, keys=keys, clock=clock)
+        self._recorder = recorder or UsageRecorder(
+            MemorySessionStore(), settings=settings, keys=keys, clock=clock
+        )
         self._store = store
         self._keys = keys
         self._settings = settings
@@ -217,7 +219,7 @@ class SessionTokenManager:
         place = first.place
         if request.refused:
             self._store.evict(place.key, request.refused)
-            self._books.refused(str(request.user_id), request.refused)
+            self._recorder.refused(str(request.user_id), request.refused)
         afresh = request.refused or not place.seconds
         kept = self._look(place) if afresh else first.glance.result()
         if kept.token and place.is_fresh(kept.token, self._clock.time()):
@@ -265,30 +267,30 @@ class SessionTokenManager:
         if self._precheck:
             self._precheck(request.api_key, deadline)
         with request.limit():
-            entry = self._open(request, deadline)
+            pending = self._open(request, deadline)
             began = self._clock.monotonic()
             try:
-                minted = self._client.mint(entry.body, request.api_key, deadline)
+                minted = self._client.mint(pending.body, request.api_key, deadline)
             except BaseException as error:
-                self._books.cancel(entry)
+                self._recorder.cancel(pending)
                 if isinstance(error, errors.UpstreamError):
                     self._setbacks.note(error, account, body, fallback=request.has_fallback)
                 raise
-        self._books.close(entry, minted.token)
+        self._recorder.confirm(pending, minted.token)
         self._setbacks.forget(account)
         took = self._clock.monotonic() - began
         return Issuance(minted.token, "minted", mint_seconds=took, attempts=minted.attempts)
 
-    def _open(self, request: TokenRequest, deadline: Deadline) -> Entry:
-        """Begin an entry in the books; before a user is refused, what is known is looked up."""
+    def _open(self, request: TokenRequest, deadline: Deadline) -> PendingMint:
+        """Begin to record a mint; before a user is refused, what is known is looked up."""
         if self._caretaker and self._settings.stop_orphans:
             self._caretaker.stop_orphans(request, deadline)
         try:
-            return self._books.open(request)
+            return self._recorder.reserve(request)
         except (errors.MinutesExhausted, errors.TooManySessions):
             if not (self._caretaker and self._caretaker.check_user(request, deadline)):
                 raise
-        return self._books.open(request)
+        return self._recorder.reserve(request)
 
     def _keep(
         self,

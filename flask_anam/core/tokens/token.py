@@ -26,7 +26,7 @@ def is_plain_id(text: str) -> bool:
     """Whether a text holds nothing but letters, digits, - and _, as token ids and session ids do.
 
     Ids come from browsers. Others are in no record, would lead a call to Anam elsewhere, and are
-    an error to some databases, which would close the books for everybody.
+    an error to some databases, which would stop the recording of usage for everybody.
     """
     return text.isascii() and text.replace("-", "a").replace("_", "a").isalnum()
 

@@ -12,7 +12,7 @@ from flask_anam.core.forksafe import reset_after_fork
 from flask_anam.core.usage.records import COUNT_BUCKET, CountKey
 
 #: Seconds after which gathered counts are written, and how many kinds are held at most.
-WRITE_AFTER, MOST = 10.0, 10_000
+WRITE_AFTER, MAX_BUFFERED_COUNTS = 10.0, 10_000
 
 
 class CountBuffer:
@@ -24,19 +24,19 @@ class CountBuffer:
     Args:
         write: stores counts; returns False when they must be kept.
         clock: time, of the counts; not of the thread.
-        at_once: whether to hand over each count at once, since `write` costs nothing.
+        immediate: whether to hand over each count at once, since `write` costs nothing.
 
     """
 
     def __init__(
-        self, write: Callable[[Mapping[CountKey, int]], bool], clock: Clock, *, at_once: bool
+        self, write: Callable[[Mapping[CountKey, int]], bool], clock: Clock, *, immediate: bool
     ) -> None:
         self._write = write
         self._clock = clock
-        self._at_once = at_once
+        self._at_once = immediate
         self.reinit_after_fork()
         reset_after_fork(self)
-        if not at_once:
+        if not immediate:
             atexit.register(_flush_at_exit, weakref.ref(self))
 
     def reinit_after_fork(self) -> None:
@@ -53,7 +53,7 @@ class CountBuffer:
         if self._at_once and self._write({key: 1}):
             return
         with self._lock:
-            if len(self._counts) < MOST:
+            if len(self._counts) < MAX_BUFFERED_COUNTS:
                 self._counts[key] = self._counts.get(key, 0) + 1
             if self._timer is None and not self._at_once:
                 self._timer = self._started_timer()

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
-from flask_anam.core.usage.records import SessionRecord, Wanted
+from flask_anam.core.usage.records import SessionRecord, UsageQuery
 from flask_anam.core.usage.store import SessionStore
 
 #: Records read at once.
@@ -42,7 +42,7 @@ class _Line:
         return len(text)
 
 
-def session_lines(store: SessionStore, which: Wanted, now: float) -> Iterator[str]:
+def session_lines(store: SessionStore, which: UsageQuery, now: float) -> Iterator[str]:
     """Yield a heading and a line per record, newest first; reads `PAGE` records at a time.
 
     The first page is read before the first line, so that a store that is down is noticed before
@@ -56,7 +56,7 @@ def session_lines(store: SessionStore, which: Wanted, now: float) -> Iterator[st
         page = store.sessions(which, limit=PAGE, before=page[-1].id) if full else []
 
 
-def token_lines(store: SessionStore, which: Wanted, step: int) -> Iterator[str]:
+def token_lines(store: SessionStore, which: UsageQuery, step: int) -> Iterator[str]:
     """Yield a heading, and a line per step of so many seconds, persona and outcome."""
     found = store.counts(which, step)
     yield from lines([TOKEN_COLUMNS])

@@ -12,11 +12,11 @@ from flask_anam.core.forksafe import reset_after_fork
 from flask_anam.core.usage.quotas import Quota
 from flask_anam.core.usage.records import (
     COUNT_BUCKET,
-    Count,
     CountKey,
+    OutcomeCount,
     SessionRecord,
     Totals,
-    Wanted,
+    UsageQuery,
     ended,
     started,
 )
@@ -26,7 +26,7 @@ from flask_anam.core.usage.store import SessionStore
 MAX_RECORDS, MAX_BUCKETS = 10_000, 31 * 86400 // COUNT_BUCKET
 
 
-class MemorySessions(SessionStore):
+class MemorySessionStore(SessionStore):
     """The newest 10,000 records of this process. Thread-safe; lost when the process ends."""
 
     def __init__(self) -> None:
@@ -57,7 +57,9 @@ class MemorySessions(SessionStore):
         with self._lock:
             mine = list(self._with("user", record.user_id))
             spent = [
-                sum(one.charge(quota.now) for one in mine if one.minted_at >= window.since)
+                sum(
+                    one.billable_seconds(quota.now) for one in mine if one.minted_at >= window.since
+                )
                 for window in quota.windows
             ]
             busy = sum(one.is_running(quota.now) or one.may_start(quota.now) for one in mine)
@@ -150,7 +152,7 @@ class MemorySessions(SessionStore):
     def purge(self, before: float, *, user_id: str | None = None) -> int:
         """Forget records and counts older than `before`; return how many records."""
         with self._lock:
-            old = [one.id for one in self._chosen(Wanted(until=before, user_id=user_id))]
+            old = [one.id for one in self._chosen(UsageQuery(until=before, user_id=user_id))]
             for record_id in old:
                 self._drop(record_id)
             if user_id is None:
@@ -182,12 +184,12 @@ class MemorySessions(SessionStore):
         self, *, since: float, after: int = 0, limit: int = 500, user_id: str | None = None
     ) -> list[SessionRecord]:
         """Return records that Anam has not confirmed, by id from the one after `after`."""
-        chosen = self._chosen(Wanted(since=since, user_id=user_id))
+        chosen = self._chosen(UsageQuery(since=since, user_id=user_id))
         found = (one for one in chosen if one.source != "anam" and one.id > after)
         return sorted(found, key=lambda one: one.id)[:limit]
 
     def sessions(
-        self, which: Wanted, *, limit: int = 100, before: int | None = None
+        self, which: UsageQuery, *, limit: int = 100, before: int | None = None
     ) -> list[SessionRecord]:
         """Return records, newest first."""
         found = [one for one in self._chosen(which) if before is None or one.id < before]
@@ -197,19 +199,21 @@ class MemorySessions(SessionStore):
         self, now: float, *, user_id: str | None = None, limit: int = 1000
     ) -> list[SessionRecord]:
         """Return sessions that run as far as is known, oldest first."""
-        return [one for one in self._chosen(Wanted(user_id=user_id)) if one.is_running(now)][:limit]
+        return [one for one in self._chosen(UsageQuery(user_id=user_id)) if one.is_running(now)][
+            :limit
+        ]
 
     def count_running(self, now: float) -> int:
         """Return how many sessions run as far as is known."""
         return len(self.running(now, limit=MAX_RECORDS))
 
-    def per_user(self, which: Wanted, *, limit: int = 1000) -> list[Totals]:
+    def per_user(self, which: UsageQuery, *, limit: int = 1000) -> list[Totals]:
         """Return totals by user and persona, most seconds first."""
         found = self._totals(which, lambda one: (0, one.user_id, one.persona_type))
         found.sort(key=lambda one: (-one.seconds, -one.tokens, one.user_id or ""))
         return found[:limit]
 
-    def per_bucket(self, which: Wanted, seconds: int) -> list[Totals]:
+    def totals_by_interval(self, which: UsageQuery, seconds: int) -> list[Totals]:
         """Return totals by stretches of so many seconds and persona, in the order of time."""
         found = self._totals(
             which,
@@ -217,7 +221,7 @@ class MemorySessions(SessionStore):
         )
         return sorted(found, key=lambda one: (one.start, one.persona_type))
 
-    def lengths(self, which: Wanted, edges: Sequence[float]) -> list[int]:
+    def duration_histogram(self, which: UsageQuery, edges: Sequence[float]) -> list[int]:
         """Return how many ended sessions lasted at most each of the edges, and one for the rest."""
         steps = [0] * (len(edges) + 1)
         for record in self._chosen(which):
@@ -225,7 +229,7 @@ class MemorySessions(SessionStore):
                 steps[bisect_left(edges, record.seconds)] += 1
         return steps
 
-    def counts(self, which: Wanted, seconds: int) -> list[Count]:
+    def counts(self, which: UsageQuery, seconds: int) -> list[OutcomeCount]:
         """Return the counts by stretches of so many seconds."""
         sums: Counter[CountKey] = Counter()
         with self._lock:
@@ -233,13 +237,13 @@ class MemorySessions(SessionStore):
         for (start, persona, outcome), number in kept:
             if which.persona_type in {None, persona} and _in_time(start, which):
                 sums[start // seconds * seconds, persona, outcome] += number
-        return [Count(*key, number) for key, number in sorted(sums.items())]
+        return [OutcomeCount(*key, number) for key, number in sorted(sums.items())]
 
     def close(self) -> None:
         """Nothing is open."""
 
     def _totals(
-        self, which: Wanted, key: Callable[[SessionRecord], tuple[int, str | None, str]]
+        self, which: UsageQuery, key: Callable[[SessionRecord], tuple[int, str | None, str]]
     ) -> list[Totals]:
         groups: dict[tuple[int, str | None, str], list[SessionRecord]] = defaultdict(list)
         for record in self._chosen(which):
@@ -257,7 +261,7 @@ class MemorySessions(SessionStore):
             for (start, user_id, persona_type), found in groups.items()
         ]
 
-    def _chosen(self, which: Wanted) -> Iterator[SessionRecord]:
+    def _chosen(self, which: UsageQuery) -> Iterator[SessionRecord]:
         with self._lock:
             kept = list(self._records.values())
         for record in kept:
@@ -312,6 +316,6 @@ def _keys(record: SessionRecord) -> Iterator[tuple[str, str]]:
     return ((kind, value) for kind, value in named.items() if value is not None)
 
 
-def _in_time(moment: float, which: Wanted) -> bool:
+def _in_time(moment: float, which: UsageQuery) -> bool:
     after = which.since is None or moment >= which.since
     return after and (which.until is None or moment < which.until)

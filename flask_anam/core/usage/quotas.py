@@ -41,13 +41,13 @@ class Quota:
     Attributes:
         now: that moment, Unix seconds.
         windows: the windows of the minutes limit that it falls into.
-        at_once: how many sessions may run or be about to start, or None.
+        max_concurrent: how many sessions may run or be about to start, or None.
 
     """
 
     now: float
     windows: tuple[Window, ...]
-    at_once: int | None
+    max_concurrent: int | None
 
     def granted(self, record: SessionRecord, spent: list[float], open_now: int) -> SessionRecord:
         """Return the record of a mint, with no more seconds than are left.
@@ -62,7 +62,7 @@ class Quota:
             MinutesExhausted: less than a second is left in a window.
 
         """
-        if self.at_once is not None and open_now >= self.at_once:
+        if self.max_concurrent is not None and open_now >= self.max_concurrent:
             raise TooManySessions
         left = [window.seconds - used for window, used in zip(self.windows, spent, strict=True)]
         full = [w.ends_in for w, rest in zip(self.windows, left, strict=True) if rest < 1]

@@ -1,4 +1,4 @@
-"""Comparing the books with Anam, which knows best when each session began and ended.
+"""Reconciler: compares usage records with Anam, which knows when each session began and ended.
 
 A session is found by the client label of its mint, whether or not a browser ever reported it.
 """
@@ -16,7 +16,7 @@ from flask_anam.core.redaction import scrubs_traceback
 from flask_anam.core.tokens.reuse_policy import TokenRequest
 from flask_anam.core.upstream.client import AnamClient
 from flask_anam.core.upstream.sessions_api import AnamSession, one_session, some_sessions
-from flask_anam.core.usage.recorder import Books
+from flask_anam.core.usage.recorder import UsageRecorder
 from flask_anam.core.usage.records import SessionRecord
 from flask_anam.errors import AnamError, AnamRejected, UpstreamError
 
@@ -35,7 +35,7 @@ GIVE_UP_AFTER = 30 * 86400.0
 #: Failures in a row after which a run ends.
 PATIENCE = 3
 #: Records of one user that are looked up before that user is refused, and how often, in seconds.
-OF_ONE_USER, USER_EVERY = 5, 10.0
+MAX_RECORDS_PER_USER_CHECK, USER_CHECK_INTERVAL = 5, 10.0
 
 #: Finds the API key for a record; None when it cannot be had.
 KeyFinder = Callable[[SessionRecord], str | None]
@@ -64,11 +64,13 @@ class Reconciled:
 
 
 class Reconciler:
-    """Brings the books in line with Anam. Thread-safe; several at a time only cost calls.
+    """Reconciler: brings the usage records in line with Anam.
+
+    Thread-safe; several at a time only cost calls.
 
     Args:
         client: the Anam API.
-        books: what is compared.
+        recorder: what is compared.
         clock: time.
         deadline: makes the deadline of one call.
 
@@ -77,13 +79,13 @@ class Reconciler:
     def __init__(
         self,
         client: AnamClient,
-        books: Books,
+        recorder: UsageRecorder,
         clock: Clock,
         deadline: Callable[[], Deadline],
     ) -> None:
         self._client = client
-        self._books = books
-        self._store = books.store
+        self._recorder = recorder
+        self._store = recorder.store
         self._clock = clock
         self._deadline = deadline
         self._asked_of: dict[str, float] = {}
@@ -117,7 +119,7 @@ class Reconciler:
         failures = 0
         for key, group in groups.items():
             by_label, complete = self._listed(group, key)
-            account = self._books.account_of(key)
+            account = self._recorder.account_hash(key)
             for label, ours in _by_label(group):
                 on_progress(done.asked + done.failed, len(records))
                 if failures >= PATIENCE:
@@ -140,15 +142,18 @@ class Reconciler:
 
         Asks Anam for a few records at most, and for those of one user every ten seconds only.
         """
-        user, now = self._books.stored_user(request.user_id), self._clock.monotonic()
-        if user is None or now - self._asked_of.get(user, -USER_EVERY) < USER_EVERY:
+        user, now = self._recorder.stored_user_id(request.user_id), self._clock.monotonic()
+        if (
+            user is None
+            or now - self._asked_of.get(user, -USER_CHECK_INTERVAL) < USER_CHECK_INTERVAL
+        ):
             return False
         if len(self._asked_of) > 10_000:
             self._asked_of.clear()
         self._asked_of[user] = now
-        account, done = self._books.account_of(request.api_key), Reconciled()
+        account, done = self._recorder.account_hash(request.api_key), Reconciled()
         try:
-            for record in list(self._pending(1000, user))[-OF_ONE_USER:]:
+            for record in list(self._pending(1000, user))[-MAX_RECORDS_PER_USER_CHECK:]:
                 if record.account == account and record.label:
                     found = self._search(record, request.api_key, deadline)
                     self._settle([record], found, done, account)
@@ -160,12 +165,12 @@ class Reconciler:
 
     def stop_orphans(self, request: TokenRequest, deadline: Deadline) -> None:
         """Stop what the tab that now asks for a token has left running with the same persona."""
-        for record in self._books.orphans(request):
-            if record.account != self._books.account_of(request.api_key):
+        for record in self._recorder.orphaned_sessions(request):
+            if record.account != self._recorder.account_hash(request.api_key):
                 continue
             try:
                 if self.stop([record], request.api_key, deadline):
-                    self._books.stopped(record)
+                    self._recorder.stopped(record)
             except AnamError as error:
                 log.warning("An orphaned session could not be stopped: %s", error.code)
 

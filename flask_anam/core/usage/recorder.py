@@ -22,7 +22,7 @@ from flask_anam.core.usage.count_buffer import CountBuffer
 from flask_anam.core.usage.quotas import QuotaRules
 from flask_anam.core.usage.records import (
     MAX_LABEL,
-    MOST_SECONDS,
+    MAX_STORABLE_SECONDS,
     CountKey,
     SessionRecord,
     Unstorable,
@@ -42,7 +42,7 @@ UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class PendingMint:
     """One mint under way.
 
     Attributes:
@@ -57,7 +57,7 @@ class Entry:
     is_written: bool
 
 
-class Books:
+class UsageRecorder:
     """Session records and limits of one app. Thread-safe; raises nothing of the store's own.
 
     Args:
@@ -86,19 +86,19 @@ class Books:
         self._on_lost = on_lost
         self._skip_until = -math.inf
         self._is_out = False
-        self._buffer = CountBuffer(self._write_counts, clock, at_once=not store.shared)
+        self._buffer = CountBuffer(self._write_counts, clock, immediate=not store.shared)
 
-    def stored_user(self, user_id: str | None) -> str | None:
+    def stored_user_id(self, user_id: str | None) -> str | None:
         """Return a user id as it is stored: plain, or as a keyed hash."""
         if user_id is None or self._settings.usage_user_ids == "plain":
             return user_id
         return self._hash("usage-user", user_id)
 
-    def account_of(self, api_key: str) -> str:
+    def account_hash(self, api_key: str) -> str:
         """Return what tells API keys apart in the store."""
         return self._hash("account", self._settings.base_url, api_key)
 
-    def open(self, request: TokenRequest) -> Entry:
+    def reserve(self, request: TokenRequest) -> PendingMint:
         """Return the entry of a mint to come; where a limit must be kept, it is written already.
 
         Raises:
@@ -109,25 +109,25 @@ class Books:
         limited = self.rules.any and draft.user_id is not None
         granted = self._try(lambda: self._reserve(draft)) if limited else None
         record = granted or draft
-        return Entry(record, _body(request.body.body, record), is_written=granted is not None)
+        return PendingMint(record, _body(request.body.body, record), is_written=granted is not None)
 
-    def close(self, entry: Entry, token: SessionToken) -> None:
+    def confirm(self, pending: PendingMint, token: SessionToken) -> None:
         """Write down that the mint of an entry has worked."""
-        record = entry.record
+        record = pending.record
         facts = (token.id, token.minted_at, token.expires_at)
-        if entry.is_written:
+        if pending.is_written:
             self._try(lambda: self.store.confirm(record.label, *facts), loses=1)
         else:
             self._try(lambda: self.store.add(_minted(record, *facts)), loses=1)
 
-    def cancel(self, entry: Entry) -> None:
+    def cancel(self, pending: PendingMint) -> None:
         """Leave nothing of an entry, since its mint has failed."""
-        if entry.is_written:
-            self._try(lambda: self.store.cancel(entry.record.label))
+        if pending.is_written:
+            self._try(lambda: self.store.cancel(pending.record.label))
 
     def refused(self, user_id: str, token_id: str) -> None:
         """Note that a token failed to start, so that its reservation is given back."""
-        user = str(self.stored_user(user_id))
+        user = str(self.stored_user_id(user_id))
         self._try(lambda: self.store.refuse(user, token_id, self._clock.time()))
 
     def started(
@@ -142,7 +142,7 @@ class Books:
             vouched: whether it is known from elsewhere that this user got the token.
 
         """
-        user, now = str(self.stored_user(user_id)), self._clock.time()
+        user, now = str(self.stored_user_id(user_id)), self._clock.time()
         again = self._settings.token_reuse == "until_expiry"
 
         def note() -> SessionRecord | None:
@@ -159,7 +159,7 @@ class Books:
         """Note the end that a user's browser reports; None when there is none that runs."""
         if not is_session_id(session_id):
             return None
-        user, now = self.stored_user(user_id), self._clock.time()
+        user, now = self.stored_user_id(user_id), self._clock.time()
         return self._try(lambda: self.store.end(user, session_id, now), loses=1)
 
     def stopped(self, record: SessionRecord) -> SessionRecord | None:
@@ -170,16 +170,16 @@ class Books:
             lambda: self.store.end(record.user_id, session, now, "STOPPED", **whose), loses=1
         )
 
-    def of_session(self, session_id: str, user_id: str | None = None) -> list[SessionRecord]:
+    def find_session(self, session_id: str, user_id: str | None = None) -> list[SessionRecord]:
         """Return the records of a session, or those of one user; ids come from browsers."""
         if not is_session_id(session_id):
             return []
-        user = self.stored_user(user_id)
+        user = self.stored_user_id(user_id)
         return self._try(lambda: self.store.find(session_id=session_id, user_id=user)) or []
 
-    def running(self, user_id: str) -> list[SessionRecord]:
+    def running_sessions(self, user_id: str) -> list[SessionRecord]:
         """Return a user's sessions that run as far as is known."""
-        user, now = self.stored_user(user_id), self._clock.time()
+        user, now = self.stored_user_id(user_id), self._clock.time()
         return self._try(lambda: self.store.running(now, user_id=user)) or []
 
     def count(self, persona_type: str, outcome: str) -> None:
@@ -190,12 +190,12 @@ class Books:
         """Write the counts that are gathered."""
         self._buffer.flush()
 
-    def shut(self) -> None:
+    def close(self) -> None:
         """Write the counts that are gathered, and let go of the store."""
         self._buffer.close()
         self.store.close()
 
-    def orphans(self, request: TokenRequest) -> list[SessionRecord]:
+    def orphaned_sessions(self, request: TokenRequest) -> list[SessionRecord]:
         """Return sessions that run, as far as is known, in the tab that now asks for a token.
 
         A tab has one conversation with a persona: what it has left running is over for the user.
@@ -203,7 +203,7 @@ class Books:
         slot = self._slot(request)
         if slot is None:
             return []
-        found = self.running(str(request.user_id))
+        found = self.running_sessions(str(request.user_id))
         here = (slot, request.persona_type)
         return [one for one in found if one.session_id and (one.slot, one.persona_type) == here]
 
@@ -225,14 +225,14 @@ class Books:
         return SessionRecord(
             label=prefix[: MAX_LABEL - len(ours)] + ours,
             token_id=None,
-            user_id=self.stored_user(request.user_id),
+            user_id=self.stored_user_id(request.user_id),
             persona_type=request.persona_type,
-            account=self.account_of(request.api_key),
+            account=self.account_hash(request.api_key),
             slot=self._slot(request),
             minted_at=now,
             expires_at=now + self._settings.deadline,
             # A browser may set it where the persona allows that.
-            max_seconds=None if longest is None else min(math.ceil(longest), MOST_SECONDS),
+            max_seconds=None if longest is None else min(math.ceil(longest), MAX_STORABLE_SECONDS),
         )
 
     def _slot(self, request: TokenRequest) -> str | None:

@@ -13,15 +13,15 @@ from dataclasses import dataclass, replace
 #: Seconds after a token's end, or a session's longest time, in which a report may still come.
 GRACE = 60.0
 #: Seconds that a session without a known longest time is believed to run at most.
-LONGEST = 4 * 3600.0
+MAX_SESSION_SECONDS = 4 * 3600.0
 #: Sessions that one token can be reported to have started, where it may start several.
-MOST_SESSIONS = 100
+MAX_SESSIONS_PER_TOKEN = 100
 #: Seconds of a stretch of time in which tokens are counted together.
 COUNT_BUCKET = 300
 #: Characters of a client label at most; the shortest bound that Anam publishes for one.
 MAX_LABEL = 128
 #: Seconds that any database can hold as the longest time of a session: 68 years.
-MOST_SECONDS = 2**31 - 1
+MAX_STORABLE_SECONDS = 2**31 - 1
 
 
 class Unstorable(ValueError):
@@ -73,7 +73,7 @@ class SessionRecord:
 
     def runs_until(self) -> float:
         """Return when a started session must be over, at the latest."""
-        longest = LONGEST if self.max_seconds is None else self.max_seconds
+        longest = MAX_SESSION_SECONDS if self.max_seconds is None else self.max_seconds
         return (self.started_at or self.minted_at) + longest + GRACE
 
     def is_running(self, now: float) -> bool:
@@ -85,13 +85,13 @@ class SessionRecord:
         unused = self.started_at is None and self.refused_at is None and self.source != "anam"
         return unused and now < self.expires_at + GRACE
 
-    def charge(self, now: float) -> float:
+    def billable_seconds(self, now: float) -> float:
         """Return the seconds that count against the user's minutes: used ones, else reserved."""
         if self.seconds is not None:
             return self.seconds
         if self.started_at is None and not self.may_start(now):
             return 0.0
-        return LONGEST if self.max_seconds is None else float(self.max_seconds)
+        return MAX_SESSION_SECONDS if self.max_seconds is None else float(self.max_seconds)
 
     def state(self, now: float) -> str:
         """Return ``waiting``, ``running``, ``ended``, ``lost`` (no end came) or ``unused``."""
@@ -103,7 +103,7 @@ class SessionRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class UsageQuery:
     """Which records: those that fit all that is given. Times are Unix seconds."""
 
     since: float | None = None
@@ -138,7 +138,7 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
+class OutcomeCount:
     """How often something happened to tokens of a persona in a stretch of time.
 
     Attributes:
@@ -174,7 +174,7 @@ def started(
     if not mine or any(one.session_id == session_id for one in mine):
         return None
     free = [one for one in mine if one.session_id is None and one.source != "anam"]
-    if not free and (not again or len(mine) >= MOST_SESSIONS):
+    if not free and (not again or len(mine) >= MAX_SESSIONS_PER_TOKEN):
         return None
     fresh = replace(mine[0], id=0, ended_at=None, seconds=None, exit_status=None)
     record = free[0] if free else fresh

@@ -13,7 +13,7 @@ from functools import cache
 
 from flask_anam.core.usage.periods import Period
 from flask_anam.core.usage.quotas import Quota, Window
-from flask_anam.core.usage.records import SessionRecord, Totals, Wanted
+from flask_anam.core.usage.records import SessionRecord, Totals, UsageQuery
 from flask_anam.core.usage.store import SessionStore
 from flask_anam.errors import AnamError, RequestError
 
@@ -71,7 +71,7 @@ def meanings() -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ReportQuery:
     """What somebody wants to see.
 
     Attributes:
@@ -85,10 +85,10 @@ class Question:
     persona_type: str | None = None
     outcome: str | None = None
 
-    def wanted(self, *, before: bool = False) -> Wanted:
+    def wanted(self, *, before: bool = False) -> UsageQuery:
         """Return the records of the period, or of the time before it that is as long."""
         since, until = self.period.before() if before else (self.period.since, self.period.until)
-        return Wanted(since=since, until=until, persona_type=self.persona_type)
+        return UsageQuery(since=since, until=until, persona_type=self.persona_type)
 
     def asks_for(self, outcome: str) -> bool:
         """Whether an outcome is to be seen."""
@@ -96,7 +96,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Lengths:
+class DurationHistogram:
     """How long conversations lasted: how many per step of `EDGES`, and one for longer ones."""
 
     steps: tuple[int, ...]
@@ -155,11 +155,11 @@ class UserUse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
-    """The answer to a `Question`.
+class UsageReport:
+    """The answer to a `ReportQuery`.
 
     Attributes:
-        question: what was asked.
+        query: what was asked.
         shared: whether the store knows of all workers, and of the time before their start.
         tokens: how often each outcome came about.
         tokens_before: the same in the time before that is as long.
@@ -167,17 +167,18 @@ class Figures:
         personas: totals per persona, most sessions first.
         personas_before: totals per persona in the time before.
         session_steps: start of a step to how many sessions started.
-        lengths: how long ended sessions lasted.
+        durations: how long ended sessions lasted.
         running: sessions that run now, oldest first, whatever the period.
-        talkers: who talked most in the period.
-        nearest: who is nearest to a limit now, whatever the period and persona; empty without.
+        top_users: who talked most in the period.
+        users_near_limit: who is nearest to a limit now, whatever the period and persona; empty
+            without limits.
         windows: of the minutes limit, now.
-        at_once: how many sessions a user may have at once, or None.
+        max_concurrent: how many sessions a user may have at once, or None.
         now: Unix seconds of the answer.
 
     """
 
-    question: Question
+    query: ReportQuery
     shared: bool
     tokens: Counter[str]
     tokens_before: Counter[str]
@@ -185,12 +186,12 @@ class Figures:
     personas: list[Totals]
     personas_before: list[Totals]
     session_steps: dict[int, int]
-    lengths: Lengths
+    durations: DurationHistogram
     running: list[SessionRecord]
-    talkers: list[UserUse]
-    nearest: list[UserUse]
+    top_users: list[UserUse]
+    users_near_limit: list[UserUse]
     windows: tuple[Window, ...]
-    at_once: int | None
+    max_concurrent: int | None
     now: float
 
     def groups(self, *, before: bool = False) -> Counter[str]:
@@ -206,40 +207,40 @@ class Figures:
         return sorted(codes.items(), key=lambda one: (-one[1], one[0]))
 
 
-def gather(store: SessionStore, question: Question, quota: Quota) -> Figures:
+def build_report(store: SessionStore, query: ReportQuery, quota: Quota) -> UsageReport:
     """Ask the store for all figures; raises what the store raises."""
-    which, before = question.wanted(), question.wanted(before=True)
-    step = question.period.step
+    which, before = query.wanted(), query.wanted(before=True)
+    step = query.period.step
     tokens: Counter[str] = Counter()
-    token_steps = {start: Counter[str]() for start in question.period.starts()}
+    token_steps = {start: Counter[str]() for start in query.period.starts()}
     for count in store.counts(which, step):
-        if question.asks_for(count.outcome):
+        if query.asks_for(count.outcome):
             tokens[count.outcome] += count.number
             token_steps[count.start][group_of(count.outcome)] += count.number
     tokens_before: Counter[str] = Counter()
     for count in store.counts(before, _WHOLE):
-        if question.asks_for(count.outcome):
+        if query.asks_for(count.outcome):
             tokens_before[count.outcome] += count.number
-    found = store.per_bucket(which, step)
-    session_steps = dict.fromkeys(question.period.starts(), 0)
+    found = store.totals_by_interval(which, step)
+    session_steps = dict.fromkeys(query.period.starts(), 0)
     for part in found:
         session_steps[part.start] += part.sessions
     everybody = store.running(quota.now, limit=READ)
-    return Figures(
-        question=question,
+    return UsageReport(
+        query=query,
         shared=store.shared,
         tokens=tokens,
         tokens_before=tokens_before,
         token_steps=token_steps,
         personas=_by_persona(found),
-        personas_before=_by_persona(store.per_bucket(before, _WHOLE)),
+        personas_before=_by_persona(store.totals_by_interval(before, _WHOLE)),
         session_steps=session_steps,
-        lengths=Lengths(tuple(store.lengths(which, EDGES))),
-        running=[r for r in everybody if question.persona_type in {None, r.persona_type}],
-        talkers=_talkers(store.per_user(which, limit=READ_USERS)),
-        nearest=_nearest(store, quota, everybody),
+        durations=DurationHistogram(tuple(store.duration_histogram(which, EDGES))),
+        running=[r for r in everybody if query.persona_type in {None, r.persona_type}],
+        top_users=_top_users(store.per_user(which, limit=READ_USERS)),
+        users_near_limit=_users_near_limit(store, quota, everybody),
         windows=quota.windows,
-        at_once=quota.at_once,
+        max_concurrent=quota.max_concurrent,
         now=quota.now,
     )
 
@@ -260,7 +261,7 @@ def _by_persona(found: Iterable[Totals]) -> list[Totals]:
     return sorted(sums.values(), key=lambda one: (-one.sessions, -one.tokens, one.persona_type))
 
 
-def _talkers(found: Iterable[Totals]) -> list[UserUse]:
+def _top_users(found: Iterable[Totals]) -> list[UserUse]:
     sums: dict[str | None, float] = defaultdict(float)
     for one in found:
         sums[one.user_id] += one.seconds
@@ -268,11 +269,11 @@ def _talkers(found: Iterable[Totals]) -> list[UserUse]:
     return [UserUse(user, (seconds,), 0, 0.0) for user, seconds in most[:SHOWN] if seconds]
 
 
-def _nearest(
+def _users_near_limit(
     store: SessionStore, quota: Quota, everybody: Iterable[SessionRecord]
 ) -> list[UserUse]:
     """Return who has least left: what has been talked counts, and what is being talked."""
-    if not quota.windows and quota.at_once is None:
+    if not quota.windows and quota.max_concurrent is None:
         return []
     now_running = [one for one in everybody if one.user_id is not None]
     running = Counter(str(one.user_id) for one in now_running)
@@ -281,8 +282,8 @@ def _nearest(
     for user_id in {*running, *(user for used in in_windows for user in used)}:
         had = tuple(used[user_id] for used in in_windows)
         shares = [h / w.seconds for h, w in zip(had, quota.windows, strict=True) if w.seconds]
-        if quota.at_once:
-            shares.append(running[user_id] / quota.at_once)
+        if quota.max_concurrent:
+            shares.append(running[user_id] / quota.max_concurrent)
         found.append(UserUse(user_id, had, running[user_id], max(shares, default=0.0)))
     found.sort(key=lambda one: (-one.share, -sum(one.seconds), one.user_id or ""))
     return [one for one in found if one.share > 0][:SHOWN]
@@ -293,7 +294,7 @@ def _used(
 ) -> dict[str, float]:
     """Return the seconds that each user has talked in a window so far."""
     seconds: dict[str, float] = defaultdict(float)
-    for one in store.per_user(Wanted(since=window.since), limit=READ_USERS):
+    for one in store.per_user(UsageQuery(since=window.since), limit=READ_USERS):
         if one.user_id is not None:
             seconds[one.user_id] += one.seconds
     for record in running:

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, case, func, literal, not_
 
 from flask_anam.core.usage import sql_tables as tables
-from flask_anam.core.usage.records import GRACE, LONGEST, Wanted
+from flask_anam.core.usage.records import GRACE, MAX_SESSION_SECONDS, UsageQuery
 
 rows = tables.sessions.c
 
@@ -25,22 +25,22 @@ def may_start(now: float) -> ColumnElement[bool]:
 
 def is_running(now: float) -> ColumnElement[bool]:
     """Say in SQL what `SessionRecord.is_running` says."""
-    longest = func.coalesce(rows.max_seconds, LONGEST)
+    longest = func.coalesce(rows.max_seconds, MAX_SESSION_SECONDS)
     begun = and_(rows.started_at.is_not(None), rows.ended_at.is_(None))
     return and_(begun, rows.started_at + longest > now - GRACE)
 
 
-def charge(now: float) -> ColumnElement[float]:
-    """Say in SQL what `SessionRecord.charge` says."""
+def billable_seconds(now: float) -> ColumnElement[float]:
+    """Say in SQL what `SessionRecord.billable_seconds` says."""
     over = and_(rows.started_at.is_(None), not_(may_start(now)))
     return case(
         (rows.seconds.is_not(None), rows.seconds),
         (over, 0.0),
-        else_=func.coalesce(rows.max_seconds, LONGEST),
+        else_=func.coalesce(rows.max_seconds, MAX_SESSION_SECONDS),
     )
 
 
-def where(which: Wanted) -> ColumnElement[bool]:
+def where(which: UsageQuery) -> ColumnElement[bool]:
     """Say in SQL which records are wanted."""
     chosen: list[ColumnElement[bool]] = [literal(1) == literal(1)]
     if which.since is not None:

@@ -30,15 +30,22 @@ from sqlalchemy.exc import IntegrityError
 from flask_anam.core.usage import sql_tables as tables
 from flask_anam.core.usage.records import (
     COUNT_BUCKET,
-    Count,
     CountKey,
+    OutcomeCount,
     SessionRecord,
     Totals,
-    Wanted,
+    UsageQuery,
     ended,
     started,
 )
-from flask_anam.core.usage.sql_filters import charge, is_running, may_start, sums, unused, where
+from flask_anam.core.usage.sql_filters import (
+    billable_seconds,
+    is_running,
+    may_start,
+    sums,
+    unused,
+    where,
+)
 from flask_anam.core.usage.store import SessionStore
 
 if TYPE_CHECKING:
@@ -55,7 +62,7 @@ _OPEN_SINCE = 15 * 86400.0
 _AT_ONCE = 5000
 
 
-class SqlSessions(SessionStore):
+class SqlSessionStore(SessionStore):
     """Session records in a database. Thread-safe, safe after fork, exact among processes."""
 
     shared = True
@@ -74,9 +81,10 @@ class SqlSessions(SessionStore):
     def reserve(self, record: SessionRecord, quota: Quota) -> SessionRecord:
         """Store a record of a mint to come, if the user's quota has room."""
         since = min([window.since for window in quota.windows] + [quota.now - _OPEN_SINCE])
+        seconds = billable_seconds(quota.now)
         columns = [
-            func.coalesce(func.sum(case((_rows.minted_at >= w.since, charge(quota.now)))), 0)
-            for w in quota.windows
+            func.coalesce(func.sum(case((_rows.minted_at >= window.since, seconds))), 0)
+            for window in quota.windows
         ]
         is_open = or_(is_running(quota.now), may_start(quota.now))
         columns.append(func.coalesce(func.sum(case((is_open, 1), else_=0)), 0))
@@ -169,7 +177,7 @@ class SqlSessions(SessionStore):
 
     def purge(self, before: float, *, user_id: str | None = None) -> int:
         """Forget records and counts older than `before`; return how many records."""
-        old = where(Wanted(until=before, user_id=user_id))
+        old = where(UsageQuery(until=before, user_id=user_id))
         gone = 0
         while True:
             with self._database.writing() as connection:
@@ -213,12 +221,12 @@ class SqlSessions(SessionStore):
         self, *, since: float, after: int = 0, limit: int = 500, user_id: str | None = None
     ) -> list[SessionRecord]:
         """Return records that Anam has not confirmed, by id from the one after `after`."""
-        chosen = where(Wanted(since=since, user_id=user_id))
+        chosen = where(UsageQuery(since=since, user_id=user_id))
         open_ones = and_(chosen, _rows.source != "anam", _rows.id > after)
         return self._read(_select(open_ones).order_by(_rows.id).limit(limit))
 
     def sessions(
-        self, which: Wanted, *, limit: int = 100, before: int | None = None
+        self, which: UsageQuery, *, limit: int = 100, before: int | None = None
     ) -> list[SessionRecord]:
         """Return records, newest first."""
         chosen = where(which)
@@ -230,7 +238,7 @@ class SqlSessions(SessionStore):
         self, now: float, *, user_id: str | None = None, limit: int = 1000
     ) -> list[SessionRecord]:
         """Return sessions that run as far as is known, oldest first."""
-        chosen = and_(where(Wanted(since=now - _OPEN_SINCE, user_id=user_id)), is_running(now))
+        chosen = and_(where(UsageQuery(since=now - _OPEN_SINCE, user_id=user_id)), is_running(now))
         return self._read(_select(chosen).order_by(_rows.id).limit(limit))
 
     def count_running(self, now: float) -> int:
@@ -239,7 +247,7 @@ class SqlSessions(SessionStore):
         with self._database.reading() as connection:
             return int(connection.execute(select(func.count()).where(chosen)).scalar_one())
 
-    def per_user(self, which: Wanted, *, limit: int = 1000) -> list[Totals]:
+    def per_user(self, which: UsageQuery, *, limit: int = 1000) -> list[Totals]:
         """Return totals by user and persona, most seconds first."""
         columns = [_rows.user_id, _rows.persona_type]
         found = sums()
@@ -250,7 +258,7 @@ class SqlSessions(SessionStore):
                 Totals(0, row[0], row[1], *_numbers(row[2:])) for row in connection.execute(query)
             ]
 
-    def per_bucket(self, which: Wanted, seconds: int) -> list[Totals]:
+    def totals_by_interval(self, which: UsageQuery, seconds: int) -> list[Totals]:
         """Return totals by stretches of so many seconds and persona, in the order of time."""
         start = self._bucket(_rows.minted_at, seconds)
         columns: list[ColumnElement[Any]] = [start, _rows.persona_type, *sums()]
@@ -262,7 +270,7 @@ class SqlSessions(SessionStore):
                 for row in connection.execute(query)
             ]
 
-    def lengths(self, which: Wanted, edges: Sequence[float]) -> list[int]:
+    def duration_histogram(self, which: UsageQuery, edges: Sequence[float]) -> list[int]:
         """Return how many ended sessions lasted at most each of the edges, and one for the rest."""
         above = [-1.0, *edges]
         columns = [
@@ -274,7 +282,7 @@ class SqlSessions(SessionStore):
             found = connection.execute(select(*columns).where(where(which))).one()
         return [int(number or 0) for number in found]
 
-    def counts(self, which: Wanted, seconds: int) -> list[Count]:
+    def counts(self, which: UsageQuery, seconds: int) -> list[OutcomeCount]:
         """Return the counts by stretches of so many seconds."""
         table = tables.counts.c
         start = table.start - table.start % seconds
@@ -289,7 +297,7 @@ class SqlSessions(SessionStore):
         query = select(*[*key, func.sum(table.number)]).where(*chosen).group_by(*key).order_by(*key)
         with self._database.reading() as connection:
             return [
-                Count(int(begin), persona, outcome, int(number))
+                OutcomeCount(int(begin), persona, outcome, int(number))
                 for begin, persona, outcome, number in connection.execute(query)
             ]
 

@@ -1,20 +1,20 @@
-"""The interface of the stores of session records; what a record is, says `session_records`.
+"""Session store: the interface of every store of session records.
 
 To read, for a dashboard, a command or a bill, ask a `SessionStore`; all times are Unix seconds,
 and a record belongs to the time at which its token was made (`minted_at`):
 
-====================== ===========================================================
-``sessions(which)``    the records themselves, newest first, page by page
-``running(now)``       sessions that have started and not ended
-``per_user(which)``    tokens, sessions and seconds of each user and persona
-``per_bucket(which)``  the same for each stretch of time and persona
-``lengths(which)``     how many ended sessions lasted up to so many seconds
-``counts(which)``      tokens minted, reused and failed by code, per stretch of time
-``purge(before)``      forgets what is older
-====================== ===========================================================
+============================= ====================================================
+``sessions(which)``           the records themselves, newest first, page by page
+``running(now)``              sessions that have started and not ended
+``per_user(which)``           tokens, sessions and seconds of each user and persona
+``totals_by_interval(which)`` the same for each interval of time and persona
+``duration_histogram(which)`` how many ended sessions lasted up to so many seconds
+``counts(which)``             tokens minted, reused and failed by code, per interval
+``purge(before)``             deletes what is older
+============================= ====================================================
 
-`which` is a `Wanted`: since, until, user and persona. User ids are as they are stored; with
-``ANAM_USAGE_USER_IDS = "hashed"`` ask `flask_anam.core.usage.recorder.Books.stored_user` for them.
+`which` is a `UsageQuery`: since, until, user and persona. User ids are as they are stored; with
+``ANAM_USAGE_USER_IDS = "hashed"`` ask `UsageRecorder.stored_user_id` for them.
 """
 
 from __future__ import annotations
@@ -23,15 +23,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 from flask_anam.core.usage.quotas import Quota
-from flask_anam.core.usage.records import Count, CountKey, SessionRecord, Totals, Wanted
+from flask_anam.core.usage.records import CountKey, OutcomeCount, SessionRecord, Totals, UsageQuery
 
 
 class SessionStore(ABC):
     """Where session records are kept. Thread-safe.
 
     Every method may raise `Unstorable` for a value, and what the store's own library raises for
-    all else; `flask_anam.core.usage.recorder.Books` stands between a store and those who must not
-    fail with it.
+    all else; `UsageRecorder` stands between a store and those who must not fail with it.
     """
 
     #: Whether other processes see what is stored, and it outlives this one.
@@ -142,7 +141,7 @@ class SessionStore(ABC):
 
     @abstractmethod
     def sessions(
-        self, which: Wanted, *, limit: int = 100, before: int | None = None
+        self, which: UsageQuery, *, limit: int = 100, before: int | None = None
     ) -> list[SessionRecord]:
         """Return records, newest first; `before` is the id of the last one of the page before."""
 
@@ -157,15 +156,15 @@ class SessionStore(ABC):
         """Return how many sessions run as far as is known."""
 
     @abstractmethod
-    def per_user(self, which: Wanted, *, limit: int = 1000) -> list[Totals]:
+    def per_user(self, which: UsageQuery, *, limit: int = 1000) -> list[Totals]:
         """Return totals by user and persona, most seconds first."""
 
     @abstractmethod
-    def per_bucket(self, which: Wanted, seconds: int) -> list[Totals]:
+    def totals_by_interval(self, which: UsageQuery, seconds: int) -> list[Totals]:
         """Return totals by stretches of so many seconds and persona, in the order of time."""
 
     @abstractmethod
-    def lengths(self, which: Wanted, edges: Sequence[float]) -> list[int]:
+    def duration_histogram(self, which: UsageQuery, edges: Sequence[float]) -> list[int]:
         """Return how many ended sessions lasted at most each of the edges, and one for the rest.
 
         Args:
@@ -175,7 +174,7 @@ class SessionStore(ABC):
         """
 
     @abstractmethod
-    def counts(self, which: Wanted, seconds: int) -> list[Count]:
+    def counts(self, which: UsageQuery, seconds: int) -> list[OutcomeCount]:
         """Return the counts by stretches of so many seconds (a multiple of `COUNT_BUCKET`)."""
 
     def upgrade(self) -> tuple[str | None, str]:

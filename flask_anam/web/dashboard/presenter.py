@@ -9,7 +9,15 @@ from typing import Any
 from markupsafe import Markup
 
 from flask_anam.core.usage.records import Totals
-from flask_anam.core.usage.report import GROUPS, READ, SHOWN, Figures, UserUse, group_of, meanings
+from flask_anam.core.usage.report import (
+    GROUPS,
+    READ,
+    SHOWN,
+    UsageReport,
+    UserUse,
+    group_of,
+    meanings,
+)
 from flask_anam.web.dashboard import charts
 from flask_anam.web.dashboard import formatting as fmt
 
@@ -54,10 +62,10 @@ class BarRow:
     flag: str = ""
 
 
-def present(found: Figures) -> dict[str, Any]:
+def present(found: UsageReport) -> dict[str, Any]:
     """Return what the template of the dashboard is rendered with."""
-    period = found.question.period
-    chosen = [g for g in GROUPS if _is_chosen(found.question.outcome, g)]
+    period = found.query.period
+    chosen = [g for g in GROUPS if _is_chosen(found.query.outcome, g)]
     return {
         "shared": found.shared,
         "since": fmt.timestamp(period.since),
@@ -95,8 +103,8 @@ def _is_chosen(outcome: str | None, group: str) -> bool:
     return outcome in {None, group} or (outcome not in GROUPS and group_of(str(outcome)) == group)
 
 
-def _tiles(found: Figures, chosen: Sequence[str]) -> list[Tile]:
-    name = found.question.period.name
+def _tiles(found: UsageReport, chosen: Sequence[str]) -> list[Tile]:
+    name = found.query.period.name
     now, before = found.groups(), found.groups(before=True)
     tiles = [
         Tile(g, label, fmt.number(now[g]), hint, _change(now[g], before[g], name))
@@ -105,7 +113,7 @@ def _tiles(found: Figures, chosen: Sequence[str]) -> list[Tile]:
     ]
     sessions = _total(found.personas, "sessions")
     seconds = sum(one.seconds for one in found.personas)
-    median, ended = found.lengths.quantile(0.5), found.lengths.ended
+    median, ended = found.durations.quantile(0.5), found.durations.ended
     mean = fmt.duration(seconds / ended) if ended else ""
     active = fmt.number(len(found.running)) + ("+" if len(found.running) == READ else "")
     return [
@@ -145,10 +153,10 @@ def _change(now: float, before: float, name: str) -> str:
     return f"{'+' if share > 0 else '−'}{fmt.percent(abs(share))} on {_PREVIOUS[name]}"  # noqa: RUF001 - a minus
 
 
-def _token_chart(found: Figures, chosen: Sequence[str]) -> Markup | None:
+def _token_chart(found: UsageReport, chosen: Sequence[str]) -> Markup | None:
     if not found.tokens:
         return None
-    period = found.question.period
+    period = found.query.period
     bars = [
         charts.Bar(
             f"{fmt.interval(start, period.step)}: "
@@ -164,10 +172,10 @@ def _token_chart(found: Figures, chosen: Sequence[str]) -> Markup | None:
     return charts.column_chart(bars, ticks, f"Bars of tokens over time. In all: {told}.")
 
 
-def _session_chart(found: Figures) -> Markup | None:
+def _session_chart(found: UsageReport) -> Markup | None:
     if not _total(found.personas, "sessions"):
         return None
-    period = found.question.period
+    period = found.query.period
     bars = [
         charts.Bar(
             f"{fmt.interval(start, period.step)}: {_count_of(number, 'conversation')}",
@@ -182,15 +190,15 @@ def _session_chart(found: Figures) -> Markup | None:
     return charts.column_chart(bars, ticks, label)
 
 
-def _durations(found: Figures) -> dict[str, Any]:
-    width, numbers, longer = found.lengths.bars()
+def _durations(found: UsageReport) -> dict[str, Any]:
+    width, numbers, longer = found.durations.bars()
     if not numbers:
         return {"length_chart": None, "length_rows": [], "longer": "", "most_within": ""}
     names = [
         f"{fmt.duration(n * width) if n else '0'} to {fmt.duration((n + 1) * width)}"
         for n in range(len(numbers))
     ]
-    median = found.lengths.quantile(0.5) or 0.0
+    median = found.durations.quantile(0.5) or 0.0
     told = f"median {fmt.duration(median)}"
     bars = [
         charts.Bar(f"{name}: {_count_of(number, 'conversation')}", [("session", number)])
@@ -210,11 +218,11 @@ def _durations(found: Figures) -> dict[str, Any]:
         "length_rows": [(name, [n]) for name, n in zip(names, numbers, strict=True)]
         + ([(f"longer than {fmt.duration(ends)}", [longer])] if longer else []),
         "longer": more,
-        "most_within": fmt.duration(found.lengths.quantile(0.9)),
+        "most_within": fmt.duration(found.durations.quantile(0.9)),
     }
 
 
-def _personas(found: Figures) -> list[BarRow]:
+def _personas(found: UsageReport) -> list[BarRow]:
     most = max((one.sessions for one in found.personas), default=0)
     ended = {one.persona_type: one.seconds / one.ended for one in found.personas if one.ended}
     rows = []
@@ -229,7 +237,7 @@ def _personas(found: Figures) -> list[BarRow]:
     return rows
 
 
-def _refusals(found: Figures) -> list[BarRow]:
+def _refusals(found: UsageReport) -> list[BarRow]:
     codes, texts = found.refusals(), meanings()
     most = max((number for _, number in codes), default=0)
     return [
@@ -246,8 +254,8 @@ def _refusals(found: Figures) -> list[BarRow]:
     ]
 
 
-def _top_users(found: Figures) -> list[BarRow]:
-    most = max((one.seconds[0] for one in found.talkers), default=0.0)
+def _top_users(found: UsageReport) -> list[BarRow]:
+    most = max((one.seconds[0] for one in found.top_users), default=0.0)
     return [
         BarRow(
             _user_name(one),
@@ -259,30 +267,30 @@ def _top_users(found: Figures) -> list[BarRow]:
                 f"{_user_name(one)}: {fmt.total_duration(one.seconds[0])}",
             ),
         )
-        for one in found.talkers
+        for one in found.top_users
     ]
 
 
-def _limits(found: Figures) -> str:
+def _limits(found: UsageReport) -> str:
     """Return the limits as a sentence; empty where there are none."""
     told = [
         f"{fmt.total_duration(window.seconds)} in the window since {fmt.timestamp(window.since)}"
         for window in found.windows
     ]
-    if found.at_once is not None:
-        told.append(f"{_count_of(found.at_once, 'conversation')} at once")
+    if found.max_concurrent is not None:
+        told.append(f"{_count_of(found.max_concurrent, 'conversation')} at once")
     return " and ".join(told)
 
 
-def _users_near_limit(found: Figures) -> list[BarRow]:
+def _users_near_limit(found: UsageReport) -> list[BarRow]:
     rows = []
-    for one in found.nearest:
+    for one in found.users_near_limit:
         parts = [
             f"{fmt.total_duration(had)} of {fmt.total_duration(window.seconds)}"
             for had, window in zip(one.seconds, found.windows, strict=True)
         ]
-        if found.at_once is not None:
-            parts.append(f"{one.running} of {found.at_once} at once")
+        if found.max_concurrent is not None:
+            parts.append(f"{one.running} of {found.max_concurrent} at once")
         flag = "full" if one.share >= 1 else "close" if one.share >= CLOSE_TO_LIMIT else "fine"
         value, note = fmt.percent(one.share), ", ".join(parts)
         bar = charts.bar_row(

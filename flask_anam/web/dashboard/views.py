@@ -12,7 +12,7 @@ from flask import Response, current_app, request, url_for
 from flask_anam.auth import METRICS, host_login_page
 from flask_anam.core.usage.csv_export import session_lines, token_lines
 from flask_anam.core.usage.periods import CUSTOM, Period, custom, preset
-from flask_anam.core.usage.report import GROUPS, Question, gather, meanings
+from flask_anam.core.usage.report import GROUPS, ReportQuery, build_report, meanings
 from flask_anam.errors import AnamError, Busy, InvalidRequest, Unauthenticated
 from flask_anam.state import AnamState, get_state
 from flask_anam.web.dashboard import formatting as fmt
@@ -48,11 +48,11 @@ def dashboard() -> Response:
     state = get_state()
     try:
         _check_access(state)
-        question = _read_query(state)
-        found = _report(state, question)
+        query = _read_query(state)
+        found = _report(state, query)
     except AnamError as error:
         return _error_response(error)
-    return _page("anam/dashboard.html", **_navigation(state, question), **found)
+    return _page("anam/dashboard.html", **_navigation(state, query), **found)
 
 
 def dashboard_csv() -> Response:
@@ -60,11 +60,11 @@ def dashboard_csv() -> Response:
     state = get_state()
     try:
         _check_access(state)
-        question = _read_query(state)
-        lines = _csv_lines(state, question)
+        query = _read_query(state)
+        lines = _csv_lines(state, query)
     except AnamError as error:
         return _error_response(error)
-    name = f"anam-{_table()}-{question.period.since}-{question.period.until}.csv"
+    name = f"anam-{_table()}-{query.period.since}-{query.period.until}.csv"
     response = Response(lines, mimetype="text/csv")
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     response.headers["X-Content-Type-Options"] = "nosniff"
@@ -78,7 +78,7 @@ def _check_access(state: AnamState) -> None:
     state.caller().must_have(METRICS)
 
 
-def _read_query(state: AnamState) -> Question:
+def _read_query(state: AnamState) -> ReportQuery:
     given = query()
     now = state.clock.time()
     since, until = given.get("since", "").strip(), given.get("until", "").strip()
@@ -93,24 +93,24 @@ def _read_query(state: AnamState) -> Question:
     if outcome and outcome not in {*GROUPS, "replayed", "stale", *meanings()}:
         known = ", ".join(GROUPS)
         raise InvalidRequest(details={"outcome": [f"Use one of {known}, or an error code."]})
-    return Question(period, persona_type, outcome)
+    return ReportQuery(period, persona_type, outcome)
 
 
-def _report(state: AnamState, question: Question) -> dict[str, Any]:
-    quota = state.books.rules.at(state.clock.time())
-    state.books.flush()
+def _report(state: AnamState, query: ReportQuery) -> dict[str, Any]:
+    quota = state.recorder.rules.at(state.clock.time())
+    state.recorder.flush()
     try:
-        return present(gather(state.books.store, question, quota))
+        return present(build_report(state.recorder.store, query, quota))
     except Exception as failure:  # noqa: BLE001 - any library may be behind a store
         raise _store_unavailable(failure) from None
 
 
-def _csv_lines(state: AnamState, question: Question) -> Iterator[str]:
+def _csv_lines(state: AnamState, query: ReportQuery) -> Iterator[str]:
     """Return the lines of a table, of which the first has been read: the store answers."""
-    state.books.flush()
-    store, which = state.books.store, question.wanted()
+    state.recorder.flush()
+    store, which = state.recorder.store, query.wanted()
     if _table() == "tokens":
-        lines = token_lines(store, which, question.period.step)
+        lines = token_lines(store, which, query.period.step)
     else:
         lines = session_lines(store, which, state.clock.time())
     try:
@@ -169,9 +169,9 @@ def _page(template: str, **context: Any) -> Response:
     return response
 
 
-def _navigation(state: AnamState, question: Question) -> dict[str, Any]:
+def _navigation(state: AnamState, query: ReportQuery) -> dict[str, Any]:
     """Return what stands around the figures: where one can go from here."""
-    period, persona, outcome = question.period, question.persona_type, question.outcome
+    period, persona, outcome = query.period, query.persona_type, query.outcome
     filters: dict[str, Any] = {"persona": persona, "outcome": outcome}
     here = {**_period_query(period), **filters}
     names = sorted({one.name for one in state.registry} | ({persona} if persona else set()))

@@ -11,7 +11,7 @@ from core.conftest import BODY, KEY, MINT, PERSONA, ClientMaker, FrozenClock, jw
 
 from flask_anam import errors
 from flask_anam.core.clock import Deadline
-from flask_anam.core.metrics.recorder import UsageCounters
+from flask_anam.core.metrics.recorder import MetricsRecorder
 from flask_anam.core.upstream.client import LEGACY_CURE
 from flask_anam.sandbox import Sandbox
 
@@ -318,7 +318,7 @@ def test_every_attempt_is_observed(
     make_client: ClientMaker, sandbox: Sandbox, clock: FrozenClock, deadline: Deadline
 ) -> None:
     """By call and outcome, tries that failed included; what never left is no attempt."""
-    usage = UsageCounters()
+    usage = MetricsRecorder()
     client = make_client(observer=usage, max_in_flight=1)
     sandbox.fail_next(503)
     client.mint(BODY, KEY, deadline)
