@@ -12,7 +12,7 @@ import click
 from flask.cli import AppGroup, with_appcontext
 
 from flask_anam.cli.tables import print_table
-from flask_anam.core.clock import Clock, moment_of
+from flask_anam.core.clock import Clock, parse_datetime
 from flask_anam.core.usage.csv_export import safe_cell
 from flask_anam.core.usage.records import SessionRecord, UsageQuery
 from flask_anam.errors import AnamError
@@ -30,7 +30,7 @@ def moment(text: str) -> float:
     if age:
         return Clock().time() - int(age[1]) * _UNITS[age[2]]
     try:
-        return moment_of(text).timestamp()
+        return parse_datetime(text).timestamp()
     except ValueError:
         told = f"{text!r} is neither a date such as 2026-01-31 nor an age such as 7d."
         raise click.BadParameter(told) from None

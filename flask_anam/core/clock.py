@@ -1,4 +1,4 @@
-"""Time as a dependency: a clock that tests replace, and a deadline made once per request."""
+"""Clock and deadline: time as a dependency that tests replace; parsers of ISO 8601."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from datetime import UTC, datetime
 
 
 class Clock:
-    """The real clock. Thread-safe. Tests pass a subclass whose time they move by hand."""
+    """System clock. Thread-safe. Tests pass a subclass whose time they move by hand."""
 
     def time(self) -> float:
-        """Return Unix seconds: for stored values and for what other machines read."""
+        """Return Unix seconds: for values that are stored or that other machines read."""
         return time.time()
 
     def monotonic(self) -> float:
-        """Return seconds that never jump: for waits and deadlines."""
+        """Return monotonic seconds: for waits and deadlines."""
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
-        """Wait for that many seconds."""
+        """Sleep for that many seconds."""
         time.sleep(seconds)
 
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """A point in monotonic time, made once per request and handed down."""
+    """Deadline: a point in monotonic time, made once per request and passed down."""
 
     clock: Clock
     at: float
@@ -36,19 +36,29 @@ class Deadline:
         return cls(clock, clock.monotonic() + seconds)
 
     def left(self) -> float:
-        """Return the seconds left; zero or less when it is over."""
+        """Return the seconds left; zero or less when it has passed."""
         return self.at - self.clock.monotonic()
 
 
-def moment_of(text: str) -> datetime:
-    """Return the moment that a text of ISO 8601 names, UTC unless it says; raises ValueError."""
-    found = datetime.fromisoformat(text)
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+def parse_datetime(text: str) -> datetime:
+    """Return the datetime of an ISO 8601 text, in UTC unless it has an offset.
+
+    Raises:
+        ValueError: it is not ISO 8601.
+
+    """
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def seconds_of(text: str) -> float:
-    """Return the same as Unix seconds; raises ValueError for what is not of these centuries."""
-    found = moment_of(text)
-    if not 2000 <= found.year <= 2200:
+def parse_timestamp(text: str) -> float:
+    """Return the Unix seconds of an ISO 8601 text, in UTC unless it has an offset.
+
+    Raises:
+        ValueError: it is not ISO 8601, or not of the years 2000 to 2200.
+
+    """
+    moment = parse_datetime(text)
+    if not 2000 <= moment.year <= 2200:
         raise ValueError(text)
-    return found.timestamp()
+    return moment.timestamp()

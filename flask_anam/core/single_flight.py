@@ -1,4 +1,4 @@
-"""Single-flight: of several threads that want the same thing, one fetches it for all."""
+"""Single-flight: of several threads that want the same value, one computes it for all."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ T = TypeVar("T")
 
 
 class _Flight(Generic[T]):
+    """Call under way, with the result or the error that its followers wait for."""
+
     def __init__(self) -> None:
         self.landed = threading.Event()
         self.result: T | None = None
@@ -21,10 +23,10 @@ class _Flight(Generic[T]):
 
 
 class SingleFlight(Generic[T]):
-    """Runs one call per key at a time in this process; the others wait for its outcome.
+    """Single-flight: runs one call per key at a time in this process; followers share its result.
 
-    Thread-safe and safe after fork. No lock is held while the call runs, and nothing is left
-    behind when it is over.
+    Thread-safe and safe after fork. No lock is held while the call runs, and a key is removed when
+    its call ends.
     """
 
     def __init__(self) -> None:
@@ -32,20 +34,24 @@ class SingleFlight(Generic[T]):
         reset_after_fork(self)
 
     def reinit_after_fork(self) -> None:
-        """Forget the flights of a parent process, whose threads are not here."""
+        """Drop the flights of the parent process, whose threads do not run in the child."""
         self._lock = threading.Lock()
         self._flights: dict[str, _Flight[T]] = {}
 
     def run(self, key: str, work: Callable[[], T], deadline: Deadline) -> tuple[T, bool]:
-        """Return the outcome of `work`, and whether this caller ran it.
+        """Return the result of `work`, and whether this caller ran it (as the leader).
 
         Raises:
-            Busy: another caller ran it and was not done within this caller's deadline.
-            AnamError: what `work` raised; waiters get an equal error of their own.
+            Busy: the leader was not done before this caller's deadline.
+            AnamError: what `work` raised; each follower gets an equal error of its own.
 
         """
         while True:
-            flight, leads = self._join(key)
+            with self._lock:
+                flight = self._flights.get(key)
+                leads = flight is None
+                if flight is None:
+                    flight = self._flights[key] = _Flight()
             if leads:
                 return self._lead(key, flight, work), True
             if not flight.landed.wait(max(0.0, deadline.left())):
@@ -54,15 +60,7 @@ class SingleFlight(Generic[T]):
                 raise flight.error.again()
             if flight.result is not None:
                 return flight.result, False
-            # The leader was killed before it had an outcome: try again, perhaps as leader.
-
-    def _join(self, key: str) -> tuple[_Flight[T], bool]:
-        with self._lock:
-            flight = self._flights.get(key)
-            if flight is not None:
-                return flight, False
-            self._flights[key] = flight = _Flight()
-            return flight, True
+            # The leader was killed before it had a result: try again, perhaps as the leader.
 
     def _lead(self, key: str, flight: _Flight[T], work: Callable[[], T]) -> T:
         try:

@@ -1,4 +1,4 @@
-"""Compares personas with the account at Anam: everything they name must exist and fit there."""
+"""Account check: verifies that what the personas name exists in the account and fits together."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from flask_anam.core.schemas.persona_options import voice_kinds
 from flask_anam.core.upstream.client import AnamClient
 from flask_anam.errors import AnamBadResponse, AnamError, AnamRejected
 
-#: camelCase field of a persona config, and the resource that its value names.
+#: Field of a persona config: the API resource that its value is an id of.
 _RESOURCES = {"avatarId": "avatars", "voiceId": "voices", "llmId": "llms", "personaId": "personas"}
-#: Provider of a voice at Anam, and the kinds of voice options it takes.
+#: Provider of a voice at Anam: the kinds of voice options that it accepts.
 _KINDS_OF = {
     "ELEVENLABS": {"ElevenLabs V1", "ElevenLabs V2"},
     "CARTESIA": {"Cartesia Sonic-3"},
@@ -25,12 +25,12 @@ _KINDS_OF = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One result of a check.
+    """Result of one step of a check.
 
     Attributes:
         level: "ok", "warning" or "error".
-        subject: what was looked at, e.g. "persona support".
-        text: what was found, and the cure when it is not ok.
+        subject: what was checked, e.g. "persona support".
+        text: the result, with the cure when it is not ok.
 
     """
 
@@ -40,13 +40,13 @@ class Finding:
 
 
 class AccountCheck:
-    """One run of the check. Asks Anam at most once for each thing that is named.
+    """Account check of all personas; requests each resource at most once. Make one per run.
 
     Args:
         client: the Anam API.
         registry: the personas.
-        api_key: returns the key for a persona, or for None that of the app.
-        deadline: makes the deadline of one call.
+        api_key: returns the API key of a persona, or with None that of the app.
+        deadline: returns the deadline of a call that begins now.
 
     """
 
@@ -61,16 +61,16 @@ class AccountCheck:
         self._registry = registry
         self._api_key = api_key
         self._deadline = deadline
-        self._seen: dict[tuple[str, str, str], Mapping[str, Any] | AnamError] = {}
+        self._cache: dict[tuple[str, str, str], Mapping[str, Any] | AnamError] = {}
 
     def run(self) -> Iterator[Finding]:
-        """Yield a finding for the key, and when it is accepted one or more per persona."""
+        """Yield a finding for the API key and, when it is accepted, one or more per persona."""
         try:
-            refused = self._try_key(self._api_key(None))
-        except AnamError as error:
-            refused = error
-        if refused:
-            yield Finding("error", "API key", refused.text)
+            error = self._try_key(self._api_key(None))
+        except AnamError as exc:
+            error = exc
+        if error:
+            yield Finding("error", "API key", error.text)
             return
         yield Finding("ok", "API key", "accepted")
         for persona in self._registry:
@@ -78,41 +78,42 @@ class AccountCheck:
             if not persona.is_static:
                 yield Finding("ok", subject, "made for each user: checked when it is used")
                 continue
-            troubles = list(self._troubles(persona))
-            yield from (Finding(level, subject, text) for level, text in troubles)
-            if not troubles:
+            problems = list(self._problems(persona))
+            yield from (Finding(level, subject, text) for level, text in problems)
+            if not problems:
                 yield Finding("ok", subject, "everything it names exists in the account")
 
-    def _troubles(self, persona: Persona) -> Iterator[tuple[str, str]]:
+    def _problems(self, persona: Persona) -> Iterator[tuple[str, str]]:
+        """Yield level and text of each problem of a persona."""
         try:
             key = self._api_key(persona)
             body = self._registry.body_for(persona, None, {}).body
         except AnamError as error:
             yield "error", error.text
             return
-        refused = self._try_key(key)
-        if refused:
-            yield "error", f"its API key: {refused.text}"
+        key_error = self._try_key(key)
+        if key_error:
+            yield "error", f"its API key: {key_error.text}"
             return
         config = body["personaConfig"]
-        found: dict[str, Mapping[str, Any]] = {}
-        for field, resource, value in _named(config):
+        resources: dict[str, Mapping[str, Any]] = {}
+        for field, resource, value in _references(config):
             answer = self._look_up(key, resource, value)
             if isinstance(answer, AnamRejected):
                 yield "error", f"{field} {value} is not in the account. Copy it from lab.anam.ai."
             elif isinstance(answer, AnamError):
                 yield "warning", f"{field} could not be checked: {answer.text}"
             else:
-                found[field] = answer
-        yield from _unfit(config, found)
+                resources[field] = answer
+        yield from _mismatches(config, resources)
 
     def _try_key(self, key: str) -> AnamError | None:
         answer = self._look_up(key, "avatars", "")
         return answer if isinstance(answer, AnamError) else None
 
     def _look_up(self, key: str, resource: str, value: str) -> Mapping[str, Any] | AnamError:
-        """Return one thing of the account; without a value the first page of its list."""
-        if (key, resource, value) not in self._seen:
+        """Return a resource by its id, the value; without a value the first page of its list."""
+        if (key, resource, value) not in self._cache:
             query = None if value else {"perPage": "1"}
             path = f"/v1/{resource}/{value}".rstrip("/")
             try:
@@ -121,35 +122,37 @@ class AccountCheck:
                     answer = AnamBadResponse()
             except AnamError as error:
                 answer = error
-            self._seen[key, resource, value] = answer
-        return self._seen[key, resource, value]
+            self._cache[key, resource, value] = answer
+        return self._cache[key, resource, value]
 
 
-def _named(config: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Yield field, resource and id of everything a config names."""
+def _references(config: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield field, resource and id of each reference in a persona config."""
     for field, resource in _RESOURCES.items():
         value = config.get(field)
-        # A named LLM such as CUSTOMER_CLIENT_V1 is in no account.
+        # An LLM with a name, such as CUSTOMER_CLIENT_V1, is not a resource of the account.
         if value is not None and (resource != "llms" or "-" in value):
             yield field, resource, value
     for value in config.get("toolIds", ()):
         yield "toolIds", "tools", value
 
 
-def _unfit(
-    config: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]
+def _mismatches(
+    config: Mapping[str, Any], resources: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[tuple[str, str]]:
-    """Yield what does not go together: the model with the avatar, the options with the voice."""
-    told = found.get("avatarId", {}).get("availableVersions")
-    versions = [one for one in told if isinstance(one, str)] if isinstance(told, list) else []
+    """Yield level and text where model and avatar, or options and voice, do not fit together."""
+    listed = resources.get("avatarId", {}).get("availableVersions")
+    versions = (
+        [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
+    )
     model = config.get("avatarModel")
     if model and versions and model not in versions:
         yield "error", f"avatarModel {model} is not for this avatar: use {' or '.join(versions)}."
     options = config.get("voiceGenerationOptions")
-    provider = found.get("voiceId", {}).get("provider")
-    fitting = _KINDS_OF.get(str(provider))
-    if options and fitting and not fitting & set(voice_kinds(options)):
-        kinds = " or ".join(sorted(fitting))
+    provider = resources.get("voiceId", {}).get("provider")
+    accepted = _KINDS_OF.get(str(provider))
+    if options and accepted and not accepted & set(voice_kinds(options)):
+        kinds = " or ".join(sorted(accepted))
         given = ", ".join(options)
         text = f"voiceGenerationOptions ({given}) do not fit the voice, which is of {provider}:"
         yield "error", f"{text} use those of {kinds}."

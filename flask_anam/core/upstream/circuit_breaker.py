@@ -52,7 +52,8 @@ class CircuitBreaker:
     def raise_if_open(self) -> None:
         """Raise AnamUnavailable while open; call it before waiting for anything."""
         with self._lock:
-            self._raise_before_probe_time()
+            if self._open_until is not None:
+                self._raise_before(self._open_until)
 
     def enter(self) -> bool:
         """Begin a call; return whether it is the probe of a half-open breaker.
@@ -62,9 +63,9 @@ class CircuitBreaker:
 
         """
         with self._lock:
-            self._raise_before_probe_time()
             if self._open_until is None:
                 return False
+            self._raise_before(self._open_until)
             now = self._clock.monotonic()
             if now < self._probe_until:
                 raise AnamUnavailable(hinted_wait=1)
@@ -99,8 +100,7 @@ class CircuitBreaker:
             with self._lock:
                 self._probe_until = 0.0
 
-    def _raise_before_probe_time(self) -> None:
-        if self._open_until is not None:
-            left = self._open_until - self._clock.monotonic()
-            if left > 0:
-                raise AnamUnavailable(hinted_wait=left)
+    def _raise_before(self, open_until: float) -> None:
+        left = open_until - self._clock.monotonic()
+        if left > 0:
+            raise AnamUnavailable(hinted_wait=left)

@@ -1,7 +1,7 @@
-"""Makes the read timeout of `requests` hold for a whole answer.
+"""Total read timeout: makes the read timeout of `requests` apply to a whole answer.
 
-A socket's timeout holds for one read, so a peer that sends a byte now and then is never late.
-Here it holds from the request to the last byte of the answer, status line and headers included.
+The timeout of a socket applies to each read, so a peer that sends a byte now and then never times
+out. Here it runs from the request to the last byte, status line and headers included.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 
 class _TimedReader(io.RawIOBase):
-    """Reads from a socket until its timeout, counted from now, is over."""
+    """Raw stream over a socket; its timeout starts now and covers all reads together."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -71,10 +71,10 @@ class _HttpsPool(urllib3.HTTPSConnectionPool):
 
 
 class TimedAdapter(HTTPAdapter):
-    """An adapter whose read timeout is met by whole answers, also through a proxy."""
+    """Transport adapter of `requests` with a total read timeout, also through a proxy."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Make the pools; called by `requests`."""
+        """Create the pools; called by `requests`."""
         super().init_poolmanager(*args, **kwargs)
         self._use_timed(self.poolmanager)
 

@@ -1,8 +1,8 @@
-"""One HTTP exchange with Anam over `requests`, hardened.
+"""HTTP transport: one exchange with Anam over `requests`, with safe defaults.
 
-What `requests` does by default and must not happen here: ``.netrc`` replacing our Bearer key,
-cookies coming back, redirects turning a POST into a GET, a connection shared across fork, a
-timeout that a slowly dripping body never meets, a body of any size.
+What `requests` does by default and must not happen here: ``.netrc`` replaces our Bearer key,
+cookies are sent back, a redirect turns a POST into a GET, a forked child shares connections, a
+slow body never meets the timeout, a body may be of any size.
 """
 
 from __future__ import annotations
@@ -24,15 +24,20 @@ from flask_anam.core.clock import Deadline
 from flask_anam.core.forksafe import reset_after_fork
 from flask_anam.core.upstream.http_timeouts import TimedAdapter
 
-#: Bytes of an answer that are read at most.
+#: Upper bound of the body of an answer, in bytes.
 MAX_BODY = 64 * 1024
-#: Paths without dots, escapes or a query, which an id from a browser could lead elsewhere with.
+#: Paths without dots, escapes or a query: an id from a browser must not change the target.
 _PATH = re.compile("(?:/[A-Za-z0-9_-]+)+")
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back; the body may hold a session token."""
+    """HTTP response of Anam; the body may hold a session token.
+
+    Attributes:
+        cut: whether the body broke off or was longer than allowed, so that it is empty.
+
+    """
 
     status: int
     headers: Mapping[str, str]
@@ -40,7 +45,7 @@ class Answer:
     cut: bool = False
 
     def json(self) -> Any:
-        """Return the body as JSON, or None when it is not."""
+        """Return the decoded JSON body, or None when it is not JSON."""
         try:
             return None if self.cut else json.loads(self.body)
         except (ValueError, RecursionError):
@@ -48,7 +53,7 @@ class Answer:
 
 
 class _Bearer(AuthBase):
-    """An auth object keeps `requests` from putting a ``.netrc`` password in the key's place."""
+    """Bearer authentication; an auth object keeps `requests` from using a ``.netrc`` password."""
 
     def __init__(self, credential: str) -> None:
         self._credential = credential
@@ -59,7 +64,7 @@ class _Bearer(AuthBase):
 
 
 class Transport:
-    """Pooled connections to one API. Thread-safe; a forked child opens its own.
+    """HTTP transport with a connection pool. Thread-safe; a forked child opens its own pool.
 
     Args:
         base_url: scheme, host and path without a slash at the end.
@@ -80,7 +85,7 @@ class Transport:
         reset_after_fork(self)
 
     def reinit_after_fork(self) -> None:
-        """Forget a parent's session without closing it: its sockets are shared."""
+        """Drop the parent's session without closing it: its sockets are shared."""
         self._opened: requests.Session | None = None
 
     def exchange(
@@ -96,17 +101,17 @@ class Transport:
     ) -> Answer:
         """Send one request and return its answer, whatever its status. Follows no redirect.
 
-        An answer of more than `max_bytes` bytes is cut.
+        The body of an answer longer than `max_bytes` bytes is dropped.
 
         Raises:
             AnamUnavailable: no connection, or it broke before an answer.
-            AnamTimeout: no whole answer in time.
-            AnamRejected: the server's certificate cannot be trusted, or the path holds more than
-                plain names, since an id in it came from elsewhere.
+            AnamTimeout: no complete answer in time.
+            AnamRejected: the server's certificate cannot be trusted, or the path holds other
+                characters than an id has.
 
         """
         if not _PATH.fullmatch(path):
-            raise errors.AnamRejected("An id holds characters that no id of Anam's has.")
+            raise errors.AnamRejected("An id contains characters that no id of Anam has.")
         left = deadline.left()
         if left <= 0:
             raise errors.AnamTimeout
@@ -127,8 +132,8 @@ class Transport:
             )
             with response:
                 content, cut = _read(response, max_bytes)
-        except requests.exceptions.SSLError as failure:
-            raise _tls_error(failure) from None
+        except requests.exceptions.SSLError as exc:
+            raise _tls_error(exc) from None
         except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError):
             raise errors.AnamTimeout from None
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError):
@@ -164,20 +169,20 @@ class Transport:
         return session
 
 
-def _tls_error(failure: requests.exceptions.SSLError) -> errors.UpstreamError:
-    """Tell a certificate that cannot be trusted from a handshake that merely broke off."""
-    seen: BaseException | None = failure
-    while seen is not None:
-        if isinstance(seen, ssl.SSLCertVerificationError):
+def _tls_error(exc: requests.exceptions.SSLError) -> errors.UpstreamError:
+    """Return AnamRejected for an untrusted certificate, else AnamUnavailable."""
+    cause: BaseException | None = exc
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
             return errors.AnamRejected(
                 "Anam's certificate cannot be trusted. Check ANAM_BASE_URL and the CA bundle."
             )
-        seen = seen.__context__
+        cause = cause.__context__
     return errors.AnamUnavailable()
 
 
 def _read(response: requests.Response, max_bytes: int) -> tuple[bytes, bool]:
-    """Read the body; the flag tells that it broke off or went over the limit."""
+    """Return the body, and whether it broke off or exceeded the limit."""
     parts: list[bytes] = []
     size = 0
     while size <= max_bytes:

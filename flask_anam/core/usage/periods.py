@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from flask_anam.core.clock import seconds_of
+from flask_anam.core.clock import parse_timestamp
 from flask_anam.core.usage.records import COUNT_BUCKET
 from flask_anam.errors import InvalidRequest
 
@@ -79,7 +79,7 @@ def custom(since: str, until: str, now: float) -> Period:
     found, details = dict[str, float](), dict[str, object]()
     for field, text in moments.items():
         try:
-            found[field] = now if field == "until" and not text else seconds_of(text.strip())
+            found[field] = now if field == "until" and not text else parse_timestamp(text.strip())
         except ValueError:
             details[field] = [_HOW if text else f"Say when it begins. {_HOW}"]
     if details:

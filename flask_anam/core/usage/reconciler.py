@@ -15,7 +15,7 @@ from flask_anam.core.clock import Clock, Deadline
 from flask_anam.core.redaction import scrubs_traceback
 from flask_anam.core.tokens.reuse_policy import TokenRequest
 from flask_anam.core.upstream.client import AnamClient
-from flask_anam.core.upstream.sessions_api import AnamSession, one_session, some_sessions
+from flask_anam.core.upstream.sessions_api import AnamSession, get_session, list_sessions
 from flask_anam.core.usage.recorder import UsageRecorder
 from flask_anam.core.usage.records import SessionRecord
 from flask_anam.errors import AnamError, AnamRejected, UpstreamError
@@ -196,7 +196,7 @@ class Reconciler:
             return None
         session_id = str(claims[0].session_id)
         try:
-            found = one_session(self._client, session_id, api_key, deadline)
+            found = get_session(self._client, session_id, api_key, deadline)
         except AnamRejected:
             return None
         record = by_label.get(found.label or "")
@@ -227,7 +227,7 @@ class Reconciler:
         seen: set[str] = set()
         for page in range(1, MOST_PAGES + 1):
             try:
-                sessions, is_last = some_sessions(self._client, key, self._deadline(), page=page)
+                sessions, is_last = list_sessions(self._client, key, self._deadline(), page=page)
             except UpstreamError:
                 return found, False
             for session in sessions:
@@ -242,7 +242,7 @@ class Reconciler:
 
     def _search(self, record: SessionRecord, key: str, deadline: Deadline) -> list[AnamSession]:
         term = record.label or record.session_id or ""
-        found, _ = some_sessions(self._client, key, deadline, search=term)
+        found, _ = list_sessions(self._client, key, deadline, search=term)
         if not record.label:
             return [session for session in found if session.id == record.session_id]
         return [session for session in found if session.label == record.label]
