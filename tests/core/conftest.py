@@ -18,6 +18,7 @@ from flask_anam.core.cache.locks import NoLease
 from flask_anam.core.clock import Clock, Deadline
 from flask_anam.core.config.settings import Settings
 from flask_anam.core.hashing import KeyHasher
+from flask_anam.core.metrics.recorder import MetricsRecorder
 from flask_anam.core.minting.manager import Issuance, IssuedToken, SessionTokenManager
 from flask_anam.core.personas.persona import Declarations, Persona
 from flask_anam.core.personas.registry import MintBody, PersonaRegistry
@@ -147,6 +148,7 @@ def make_client(sandbox: Sandbox, clock: FrozenClock) -> Iterator[ClientMaker]:
         transport = Transport(
             base_url or sandbox.url, connect_timeout=1.0, read_timeout=read_timeout, pool_size=32
         )
+        options = {"max_attempts": 3, "max_in_flight": 32, "observer": MetricsRecorder(), **options}
         made.append(AnamClient(transport, clock=clock, **options))
         return made[-1]
 

@@ -41,7 +41,7 @@ class Minted:
     """A new session token, and how many attempts it took."""
 
     token: SessionToken = field(repr=False)
-    attempts: int = 1
+    attempts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +90,9 @@ class AnamClient:
         transport: Transport,
         *,
         clock: Clock,
-        max_attempts: int = 3,
-        max_in_flight: int = 32,
-        observer: CallObserver | None = None,
+        max_attempts: int,
+        max_in_flight: int,
+        observer: CallObserver,
     ) -> None:
         self._transport = transport
         self._clock = clock
@@ -121,8 +121,7 @@ class AnamClient:
                 self._budget.release(retried=attempt > 0)
                 return Minted(token, attempt + 1)
             self._clock.sleep(wait)
-            if self._observer:
-                self._observer.on_retry()
+            self._observer.on_retry()
         raise AssertionError("the last attempt returns or raises")  # pragma: no cover
 
     @scrubs_traceback
@@ -221,9 +220,8 @@ class AnamClient:
                 outcome = error.code
                 raise
             finally:
-                if self._observer:
-                    seconds = self._clock.monotonic() - began
-                    self._observer.on_attempt(operation.name, outcome, seconds)
+                seconds = self._clock.monotonic() - began
+                self._observer.on_attempt(operation.name, outcome, seconds)
         return document, answer
 
     def _guarded(self, exchange: Callable[[], Answer], *, probe: bool) -> Answer:

@@ -42,7 +42,7 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
-    cut: bool = False
+    cut: bool
 
     def json(self) -> Any:
         """Return the decoded JSON body, or None when it is not JSON."""

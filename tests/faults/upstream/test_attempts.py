@@ -13,6 +13,7 @@ from faults.upstream.servers import RawServer, minted, read_request
 from hosts import ADA, BOB, make_app
 
 from flask_anam.core.clock import Deadline
+from flask_anam.core.metrics.recorder import MetricsRecorder
 from flask_anam.core.upstream.client import AnamClient
 from flask_anam.core.upstream.transport import Answer, Transport
 from flask_anam.errors import UpstreamError
@@ -112,7 +113,7 @@ class _Weather(Transport):
     def __init__(self, failures: float, status: int = 408, body: bytes = b"{}") -> None:
         super().__init__("http://127.0.0.1", connect_timeout=1, read_timeout=1, pool_size=1)
         self._failures = failures
-        self._failure = Answer(status, {}, body)
+        self._failure = Answer(status, {}, body, cut=False)
         self._dice = random.Random(4711)
         self.calls = 0
 
@@ -120,13 +121,15 @@ class _Weather(Transport):
         self.calls += 1
         if self._dice.random() < self._failures:
             return self._failure
-        return Answer(200, {}, b'{"sessionToken": "eyJ.eyJ9.x"}')
+        return Answer(200, {}, b'{"sessionToken": "eyJ.eyJ9.x"}', cut=False)
 
 
 def _season(weather: _Weather, mints: int = 10_000) -> tuple[float, float]:
     """Return the share of mints that work, and calls per mint."""
     clock = ManualClock()
-    client = AnamClient(weather, clock=clock)
+    client = AnamClient(
+        weather, clock=clock, max_attempts=3, max_in_flight=32, observer=MetricsRecorder()
+    )
     worked = 0
     body: Mapping[str, Any] = {}
     for _ in range(mints):
