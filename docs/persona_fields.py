@@ -21,7 +21,7 @@ from flask_anam.core.schemas.fields import (
     StrictNumber,
     StrictString,
 )
-from flask_anam.core.schemas.persona import VIDEO_SIZES, MintRequestSchema
+from flask_anam.core.schemas.mint_request import VIDEO_SIZES, MintRequestSchema
 
 if TYPE_CHECKING:
     from marshmallow import Schema, fields

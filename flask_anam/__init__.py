@@ -1,8 +1,9 @@
 """Flask-Anam: session tokens for Anam's real-time AI personas, the Flask way."""
 
 from flask_anam.core.minting.manager import IssuedToken, SessionTokenManager
-from flask_anam.core.schemas.fields import secret
-from flask_anam.core.schemas.persona import PersonaConfigSchema, SessionOptionsSchema
+from flask_anam.core.schemas.persona import PersonaConfigSchema
+from flask_anam.core.schemas.secret import secret
+from flask_anam.core.schemas.session_options import SessionOptionsSchema
 from flask_anam.core.tokens.token import TokenStatus
 from flask_anam.errors import (
     AnamAtCapacity,

@@ -17,7 +17,8 @@ from flask_anam.core.config.api_keys import KeyRing, KeySource
 from flask_anam.core.config.settings import Settings
 from flask_anam.core.metrics.recorder import MetricsRecorder
 from flask_anam.core.minting.manager import IssuedToken
-from flask_anam.core.personas.persona import Bounds, Declarations, Source, make_persona
+from flask_anam.core.personas.overrides import Bounds
+from flask_anam.core.personas.persona import Declarations, Source, make_persona
 from flask_anam.core.personas.registry import PersonaRegistry, check_static
 from flask_anam.core.redaction import scrubs_traceback
 from flask_anam.core.tokens.token import TokenStatus, check_token

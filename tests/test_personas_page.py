@@ -16,7 +16,7 @@ from hosts import make_app
 
 from flask_anam import FlaskAnam
 from flask_anam.core.schemas.fields import NestedObject, StrictList
-from flask_anam.core.schemas.persona import MintRequestSchema
+from flask_anam.core.schemas.mint_request import MintRequestSchema
 from flask_anam.sandbox import Sandbox
 
 pytestmark = pytest.mark.source

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from flask import Blueprint, Response, jsonify, request
 
 from flask_anam.auth import METRICS, TALK, Caller
+from flask_anam.core.schemas.fields import camel
 from flask_anam.core.tokens.token import check_token
 from flask_anam.metrics.collector import prometheus_text
 from flask_anam.session_control import stop_own, tell_end, tell_start
@@ -173,7 +174,7 @@ def metrics() -> Response:
         text, content_type = prometheus_text(state, request.headers.get("Accept", ""))
         return Response(text, content_type=content_type)
     found = state.metrics()
-    return jsonify({_camel(name): value for name, value in found.items()})
+    return jsonify({camel(name): value for name, value in found.items()})
 
 
 def openapi() -> Response:
@@ -189,8 +190,3 @@ def _caller(state: AnamState, permission: str) -> Caller:
     caller = state.caller()
     caller.must_have(permission)
     return caller
-
-
-def _camel(name: str) -> str:
-    head, *tail = name.split("_")
-    return head + "".join(part.capitalize() for part in tail)

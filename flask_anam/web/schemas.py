@@ -1,4 +1,4 @@
-"""What browsers may send to our own routes."""
+"""Request schemas: what browsers may send to our own routes. They are stateless and thread-safe."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from flask_anam.core.tokens.token import MAX_SESSION_ID, is_plain_id
 
 
 def _plain_id(value: str) -> str | None:
-    """Refuse what could be more than a name: in a path of Anam's, or in a question to a store."""
+    """Refuse what could be more than a name: in a path of Anam's, or in a query of a store."""
     return None if is_plain_id(value) or not value else "Must hold only letters, digits, - and _."
 
 
-#: How the ids in messages look, for the description of the API.
+#: Pattern of the ids in messages, for the description of the API.
 _ID = "^[A-Za-z0-9_-]+$"
 
 
 class TokenRequestSchema(StrictSchema):
-    """A request for a session token."""
+    """Schema of a request for a session token."""
 
     persona_type = StrictString(
         data_key="personaType",
@@ -42,37 +42,45 @@ class TokenRequestSchema(StrictSchema):
         **doc("Token id of a token that failed to start.", "pZd0zCgdI9VcvcbO", pattern=_ID),
     )
 
-    def load(self, data: Any, **how: Any) -> Any:
-        """Return the checked request; the common kind needs no schema to see that it is right."""
-        return (None if how else _plain(data)) or super().load(data, **how)
+    def load(self, data: Any, **options: Any) -> Any:
+        """Return the checked request; a common one skips marshmallow, which is slow."""
+        return (None if options else _fast_load(data)) or super().load(data, **options)
 
 
-#: Fields that hold a plain text: name here, shortest and longest.
-_PLAIN = {
-    "personaType": ("persona_type", 1, 100),
-    "slot": ("slot", 1, 64),
-    "refused": ("refused", 16, 16),
+def _limits(field: StrictString) -> tuple[int, int, bool]:
+    """Return the shortest and longest length of a text in characters, and whether it is an id."""
+    length, *more = field.validators
+    assert isinstance(length, Length)  # noqa: S101 - each text field above begins with its length
+    low, high = (length.min, length.max) if length.equal is None else (length.equal,) * 2
+    return low or 0, high or 0, bool(more)
+
+
+#: Text fields of a token request: name in JSON -> name here and limits, out of the schema.
+_TEXTS = {
+    field.data_key or name: (name, *_limits(field))
+    for name, field in TokenRequestSchema().load_fields.items()
+    if isinstance(field, StrictString)
 }
 
 
-def _plain(data: object) -> dict[str, Any] | None:
-    """Return what the schema would, for a request of nothing but right ASCII texts, else None."""
+def _fast_load(data: object) -> dict[str, Any] | None:
+    """Return what the schema would, for a request of nothing but valid ASCII texts, else None."""
     if type(data) is not dict:
         return None
     loaded: dict[str, Any] = {"overrides": {}}
     for name, value in data.items():
-        rule = _PLAIN.get(name)
+        rule = _TEXTS.get(name)
         if rule is None or type(value) is not str or not value.isascii():
             return None
-        known_as, shortest, longest = rule
-        if not shortest <= len(value) <= longest or (name == "refused" and not is_plain_id(value)):
+        field_name, shortest, longest, is_id = rule
+        if not shortest <= len(value) <= longest or (is_id and not is_plain_id(value)):
             return None
-        loaded[known_as] = value
+        loaded[field_name] = value
     return loaded
 
 
 class SessionReportSchema(StrictSchema):
-    """The report that a conversation has started."""
+    """Schema of the report that a conversation has started."""
 
     token_id = StrictString(
         required=True,
@@ -89,7 +97,7 @@ class SessionReportSchema(StrictSchema):
 
 
 class ValidateRequestSchema(StrictSchema):
-    """A session token to be looked at."""
+    """Schema of a request to look at a session token."""
 
     session_token = StrictString(
         required=True,

@@ -20,8 +20,9 @@ from flask_anam.core.config.settings import Settings
 from flask_anam.core.hashing import KeyHasher
 from flask_anam.core.metrics.recorder import MetricsRecorder
 from flask_anam.core.minting.manager import Issuance, IssuedToken, SessionTokenManager
+from flask_anam.core.personas.mint_body import MintBody
 from flask_anam.core.personas.persona import Declarations, Persona
-from flask_anam.core.personas.registry import MintBody, PersonaRegistry
+from flask_anam.core.personas.registry import PersonaRegistry
 from flask_anam.core.schemas.persona import PersonaConfigSchema
 from flask_anam.core.tokens.reuse_policy import TokenRequest
 from flask_anam.core.tokens.store import TokenStore

@@ -10,7 +10,7 @@ import pytest
 from cachelib import SimpleCache
 
 from flask_anam.core.minting.manager import IssuedToken
-from flask_anam.core.personas.registry import MintBody
+from flask_anam.core.personas.mint_body import MintBody
 from flask_anam.errors import AnamError, RateLimited
 
 from .conftest import BODY, KEY, PERSONA, World

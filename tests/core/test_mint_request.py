@@ -7,11 +7,9 @@ from typing import Any
 import pytest
 from marshmallow import Schema
 
-from flask_anam.core.schemas.persona import (
-    MintRequestSchema,
-    PersonaConfigSchema,
-    SessionOptionsSchema,
-)
+from flask_anam.core.schemas.mint_request import MintRequestSchema
+from flask_anam.core.schemas.persona import PersonaConfigSchema
+from flask_anam.core.schemas.session_options import SessionOptionsSchema
 from flask_anam.errors import PersonaWarning
 from flask_anam.web.schemas import TokenRequestSchema
 

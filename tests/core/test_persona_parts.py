@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from flask_anam.core.personas.mint_body import MintBody
 from flask_anam.core.personas.persona import make_persona
-from flask_anam.core.personas.registry import MintBody
-from flask_anam.core.schemas.fields import secret
+from flask_anam.core.schemas.secret import secret
 from flask_anam.errors import InvalidRequest, PersonaInvalid
 
 from .conftest import PERSONA, UUID, body_of, registry

@@ -8,7 +8,7 @@ import pytest
 
 from flask_anam.core.config.settings import Settings
 from flask_anam.core.hashing import KeyHasher
-from flask_anam.core.personas.registry import MintBody
+from flask_anam.core.personas.mint_body import MintBody
 from flask_anam.core.tokens.reuse_policy import CacheEntryPolicy, ReusePolicy, TokenRequest
 from flask_anam.core.tokens.token import SessionToken
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import Schema, ValidationError
 
-from flask_anam.core.schemas.persona import PersonaConfigSchema, SessionOptionsSchema
+from flask_anam.core.schemas.persona import PersonaConfigSchema
+from flask_anam.core.schemas.session_options import SessionOptionsSchema
 from flask_anam.errors import PersonaWarning
 
 from .conftest import PERSONA, PROMPT, UUID, messages

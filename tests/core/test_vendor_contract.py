@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from marshmallow import ValidationError
 
 from flask_anam.core.personas.registry import error_lines
-from flask_anam.core.schemas.persona import MintRequestSchema, PersonaConfigSchema
+from flask_anam.core.schemas.mint_request import MintRequestSchema
+from flask_anam.core.schemas.persona import PersonaConfigSchema
 from flask_anam.errors import PersonaWarning
 from flask_anam.sandbox.api.mint_rules import check_body
 

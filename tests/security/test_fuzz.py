@@ -30,11 +30,9 @@ from flask_anam.core.cache.locks import NoLease, _end_of
 from flask_anam.core.config import validators as checks
 from flask_anam.core.config.settings import Settings, key_of
 from flask_anam.core.minting.cooldowns import CoolDowns
-from flask_anam.core.schemas.persona import (
-    MintRequestSchema,
-    PersonaConfigSchema,
-    SessionOptionsSchema,
-)
+from flask_anam.core.schemas.mint_request import MintRequestSchema
+from flask_anam.core.schemas.persona import PersonaConfigSchema
+from flask_anam.core.schemas.session_options import SessionOptionsSchema
 from flask_anam.core.tokens.store import TokenStore
 from flask_anam.core.tokens.token import check_token, is_session_id, read_claims
 from flask_anam.core.upstream.concurrency import _read

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from flask_anam.core.schemas.fields import secret
+from flask_anam.core.schemas.secret import secret
 from flask_anam.errors import ConfigError
 
 

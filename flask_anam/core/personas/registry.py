@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
 import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from marshmallow import Schema, ValidationError
 
-from flask_anam.core.hashing import canonical
+from flask_anam.core.personas.mint_body import MintBody
+from flask_anam.core.personas.overrides import out_of_bounds
 from flask_anam.core.personas.persona import (
     PERSONA_KEYS,
     REQUEST_KEYS,
     Declarations,
     Persona,
     mint_request_of,
-    out_of_bounds,
     persona_from_entry,
 )
 from flask_anam.core.redaction import scrubs_traceback
 from flask_anam.core.schemas.base import MAX_ERRORS, limit_errors
 from flask_anam.core.schemas.fields import (
     did_you_mean,
-    is_deferred,
     path_to_unwritable,
     persona_in_warnings,
 )
-from flask_anam.core.schemas.persona import MintRequestSchema, PersonaConfigSchema
+from flask_anam.core.schemas.mint_request import MintRequestSchema
+from flask_anam.core.schemas.persona import PersonaConfigSchema
+from flask_anam.core.schemas.secret import has_deferred_values, resolve_deferred
 from flask_anam.errors import (
     AnamError,
     ConfigError,
@@ -39,66 +37,6 @@ from flask_anam.errors import (
     PersonaInvalid,
     UnknownPersona,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class MintBody:
-    """A checked request body for Anam, with its hash; the body may hold prompts and secrets.
-
-    Attributes:
-        body: what is sent.
-        digest: hash of the body, equal for equal meaning.
-        holds_secrets: whether its token must not be stored, since it carries shorter-lived
-            secrets: an environment, tools with headers or signed URLs, or late values.
-
-    """
-
-    body: Mapping[str, Any] = field(repr=False)
-    digest: str
-    holds_secrets: bool
-
-    @classmethod
-    def of(cls, body: Mapping[str, Any], *, late: bool = False) -> MintBody:
-        """Return the body with its hash."""
-        digest = hashlib.sha256(canonical(body)).hexdigest()
-        return cls(MappingProxyType(dict(body)), digest, late or _has_secret(body))
-
-
-def _has_secret(body: Mapping[str, Any]) -> bool:
-    if body.get("environment"):
-        return True
-    egress = body.get("sessionOptions", {}).get("egress", {})
-    return _is_signed([egress, body["personaConfig"].get("tools", ())])
-
-
-def _is_signed(value: object) -> bool:
-    """Whether a part holds headers, a token or a URL with a query, at any depth."""
-    if isinstance(value, list | tuple):
-        return any(map(_is_signed, value))
-    if not isinstance(value, Mapping):
-        return False
-    if value.get("headers") or value.get("token"):
-        return True
-    urls = (str(value.get(name, "")) for name in ("url", "roomUrl"))
-    return any("?" in url for url in urls) or any(map(_is_signed, value.values()))
-
-
-def has_deferred_values(value: object) -> bool:
-    """Whether a config holds a value that is known only when a token is minted."""
-    if isinstance(value, Mapping):
-        return any(map(has_deferred_values, value.values()))
-    if isinstance(value, list | tuple):
-        return any(map(has_deferred_values, value))
-    return is_deferred(value)
-
-
-def resolve_deferred(value: Any) -> Any:
-    """Return a config with its late values in place."""
-    if isinstance(value, Mapping):
-        return {key: resolve_deferred(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [resolve_deferred(part) for part in value]
-    return value() if callable(value) else value
 
 
 def _entry_schema(**rules: Any) -> PersonaConfigSchema:
@@ -241,14 +179,14 @@ class PersonaRegistry:
         if not overrides and persona.name in self._static:
             return self._static[persona.name]
         config = self._config(persona, user)
-        late = _call_host(persona, has_deferred_values, config)
-        if late:
+        deferred = _call_host(persona, has_deferred_values, config)
+        if deferred:
             config = _call_host(persona, resolve_deferred, config)
         body = self._rules.load(persona, config, PersonaInvalid)
         if overrides:
             body = self._overridden(persona, body, overrides)
-        made = MintBody.of(body, late=late)
-        if persona.is_static and not overrides and not late:
+        made = MintBody.of(body, deferred=deferred)
+        if persona.is_static and not overrides and not deferred:
             self._static[persona.name] = made
         return made
 

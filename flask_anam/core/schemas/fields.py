@@ -8,7 +8,6 @@ then.
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,48 +18,11 @@ from typing import TYPE_CHECKING, Any
 from marshmallow import ValidationError, fields
 from marshmallow.validate import Length, Range
 
-from flask_anam.errors import PersonaInvalid, PersonaWarning
+from flask_anam.core.schemas.secret import is_deferred
+from flask_anam.errors import PersonaWarning
 
 if TYPE_CHECKING:
     from marshmallow.types import ErrorMessages
-
-
-class Secret:
-    """A value read from the environment when a token is minted; see `secret`."""
-
-    def __init__(self, env_name: str) -> None:
-        if not isinstance(env_name, str) or not env_name:
-            raise TypeError('secret() takes the name of an environment variable, e.g. secret("X")')
-        self.env_name = env_name
-
-    def __call__(self) -> str:
-        """Return the value; raises PersonaInvalid when the variable is not set."""
-        value = os.environ.get(self.env_name)
-        if not value:
-            raise PersonaInvalid(
-                f"The environment variable {self.env_name} is not set, but a persona needs it."
-            )
-        return value
-
-    def __repr__(self) -> str:
-        return f"secret({self.env_name!r})"
-
-
-def secret(env_name: str) -> Any:
-    """Return a stand-in for a secret inside a persona config, such as a webhook's header.
-
-    The environment variable is read at each mint. A config that holds one is never cached.
-
-    Raises:
-        TypeError: `env_name` is not a non-empty string.
-
-    """
-    return Secret(env_name)
-
-
-def is_deferred(value: object) -> bool:
-    """Whether a value is a callable (a `Secret` is one), known only when a token is minted."""
-    return callable(value)
 
 
 #: The persona whose config is looked at, for warnings; None keeps them back.

@@ -16,7 +16,8 @@ from flask_anam.core.schemas.fields import (
     StrictNumber,
     StrictString,
 )
-from flask_anam.core.schemas.persona import MintRequestSchema, PersonaConfigSchema
+from flask_anam.core.schemas.mint_request import MintRequestSchema
+from flask_anam.core.schemas.persona import PersonaConfigSchema
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 #: Fields of an entry that are about the persona and not sent to Anam.

@@ -15,7 +15,6 @@ from marshmallow import ValidationError, validates_schema
 from flask_anam.core.schemas.base import VendorSchema
 from flask_anam.core.schemas.fields import (
     Choice,
-    FreeObject,
     NestedObject,
     StrictBoolean,
     StrictList,
@@ -24,7 +23,6 @@ from flask_anam.core.schemas.fields import (
     camel,
     describe_value,
     doc,
-    is_deferred,
     validator,
     warn,
 )
@@ -37,15 +35,10 @@ from flask_anam.core.schemas.persona_options import (
 )
 from flask_anam.core.schemas.session_options import SessionOptionsSchema
 
-__all__ = ["VIDEO_SIZES", "MintRequestSchema", "PersonaConfigSchema", "SessionOptionsSchema"]
-
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 _NAMED_ID = re.compile(r"[A-Z][A-Z0-9_]{2,63}")
 #: Named LLM ids that Anam documents; CUSTOMER_CLIENT_V1 turns its LLM off.
 KNOWN_LLM_NAMES = ("CUSTOMER_CLIENT_V1",)
-#: Output sizes that each avatar model supports; for others Anam decides.
-VIDEO_SIZES = {"cara-3": {(720, 480)}, "cara-4": {(1152, 768), (768, 1152)}}
-VIDEO_SIZES["cara-4-latest"] = VIDEO_SIZES["cara-4"]
 
 
 def _uuid(value: str) -> str | None:
@@ -233,67 +226,3 @@ _MIXED = (
 _BESIDE_PERSONA_ID = frozenset(
     {"personaId", "type", "enableAudioPassthrough", "maxSessionLengthSeconds"}
 )
-
-
-class MintRequestSchema(VendorSchema):
-    """The whole body of a mint, and the rules between its parts."""
-
-    client_label = StrictString(**doc("A name for the session in Anam's usage reports.", "web"))
-    persona_config = NestedObject(PersonaConfigSchema, required=True)
-    session_options = NestedObject(SessionOptionsSchema, **doc("How the session runs.", None))
-    environment = FreeObject(
-        keys=StrictString(),
-        **doc(
-            "Settings of an integration such as LiveKit. Tokens of such personas are never stored.",
-            {"livekitToken": {"secret": "LIVEKIT_TOKEN"}},
-            sdk=True,
-        ),
-    )
-
-    def __init__(self, persona_config: PersonaConfigSchema | None = None, **kwargs: Any) -> None:
-        """Use that schema for the persona config, with the rules it was made with."""
-        self._persona_config = persona_config or PersonaConfigSchema()
-        super().__init__(unknown_values=self._persona_config.unknown_values, **kwargs)
-
-    def on_bind_field(self, field_name: str, field_obj: Any) -> None:
-        """Put the given schema in its place."""
-        if field_name == "persona_config":
-            field_obj.nested = self._persona_config
-        super().on_bind_field(field_name, field_obj)
-
-    @validates_schema(skip_on_field_errors=False, pass_original=True)
-    def _check_egress(self, data: Mapping[str, Any], original: Any, **_kwargs: Any) -> None:
-        config, options = _object(data, "personaConfig"), _object(data, "sessionOptions")
-        given = {self.outer_name(name): value for name, value in original.items()}
-        if not isinstance(given.get("personaConfig"), Mapping):
-            return
-        names = self._persona_config.given(given["personaConfig"])
-        # A value that is given and not in `config` is wrong, which is told already.
-        through = config.get("enableAudioPassthrough", "enableAudioPassthrough" in names)
-        if "egress" in options and through is not True and not is_deferred(through):
-            text = "Needs enableAudioPassthrough: true in the persona config."
-            raise ValidationError({"sessionOptions": {"egress": [text]}})
-
-    @validates_schema(skip_on_field_errors=False)
-    def _check_model(self, data: Mapping[str, Any], **_kwargs: Any) -> None:
-        config, options = _object(data, "personaConfig"), _object(data, "sessionOptions")
-        model = config.get("avatarModel")
-        if "directorNotes" in config and model == "cara-3":
-            warn("directorNotes are ignored by Anam with avatarModel cara-3; use cara-4.")
-        size = (options.get("videoWidth"), options.get("videoHeight"))
-        if None in size or any(map(is_deferred, (model, *size))):
-            return
-        sizes = VIDEO_SIZES.get(model, set()) if isinstance(model, str) else _ALL_SIZES
-        if sizes and size not in sizes:
-            allowed = ", ".join(f"{w}x{h}" for w, h in sorted(sizes))
-            text = f"{model or 'Anam'} supports {allowed}, not {size[0]}x{size[1]}."
-            raise ValidationError({"sessionOptions": {"videoWidth": [text]}})
-
-
-def _object(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Return a part of the body; nothing where it is missing, wrong or not known yet."""
-    part = data.get(name)
-    return part if isinstance(part, Mapping) else {}
-
-
-_ALL_SIZES = {size for sizes in VIDEO_SIZES.values() for size in sizes}

@@ -24,9 +24,9 @@ from flask_anam.core.schemas.fields import (
     camel,
     describe_value,
     doc,
-    is_deferred,
     validator,
 )
+from flask_anam.core.schemas.secret import is_deferred
 
 #: Bytes of UTF-8 that one inline tool schema may take.
 TOOL_SCHEMA_BYTES = 10_000

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from flask_anam.core.config.settings import Settings
 from flask_anam.core.hashing import KeyHasher
-from flask_anam.core.personas.registry import MintBody
+from flask_anam.core.personas.mint_body import MintBody
 from flask_anam.core.tokens.token import SessionToken
 
 #: A stored token is handed out for at most this share of its life.
