@@ -66,7 +66,7 @@ def test_one_of_four_processes_wins(shared: Opened) -> None:
 
 
 def test_a_lease_given_back_is_free(shared: Opened) -> None:
-    """At once, and only the one that is named."""
+    """At once, and only the one that is named; on real servers, unlike tests/core/cache."""
     one, other = _different_keys(2)
     lease = shared.backend.lease
     owner = lease.acquire(one, HOLD)

@@ -7,16 +7,12 @@ import logging
 from typing import Any
 
 import pytest
-from cachelib import FileSystemCache, NullCache, SimpleCache
-from cachelib.base import BaseCache
+from cachelib import SimpleCache
 
-from flask_anam.core.cache.backends import TRAITS, OwnRedisCache, PlainJson, is_shared, open_backend
-from flask_anam.core.cache.locks import AddLease, FileLease, NoLease
-from flask_anam.core.cache.memory import MemoryCache
+from flask_anam.core.cache.backends import open_backend
 from flask_anam.core.hashing import KeyHasher
 from flask_anam.core.tokens.store import TokenStore
 from flask_anam.core.tokens.token import SessionToken
-from flask_anam.errors import ConfigError
 
 from .conftest import FrozenClock, store_on
 
@@ -203,87 +199,6 @@ def test_tokens_kept_while_marks_change_are_misses(store: TokenStore, clock: Fro
     assert store.lookup("k", ("mark",)).token is None
 
 
-@pytest.mark.parametrize(
-    ("url", "kind"),
-    [
-        ("memory://", MemoryCache),
-        ("null://", NullCache),
-        ("redis://127.0.0.1:1/0", OwnRedisCache),
-        ("rediss://127.0.0.1:1/0", OwnRedisCache),
-        ("file://{tmp}/a%20b", FileSystemCache),
-    ],
-)
-def test_each_scheme_opens_its_backend(
-    url: str, kind: type[BaseCache], clock: FrozenClock, tmp_path: Any
-) -> None:
-    """No connection is made yet, so a cache that is down does not stop the start."""
-    cache = open_backend(url.format(tmp=tmp_path), clock).cache
-    assert type(cache) is kind
-    if kind is FileSystemCache:
-        assert (tmp_path / "a b").is_dir()
-
-
-def test_a_ready_cache_is_used_as_it_is(clock: FrozenClock) -> None:
-    """Nothing of the host's own object is changed."""
-    cache = SimpleCache()
-    backend = open_backend(cache, clock)
-    assert backend.cache is cache
-    assert backend.reopen is None
-
-
-@pytest.mark.parametrize(
-    ("where", "shared"),
-    [
-        ("memory://", False),
-        ("null://", False),
-        (SimpleCache(), False),
-        (NullCache(), False),
-        ("file:///x", True),
-        ("redis://h", True),
-        ("memcached://h", True),
-        (Flaky(), False),
-        (BaseCache(), True),
-    ],
-    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
-)
-def test_shared_caches_are_told_from_our_own(where: BaseCache | str, shared: bool) -> None:
-    """Those need a fixed secret."""
-    assert is_shared(where) is shared
-
-
-def test_a_folder_that_cannot_be_written_is_refused_with_the_cure(
-    clock: FrozenClock, tmp_path: Any
-) -> None:
-    """At the start, naming setting, folder and reason."""
-    (tmp_path / "file").write_text("")
-    folder = tmp_path / "file" / "cache"
-    with pytest.raises(ConfigError) as caught:
-        open_backend(f"file://{folder}", clock)
-    assert f"ANAM_CACHE names the folder {folder}" in caught.value.text
-    assert "(Not a directory). Create it" in caught.value.text
-
-
-@pytest.mark.parametrize(
-    "url", ["redis://:SENTINEL@h:port", "redis://h?socket_timeout=SENTINEL", "memcached://h:x"]
-)
-def test_a_url_with_a_mistake_is_refused_at_the_start(url: str, clock: FrozenClock) -> None:
-    """In our words, without the password it may hold."""
-    with pytest.raises(ConfigError, match="not a valid URL") as caught:
-        open_backend(url, clock)
-    assert "SENTINEL" not in caught.value.text
-
-
-@pytest.mark.parametrize("scheme", ["memory", "null", "file", "redis"])
-def test_processes_agree_where_the_table_of_traits_says(
-    scheme: str, clock: FrozenClock, tmp_path: Any
-) -> None:
-    """By an atomic add, by file locks, or not at all; the docs show that table."""
-    backend = open_backend(f"{scheme}://{tmp_path if scheme == 'file' else ''}", clock)
-    expected = {"add": AddLease, "lock": FileLease, "one process": NoLease}
-    assert type(backend.lease) is expected[TRAITS[scheme].one_mint]
-    assert backend.lease.shared is TRAITS[scheme].shared
-
-
 def test_a_forked_child_gets_a_memory_of_its_own(clock: FrozenClock) -> None:
     """The parent's lock might be held for ever; other caches are used as they are."""
     store = TokenStore(open_backend("memory://", clock), SECRET, clock)
@@ -305,10 +220,3 @@ def test_several_notes_are_read_at_once(store: TokenStore, cache: Flaky) -> None
     assert store.noted_many("b", "a", "c") == [None, "one", None]
     cache.down = True
     assert store.noted_many("a", "b") == [None, None]
-
-
-@pytest.mark.parametrize("kept", [None, b"", b"{", b"\x80\x04.", b"[" * 99_999], ids=str)
-def test_the_serializer_reads_nothing_but_json(kept: bytes | None) -> None:
-    """Anything else is None; what it writes it reads."""
-    assert PlainJson().loads(kept) is None
-    assert PlainJson().loads(PlainJson().dumps({"a": [1]})) == {"a": [1]}

@@ -48,7 +48,10 @@ def connections(sandbox: Sandbox) -> list[int]:
 def test_a_netrc_entry_does_not_replace_our_key(
     ask: Ask, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, how: str
 ) -> None:
-    """`requests` prefers such an entry to an Authorization header; ours is an auth object."""
+    """`requests` prefers such an entry to an Authorization header; ours is an auth object.
+
+    The transport alone, for each place of the file; row 53 of the faults asks a whole app.
+    """
     netrc = tmp_path / ".netrc"
     netrc.write_text("machine 127.0.0.1 login somebody password else\n")
     netrc.chmod(0o600)
@@ -175,7 +178,10 @@ def test_a_refused_connection_is_unavailable(make_client: ClientMaker, deadline:
 def test_a_proxy_is_used_as_the_environment_says(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And there too the read timeout holds for the whole answer."""
+    """And there too the read timeout holds for the whole answer.
+
+    The transport alone; row 53 of the faults asks a whole app, NO_PROXY included.
+    """
     monkeypatch.setenv("http_proxy", sandbox.url)
     monkeypatch.setenv("no_proxy", "")
     transport = Transport(

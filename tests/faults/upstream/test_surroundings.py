@@ -34,7 +34,10 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_row_53_a_netrc_entry_does_not_replace_our_key(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """`requests` would send that password instead; the key is sent, and nothing else."""
+    """`requests` would send that password instead; the key is sent, and nothing else.
+
+    End to end, whichever file applies; tests/core/upstream/test_transport.py has the unit tests.
+    """
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login x password y\ndefault login x password y\n")
     netrc.chmod(0o600)
@@ -49,7 +52,10 @@ def test_row_53_a_netrc_entry_does_not_replace_our_key(
 def test_row_53_a_proxy_is_used_as_the_environment_says(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """HTTP_PROXY is honoured with our key for Anam; NO_PROXY goes around it."""
+    """HTTP_PROXY is honoured with our key for Anam; NO_PROXY goes around it.
+
+    End to end; tests/core/upstream/test_transport.py holds the timeout through a proxy.
+    """
     asked_for: list[bytes] = []
 
     def proxy(connection: socket.socket, number: int) -> None:
