@@ -6,7 +6,7 @@ import random
 import threading
 from collections.abc import Callable
 
-from flask_anam.core.clock import Clock
+from flask_anam.core.clock import Clock, Deadline
 from flask_anam.core.forksafe import reset_after_fork
 from flask_anam.errors import AnamUnavailable
 
@@ -16,8 +16,8 @@ FAILURES_TO_OPEN = 5
 MIN_OPEN_TIME = 10.0
 #: Upper bound of that time, in seconds.
 MAX_OPEN_TIME = 60.0
-#: Seconds after which a probe without a result no longer holds back the next one.
-PROBE_TIMEOUT = 10.0
+#: Least seconds for which a probe without a result holds back the next one.
+MIN_PROBE_TIME = 10.0
 
 
 class CircuitBreaker:
@@ -55,8 +55,11 @@ class CircuitBreaker:
             if self._open_until is not None:
                 self._raise_before(self._open_until)
 
-    def enter(self) -> bool:
+    def enter(self, deadline: Deadline) -> bool:
         """Begin a call; return whether it is the probe of a half-open breaker.
+
+        A probe without a result holds back the next one for 10 seconds, or until the deadline of
+        its call when that is later.
 
         Raises:
             AnamUnavailable: the breaker is open, or another probe is under way.
@@ -69,7 +72,7 @@ class CircuitBreaker:
             now = self._clock.monotonic()
             if now < self._probe_until:
                 raise AnamUnavailable(hinted_wait=1)
-            self._probe_until = now + PROBE_TIMEOUT
+            self._probe_until = max(now + MIN_PROBE_TIME, deadline.at)
             return True
 
     def record_success(self) -> None:

@@ -209,7 +209,7 @@ class AnamClient:
             max_bytes=max_bytes,
         )
         with self._bulkhead.acquire(deadline):
-            probe = False if operation.is_advice else self._breaker.enter()
+            probe = False if operation.is_advice else self._breaker.enter(deadline)
             began = self._clock.monotonic()
             outcome = "given_up"  # unless it ends in another way
             try:

@@ -16,6 +16,7 @@ from flask_anam.core.hashing import KeyHasher
 from flask_anam.core.redaction import scrubs_traceback
 from flask_anam.core.single_flight import SingleFlight
 from flask_anam.core.upstream.client import AnamClient
+from flask_anam.core.upstream.retries import MAX_RETRY_AFTER
 
 #: Seconds for which an answer, or an error, is cached.
 FRESH_TIME = 5.0
@@ -23,8 +24,6 @@ FRESH_TIME = 5.0
 STALE_TIME = 60.0
 #: Longest time that asking Anam may take, in seconds: a mint may be waiting for it.
 ASK_TIMEOUT = 2.0
-#: Upper bound of the Retry-After of a refusal, in seconds.
-MAX_RETRY_AFTER = 300.0
 #: Size of the cache, in accounts; the oldest entry is evicted first.
 CACHE_SIZE = 256
 #: Largest number in an answer (sessions or seconds) that is accepted.
@@ -109,16 +108,19 @@ class ConcurrencyMonitor:
     def raise_if_full(self, api_key: str, deadline: Deadline) -> None:
         """Raise AnamAtCapacity while Anam reports that no session can start.
 
-        Nothing is raised when Anam cannot be asked within two seconds: the mint will show.
+        Its Retry-After is Anam's estimate, at most 300 seconds, and ends no sooner than the cache
+        entry. Nothing is raised when Anam cannot be asked within two seconds: the mint will show.
         """
         try:
             status = self.status(api_key, deadline)
         except errors.UpstreamError:
             return
         if status.can_start is False and not status.stale:
-            wait = status.wait
-            hint = None if wait is None else min(max(float(wait), 1.0), MAX_RETRY_AFTER)
-            raise errors.AnamAtCapacity(hinted_wait=hint)
+            wait: float | None = status.wait
+            if wait is not None:
+                # A retry before the cache is refreshed would get the same refusal.
+                wait = min(max(wait, 1.0, FRESH_TIME - status.age), MAX_RETRY_AFTER)
+            raise errors.AnamAtCapacity(hinted_wait=wait)
 
     def _entry(self, api_key: str, deadline: Deadline) -> _CacheEntry:
         account = self._keys("concurrency", api_key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from core.conftest import FrozenClock
 
+from flask_anam.core.clock import Deadline
 from flask_anam.core.upstream.circuit_breaker import CircuitBreaker
 from flask_anam.errors import AnamUnavailable
 
@@ -20,10 +21,15 @@ def breaker(clock: FrozenClock) -> CircuitBreaker:
     return CircuitBreaker(clock, exactly)
 
 
+def enter(breaker: CircuitBreaker, seconds: float = 8.0) -> bool:
+    """Begin a call whose deadline is that many seconds away."""
+    return breaker.enter(Deadline.after(breaker._clock, seconds))
+
+
 def refuses(breaker: CircuitBreaker) -> float:
     """Return how long to wait, as told by a breaker that refuses."""
     with pytest.raises(AnamUnavailable) as caught:
-        breaker.enter()
+        enter(breaker)
     assert caught.value.hinted_wait is not None
     return caught.value.hinted_wait
 
@@ -31,7 +37,7 @@ def refuses(breaker: CircuitBreaker) -> float:
 def fail(breaker: CircuitBreaker, times: int = 1) -> None:
     """Make calls that fail."""
     for _ in range(times):
-        breaker.record_failure(probe=breaker.enter())
+        breaker.record_failure(probe=enter(breaker))
 
 
 def test_five_failures_in_a_row_open_the_breaker(breaker: CircuitBreaker) -> None:
@@ -49,9 +55,9 @@ def test_an_answer_between_failures_keeps_it_closed(breaker: CircuitBreaker) -> 
     """Only failures in a row count."""
     for _ in range(5):
         fail(breaker, 4)
-        breaker.enter()
+        enter(breaker)
         breaker.record_success()
-    breaker.enter()
+    enter(breaker)
 
 
 def test_one_probe_passes_when_the_time_is_over(
@@ -63,11 +69,11 @@ def test_one_probe_passes_when_the_time_is_over(
     assert refuses(breaker) == pytest.approx(0.1)
     clock.move(0.1)
     breaker.raise_if_open()
-    breaker.enter()
+    enter(breaker)
     assert refuses(breaker) == 1
     breaker.record_success()
     fail(breaker, 4)
-    breaker.enter()
+    enter(breaker)
 
 
 def test_a_probe_that_fails_opens_it_for_twice_as_long(
@@ -82,7 +88,7 @@ def test_a_probe_that_fails_opens_it_for_twice_as_long(
         fail(breaker)
     assert waits == [10.0, 20.0, 40.0, 60.0, 60.0]
     clock.move(60)
-    breaker.enter()
+    enter(breaker)
     breaker.record_success()
     fail(breaker, 5)
     assert refuses(breaker) == 10.0
@@ -94,12 +100,23 @@ def test_a_probe_that_says_nothing_makes_room_for_another(
     """At once when it was given up, after ten seconds when it never came back."""
     fail(breaker, 5)
     clock.move(10)
-    breaker.record_abandoned(probe=breaker.enter())
-    breaker.enter()
+    breaker.record_abandoned(probe=enter(breaker))
+    enter(breaker)
     clock.move(9.9)
     assert refuses(breaker) == 1
     clock.move(0.1)
-    breaker.enter()
+    enter(breaker)
+
+
+def test_a_probe_is_alone_until_its_deadline(breaker: CircuitBreaker, clock: FrozenClock) -> None:
+    """A slow probe, of a call that may take a minute, is not joined by others after ten seconds."""
+    fail(breaker, 5)
+    clock.move(10)
+    assert enter(breaker, seconds=60.0)
+    clock.move(59.9)
+    assert refuses(breaker) == 1
+    clock.move(0.1)
+    assert enter(breaker, seconds=60.0)
 
 
 def test_the_end_of_an_opening_is_spread(clock: FrozenClock) -> None:
@@ -117,10 +134,10 @@ def test_the_breaker_does_not_hang_on_the_wall_clock(
     fail(breaker, 5)
     clock.jump(-3600)
     clock.move(10)
-    breaker.enter()
+    enter(breaker)
     clock.jump(-3600)
     clock.move(10)
-    breaker.enter()
+    enter(breaker)
 
 
 def test_a_child_knows_what_its_parent_knew_of_anam(breaker: CircuitBreaker) -> None:
@@ -135,7 +152,7 @@ def test_calls_under_way_when_it_opens_change_nothing(
     breaker: CircuitBreaker, clock: FrozenClock
 ) -> None:
     """Thirty-two callers of one outage do not prolong the pause."""
-    probes = [breaker.enter() for _ in range(32)]
+    probes = [enter(breaker) for _ in range(32)]
     for probe in probes:
         breaker.record_failure(probe=probe)
     assert refuses(breaker) == 10.0

@@ -13,7 +13,7 @@ from core.conftest import KEY, SECRET, ClientMaker, FrozenClock
 from flask_anam.core.clock import Deadline
 from flask_anam.core.hashing import KeyHasher
 from flask_anam.core.upstream.client import AnamClient
-from flask_anam.core.upstream.concurrency import CACHE_SIZE, ConcurrencyMonitor
+from flask_anam.core.upstream.concurrency import CACHE_SIZE, FRESH_TIME, ConcurrencyMonitor
 from flask_anam.errors import AnamAtCapacity, AnamAuthError, AnamUnavailable, UpstreamError
 from flask_anam.sandbox import Sandbox
 
@@ -144,6 +144,27 @@ def test_a_full_account_refuses(
     with pytest.raises(AnamAtCapacity) as caught:
         monitor_of(FakeClient(said), clock).raise_if_full(KEY, deadline)
     assert caught.value.retry_after == wait
+
+
+@pytest.mark.parametrize("estimate", [0, 1, 3, 40])
+def test_who_waits_as_asked_gets_a_new_answer(clock: FrozenClock, estimate: int) -> None:
+    """Retry-After never ends before the status is asked again, however short the estimate is."""
+    client = FakeClient({**FULL, "estimatedWaitSeconds": estimate}, FREE)
+    monitor = monitor_of(client, clock)
+    monitor.status(KEY, Deadline.after(clock, 8))
+    clock.move(2)
+    with pytest.raises(AnamAtCapacity) as caught:
+        monitor.raise_if_full(KEY, Deadline.after(clock, 8))
+    assert caught.value.retry_after is not None
+    clock.move(caught.value.retry_after)
+    monitor.raise_if_full(KEY, Deadline.after(clock, 8))
+    assert len(client.keys) == 2
+
+
+def test_the_default_wait_outlasts_the_cache() -> None:
+    """Where Anam gives no estimate, too, the status is asked again by then."""
+    assert AnamAtCapacity.default_retry_after is not None
+    assert AnamAtCapacity.default_retry_after >= FRESH_TIME
 
 
 @pytest.mark.parametrize(
