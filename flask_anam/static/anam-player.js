@@ -1,8 +1,8 @@
 /**
- * Brings the players on a page to life: every element that {{ anam.player() }} has written.
+ * Player UI: connects every element that {{ anam.player() }} rendered to a persona.
  *
- * Each element hears of its persona through bubbling events, "anam-state", "anam-message" and
- * "anam-error", whose details are those of the persona's own events, and holds it as `persona`.
+ * Each element has its persona as the property `persona`, and dispatches the persona's events as
+ * the bubbling events "anam-state", "anam-message" and "anam-error", with the same details.
  */
 
 import { humanTime, sentenceFor } from "./anam-texts.js";
@@ -10,7 +10,7 @@ import { createPersona } from "./flask-anam.js";
 
 const BUSY = new Set(["connecting", "waiting", "live"]);
 
-/** Bring one player to life, for instance one that was added later; returns its persona. */
+/** Set up one player, for example one that was added to the page later; return its persona. */
 export function upgrade(root) {
   return root.persona ?? new Player(root).persona;
 }
@@ -20,7 +20,7 @@ class Player {
   #config;
   #texts;
   #countdown = null;
-  #deaf = false;
+  #microphoneDenied = false;
   #lines = new Map();
 
   constructor(root) {
@@ -33,13 +33,13 @@ class Player {
       prefetch: prefetch === "hover" ? this.#part("start") : prefetch,
     });
     root.persona = this.persona;
-    for (const [kind, hear] of [
-      ["state", this.#show],
-      ["message", this.#write],
-      ["error", this.#warn],
+    for (const [kind, listener] of [
+      ["state", this.#showState],
+      ["message", this.#addMessage],
+      ["error", this.#showError],
     ]) {
       this.persona.addEventListener(kind, ({ detail }) => {
-        hear.call(this, detail);
+        listener.call(this, detail);
         root.dispatchEvent(new CustomEvent(`anam-${kind}`, { detail, bubbles: true }));
       });
     }
@@ -61,7 +61,7 @@ class Player {
   }
 
   #listen() {
-    const on = (name, kind, hear) => this.#part(name)?.addEventListener(kind, hear);
+    const on = (name, kind, listener) => this.#part(name)?.addEventListener(kind, listener);
     on("start", "click", () => this.persona.start());
     on("stop", "click", () => this.persona.stop());
     on("mute", "click", () => {
@@ -86,7 +86,7 @@ class Player {
     video.addEventListener("emptied", () => delete this.#root.dataset.picture);
   }
 
-  #show({ state, code, message, retryAfter, estimate }) {
+  #showState({ state, code, message, retryAfter, estimate }) {
     clearInterval(this.#countdown);
     const root = this.#root;
     const busy = BUSY.has(state);
@@ -99,11 +99,12 @@ class Player {
       this.#caption("");
     }
     if (state === "connecting" && !code) {
-      this.#forget();
+      this.#clear();
     }
     this.#part("title").textContent = this.#text(state);
-    const said = code ?? (state === "live" && this.#deaf ? "microphone_denied" : null);
-    const lines = said ? [this.#sentence(said, message)] : [];
+    const denied = state === "live" && this.#microphoneDenied;
+    const reason = code ?? (denied ? "microphone_denied" : null);
+    const lines = reason ? [this.#sentence(reason, message)] : [];
     if (estimate) {
       lines.push(this.#text("estimate", this.#time(estimate)));
     } else if (retryAfter) {
@@ -114,7 +115,7 @@ class Player {
     this.#count(state, retryAfter);
   }
 
-  /** A reason that the server gave at the end is told in its own words. */
+  /** If the server gave a reason for the end, its text is shown as it is. */
   #sentence(code, message) {
     return code === "closed_by_server" && message ? message : sentenceFor(code, this.#texts);
   }
@@ -126,7 +127,7 @@ class Player {
     for (const name of ["mute", "captions", "text", "send"]) {
       const part = this.#part(name);
       if (part) {
-        part.disabled = state !== "live" || (name === "mute" && this.#deaf);
+        part.disabled = state !== "live" || (name === "mute" && this.#microphoneDenied);
       }
     }
     start.hidden = busy;
@@ -137,7 +138,7 @@ class Player {
     if (talk) {
       talk.hidden = state !== "live" && this.#lines.size === 0;
     }
-    // What had the focus may be gone or unable to keep it: hand it to what comes next.
+    // The focused element may be hidden or disabled now: move the focus to the next control.
     if (busy && focused === start) {
       stop.focus();
     } else if (!busy && (focused === stop || (focused !== null && focused === field))) {
@@ -145,10 +146,10 @@ class Player {
     }
   }
 
-  /** Count down for the eye; screen readers are told once, in the status. */
+  /** Show a countdown; screen readers read the time once, in the status. */
   #count(state, seconds) {
     const count = this.#part("count");
-    count.hidden = !seconds || seconds > 3600; // nobody watches a clock for that long
+    count.hidden = !seconds || seconds > 3600; // a countdown of more than an hour is of no use
     if (count.hidden) {
       return;
     }
@@ -166,29 +167,29 @@ class Player {
     show();
   }
 
-  /** The microphone is refused before or after the conversation has begun. */
-  #warn({ code, fatal }) {
+  /** Remember a denied microphone, which happens before or after the start of the session. */
+  #showError({ code, fatal }) {
     if (code === "microphone_denied" && !fatal) {
-      this.#deaf = true;
+      this.#microphoneDenied = true;
       if (this.persona.state === "live") {
-        this.#show({ state: "live" });
+        this.#showState({ state: "live" });
       }
     }
   }
 
-  #forget() {
-    this.#deaf = false;
+  #clear() {
+    this.#microphoneDenied = false;
     this.#lines.clear();
     this.#part("lines")?.replaceChildren();
     this.#caption("");
   }
 
-  #write({ id, role, text, final, interrupted }) {
+  #addMessage({ id, role, text, final, interrupted }) {
     if (role === "persona") {
       this.#caption(text);
     }
     const log = this.#part("log");
-    // A line is written when it is complete, so that a screen reader reads it once.
+    // Only complete messages are added, so that a screen reader reads each once.
     if (!log || !(final || interrupted) || !text.trim() || this.#lines.has(id)) {
       return;
     }
@@ -206,8 +207,8 @@ class Player {
     const caption = this.#part("caption");
     if (caption) {
       caption.textContent = text ?? caption.textContent;
-      const wanted = this.#part("captions").getAttribute("aria-pressed") === "true";
-      caption.hidden = !wanted || !caption.textContent.trim();
+      const enabled = this.#part("captions").getAttribute("aria-pressed") === "true";
+      caption.hidden = !enabled || !caption.textContent.trim();
     }
   }
 }

@@ -1,4 +1,4 @@
-/** What a page says to people about the codes of Flask-Anam; keep each to one short sentence. */
+/** Messages for visitors, by the error codes of Flask-Anam; each is one short sentence. */
 
 export const SENTENCES = {
   // The token endpoint: flask_anam.errors
@@ -42,12 +42,12 @@ export const SENTENCES = {
   closed_by_server: "The conversation has come to its end.",
 };
 
-/** The sentence for a code; `texts` may hold other ones, for instance in another language. */
+/** Return the message for a code; `texts` can replace messages, for example to translate them. */
 export function sentenceFor(code, texts = {}) {
   return texts[code] ?? SENTENCES[code] ?? texts.anam_error ?? SENTENCES.anam_error;
 }
 
-/** A number of seconds as people say it, in a language: "42 seconds", "3 minutes". */
+/** Format a duration in seconds for people, in a language: "42 seconds", "3 minutes". */
 export function humanTime(seconds, language) {
   const whole = Math.max(1, Math.ceil(seconds));
   const [size, unit] = whole < 100 ? [1, "second"] : whole < 6000 ? [60, "minute"] : [3600, "hour"];

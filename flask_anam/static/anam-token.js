@@ -1,4 +1,4 @@
-/** The part of flask-anam.js that talks to our server. */
+/** HTTP client for our server, used by flask-anam.js. */
 
 const SLOT_KEY = "flask-anam-slot";
 let ownSlot;
@@ -10,9 +10,9 @@ export class AnamTokenError extends Error {
   retryAfter = null;
   details = null;
 
-  constructor(message, facts) {
+  constructor(message, fields) {
     super(message);
-    Object.assign(this, facts);
+    Object.assign(this, fields);
   }
 }
 
@@ -35,9 +35,9 @@ export async function fetchToken({
     response = await ask(tokenPath, { body, signal });
     answer = await response.json();
   } catch (error) {
-    const late = signal.reason?.name === "TimeoutError";
-    if (late || (!signal.aborted && !(error instanceof SyntaxError))) {
-      const code = late ? "timeout" : "network";
+    const timedOut = signal.reason?.name === "TimeoutError";
+    if (timedOut || (!signal.aborted && !(error instanceof SyntaxError))) {
+      const code = timedOut ? "timeout" : "network";
       throw new AnamTokenError("The server did not answer.", { code, retryable: true });
     }
     signal.throwIfAborted();
@@ -47,8 +47,8 @@ export async function fetchToken({
     return answer;
   }
   if (!answer?.code) {
-    const facts = { code: "bad_answer", status, retryable: status >= 500 };
-    throw new AnamTokenError("The answer was not that of a token endpoint.", facts);
+    const fields = { code: "bad_answer", status, retryable: status >= 500 };
+    throw new AnamTokenError("The answer did not come from a token endpoint.", fields);
   }
   const retryAfter = Number(headers.get("Retry-After")) || null;
   throw new AnamTokenError(answer.error, { retryAfter, ...answer, status });
@@ -63,7 +63,7 @@ export async function reportEnded({ sessionId, urlPrefix = "/anam" }) {
   if (navigator.onLine === false) {
     await new Promise((resolve) => addEventListener("online", resolve, { once: true }));
   }
-  // A beacon carries no headers of ours, and so no CSRF token.
+  // A beacon cannot send headers, so no CSRF token.
   return (!csrfToken() && navigator.sendBeacon?.(url)) || report(url, {});
 }
 
@@ -82,19 +82,19 @@ const report = (url, body) => ask(url, { body, keepalive: true }).then(({ ok }) 
 
 const csrfToken = () => document.querySelector('meta[name="csrf-token"]')?.content;
 
-/** Stored only between two pages: a duplicated tab begins with a copy of the storage. */
+/** Stored only between two pages, because a duplicated tab gets a copy of the storage. */
 function takeSlot() {
   try {
-    const known = sessionStorage.getItem(SLOT_KEY);
+    const stored = sessionStorage.getItem(SLOT_KEY);
     const forget = () => sessionStorage.removeItem(SLOT_KEY);
     forget();
     addEventListener("pagehide", () => sessionStorage.setItem(SLOT_KEY, ownSlot));
     addEventListener("pageshow", forget);
-    if (known) {
-      return known;
+    if (stored) {
+      return stored;
     }
   } catch {
-    // closed to this page, so the slot lives as long as the page
+    // no access to the storage: the slot lasts as long as the page
   }
   return crypto.getRandomValues(new Uint32Array(4)).join("-");
 }

@@ -1,5 +1,5 @@
 /**
- * flask-anam.js, the browser helper of Flask-Anam: an ES module without dependencies or build step.
+ * Persona client for browsers (flask-anam.js): an ES module without dependencies or build step.
  *
  *   import { createPersona } from "/anam/static/flask-anam.js";
  *
@@ -10,62 +10,62 @@
  * A CSRF token is sent as X-CSRFToken when the page has <meta name="csrf-token" content="...">.
  */
 
-/** The official SDK that is loaded when the page brings none. */
+/** URL of the official SDK that is loaded unless the page provides one. */
 export const SDK_URL: string;
-/** The hash of that file, as a browser checks it. */
+/** Integrity hash of that file (Subresource Integrity). */
 export const SDK_INTEGRITY: string;
 
-/** What the token endpoint answers. */
+/** The answer of the token endpoint. */
 export interface SessionToken {
   sessionToken: string;
-  /** Names the token in reports and logs, and cannot be used in its place. */
+  /** Identifies the token in reports and logs; it cannot be used to start a session. */
   tokenId: string;
   personaType: string;
   /** Unix seconds. */
   expiresAt: number;
-  /** Seconds from the answer on. */
+  /** Seconds, counted from the answer. */
   expiresIn: number;
 }
 
 export interface TokenOptions {
-  /** The persona; may be left out when there is one default. */
+  /** The persona type; optional if there is a default persona. */
   personaType?: string;
-  /** This tab, by default `tabSlot()`; null sends none. Sending it is the promise to report. */
+  /** Identifies this tab, by default `tabSlot()`; null sends none. With a slot, report starts. */
   slot?: string | null;
   /** The token endpoint (`ANAM_TOKEN_PATH`), by default "/api/session-token". */
   tokenPath?: string;
-  /** Persona fields, of those that the persona allows. */
+  /** Persona fields to set; the persona must allow them. */
   overrides?: Record<string, unknown>;
-  /** Token id of a token that failed to start. */
+  /** Token id of a token with which a session could not start. */
   refused?: string;
-  /** Ends the wait, by default after 15 seconds; an abort's reason is then the error. */
+  /** Aborts the request, by default after 15 seconds; rejects with the reason of the abort. */
   signal?: AbortSignal;
 }
 
-/** No session token could be had. */
+/** Error: the token endpoint gave no session token. */
 export class AnamTokenError extends Error {
   /** The endpoint's code; "network" without an answer, "timeout", or "bad_answer". */
   readonly code: string;
   /** The HTTP status, 0 without an answer. */
   readonly status: number;
   readonly retryable: boolean;
-  /** Seconds, or null when the server named none. */
+  /** Seconds, or null if the server gave none. */
   readonly retryAfter: number | null;
   readonly details: Record<string, unknown> | null;
 }
 
-/** The slot of this browser tab; lives over reloads, and a duplicated tab gets another one. */
+/** Return the slot of this browser tab. It survives reloads; a duplicated tab gets a new slot. */
 export function tabSlot(): string;
 
 /**
- * Ask for a session token.
- * @throws {AnamTokenError} there is none to be had
+ * Request a session token.
+ * @throws {AnamTokenError} if the server gives none
  */
 export function fetchToken(options?: TokenOptions): Promise<SessionToken>;
 
 /**
- * Tell the server that a conversation has started, which uses its token up. Never rejects; resolves
- * with whether the server heard.
+ * Report to the server that a conversation has started, which uses up its token. Never rejects;
+ * resolves with whether the server accepted the report.
  */
 export function reportStarted(report: {
   tokenId: string;
@@ -74,12 +74,12 @@ export function reportStarted(report: {
 }): Promise<boolean>;
 
 /**
- * Tell the server that a conversation is over. Works while the page goes away, waits until the browser
- * is online, and never rejects; resolves with whether the report went out.
+ * Report to the server that a conversation has ended. Works while the page is being closed, and waits
+ * until the browser is online. Never rejects; resolves with whether the report was sent.
  */
 export function reportEnded(report: { sessionId: string; urlPrefix?: string }): Promise<boolean>;
 
-/** The part of the official SDK that is used. */
+/** The used part of the official SDK. */
 export interface AnamSdk {
   createClient(sessionToken: string, options?: any): any;
   AnamEvent: any;
@@ -88,7 +88,7 @@ export interface AnamSdk {
 export interface PersonaOptions extends Omit<TokenOptions, "refused" | "signal"> {
   /** `ANAM_URL_PREFIX`, by default "/anam". */
   urlPrefix?: string;
-  /** `ANAM_BASE_URL`, by default the SDK's own. */
+  /** `ANAM_BASE_URL`, by default that of the SDK. */
   apiBaseUrl?: string;
   /**
    * The official SDK: the URL of its UMD file, its module, or a function that imports it. By
@@ -99,32 +99,32 @@ export interface PersonaOptions extends Omit<TokenOptions, "refused" | "signal">
   sdkIntegrity?: string;
   /** Further options for the SDK's `createClient`. */
   clientOptions?: Record<string, unknown>;
-  /** Whether to listen, by default true. */
+  /** Whether to use the microphone, by default true. */
   microphone?: boolean;
-  /** When to get a token in advance: when idle, or when pointer or focus reach an element. */
+  /** When to get a token in advance: on an idle page, or when pointer or focus reach an element. */
   prefetch?: "idle" | EventTarget | null;
-  /** Seconds to wait for a place, a limit or the server in all, by default 120. */
+  /** Seconds to wait in total for a free session, a limit or the server, by default 120. */
   maxWait?: number;
-  /** Lost connections in a row after which to give up, by default 3. */
+  /** Upper limit of reconnects in a row, by default 3. */
   maxReconnects?: number;
-  /** Seconds in which a session has to become ready, by default 20. */
+  /** Seconds until a session must be ready, by default 20. */
   startTimeout?: number;
 }
 
-/** "connecting" is also where a conversation is whose picture has stood still for five seconds. */
+/** State of a persona; "live" becomes "connecting" when the video is frozen for five seconds. */
 export type PersonaState = "idle" | "connecting" | "live" | "waiting" | "ended" | "failed";
 
-/** What went wrong; all null or empty in a state that is nobody's fault. */
+/** Problem details; all null or empty in a state without an error. */
 export interface Problem {
   code: string | null;
   /** For developers and logs; `sentenceFor(code)` of anam-texts.js is for people. */
   message: string;
-  /** Seconds until the next try, or until it makes sense to try again. */
+  /** Seconds until the next attempt, or until another attempt makes sense. */
   retryAfter: number | null;
-  /** Seconds until a place should be free, as Anam estimates. */
+  /** Anam's estimate of the seconds until a session is free. */
   estimate: number | null;
   details: Record<string, unknown> | null;
-  /** Whether this was the end of the attempt. */
+  /** Whether the attempt is over. */
   fatal: boolean;
 }
 
@@ -136,7 +136,7 @@ export interface StateDetail extends Problem {
 export interface MessageDetail {
   id: string;
   role: "user" | "persona";
-  /** All of the message so far. */
+  /** The whole message so far. */
   text: string;
   final: boolean;
   interrupted: boolean;
@@ -148,26 +148,26 @@ export interface PersonaEventMap {
   error: CustomEvent<Problem>;
 }
 
-/** One persona in one video element. */
+/** Persona: one persona in one video element. */
 export interface Persona extends EventTarget {
   readonly state: PersonaState;
   readonly code: string | null;
   readonly muted: boolean;
   readonly sessionId: string | null;
   /**
-   * Begin, or do nothing when begun. Never rejects; resolves with the state it came to: "live",
-   * "failed", "ended", or "idle" when it was stopped before it began.
+   * Start a conversation; does nothing if there is one. Never rejects; resolves with the state that
+   * was reached: "live", "failed", "ended", or "idle" if it was stopped before it began.
    */
   start(): Promise<PersonaState>;
-  /** End the conversation, or the attempt to begin one. */
+  /** End the conversation, or the attempt to start one. */
   stop(): void;
-  /** Turn the microphone off, or on with false; before the start too. */
+  /** Mute the microphone, or unmute it with false; also possible before the start. */
   mute(muted?: boolean): void;
-  /** Say something in writing; false when there is no conversation, or no text. */
+  /** Send a text message; returns false if there is no conversation, or no text. */
   sendMessage(text: string): boolean;
-  /** Get SDK and token in advance; resolves with whether there is a token now, never rejects. */
+  /** Get SDK and token in advance. Never rejects; resolves with whether there is a token. */
   prefetch(): Promise<boolean>;
-  /** Stop for good: no more events. */
+  /** Stop for good: no more events are dispatched. */
   destroy(): void;
   addEventListener<K extends keyof PersonaEventMap>(
     type: K,
@@ -181,7 +181,7 @@ export interface Persona extends EventTarget {
   ): void;
 }
 
-/** Put a persona into a video element, given itself or by its id; nothing happens before `start`. */
+/** Create a persona for a video element, or for the id of one; nothing happens before `start`. */
 export function createPersona(
   video: HTMLVideoElement | string,
   options?: PersonaOptions,

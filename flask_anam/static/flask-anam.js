@@ -1,4 +1,4 @@
-/** Puts personas on a page; flask-anam.d.ts describes it. */
+/** Persona client for web pages; flask-anam.d.ts describes the API. */
 
 import { ask, fetchToken, reportEnded, reportStarted, tabSlot } from "./anam-token.js";
 
@@ -8,7 +8,7 @@ export const SDK_URL = "https://cdn.jsdelivr.net/npm/@anam-ai/js-sdk@4.27.0/dist
 export const SDK_INTEGRITY =
   "sha384-YlLVEzjnPjezw7TzjG3RWqeUtTruSn3+WnfBBg9CyHOCpf0VqVorwHodrE7ZieF0";
 
-/** The SDK's codes in our words; any other is "connection_lost". */
+/** SDK error codes to our codes; any other is "connection_lost". */
 const SDK_CODES = {
   AUTHENTICATION_ERROR: "token_refused",
   MAX_CONCURRENT_SESSIONS_REACHED: "capacity",
@@ -22,7 +22,7 @@ const SDK_CODES = {
   MICROPHONE_PERMISSION_DENIED: "microphone_denied",
   SERVER_CLOSED_CONNECTION: "closed_by_server",
 };
-/** After these another session is begun, with another token. */
+/** Codes after which we reconnect with another token. */
 const LOST = new Set(["connection_lost", "start_timeout", "anam_unavailable"]);
 
 export const createPersona = (video, options = {}) => new Persona(video, options);
@@ -37,7 +37,7 @@ class Persona extends EventTarget {
   #client = null;
   #run = null;
   #typed = new Set();
-  #left = new AbortController();
+  #destroyed = new AbortController();
 
   constructor(
     video,
@@ -47,7 +47,7 @@ class Persona extends EventTarget {
     const key = JSON.stringify([rest.tokenPath, rest.personaType, slot, rest.overrides]);
     this.#options = { key, slot, maxWait, maxReconnects, startTimeout, ...rest };
     this.#video = typeof video === "string" ? document.getElementById(video) : video;
-    const { signal } = this.#left;
+    const { signal } = this.#destroyed;
     addEventListener("pagehide", () => this.stop(), { signal });
     if (prefetch === "idle") {
       (globalThis.requestIdleCallback ?? setTimeout)(() => signal.aborted || this.prefetch());
@@ -59,11 +59,11 @@ class Persona extends EventTarget {
   }
 
   start() {
-    if (!this.#run && !this.#left.signal.aborted) {
-      const run = Object.assign(new AbortController(), { lost: 0, asked: 0, waited: 0 });
+    if (!this.#run && !this.#destroyed.signal.aborted) {
+      const run = Object.assign(new AbortController(), { lost: 0, failures: 0, waited: 0 });
       run.done = new Promise((resolve) => (run.settle = resolve));
       this.#run = run;
-      this.#converse(run);
+      this.#runAttempts(run);
     }
     return this.#run?.done ?? Promise.resolve(this.state);
   }
@@ -73,7 +73,7 @@ class Persona extends EventTarget {
   }
 
   destroy() {
-    this.#left.abort();
+    this.#destroyed.abort();
     this.stop();
   }
 
@@ -83,29 +83,29 @@ class Persona extends EventTarget {
   }
 
   sendMessage(text) {
-    const said = text.trim();
-    if (this.state !== "live" || !said) {
+    const message = text.trim();
+    if (this.state !== "live" || !message) {
       return false;
     }
-    this.#client.sendUserMessage(said);
-    this.#typed.add(said);
+    this.#client.sendUserMessage(message);
+    this.#typed.add(message);
     const id = `typed-${Math.random()}`;
-    this.#tell("message", { id, role: "user", text: said, final: true, interrupted: false });
+    this.#emit("message", { id, role: "user", text: message, final: true, interrupted: false });
     return true;
   }
 
   async prefetch() {
     try {
-      await loadSdk(this.#options); // first, since a token without it would be wasted
-      return !this.#run && Boolean(await hold(this.#options));
+      await loadSdk(this.#options); // first: without it a token is wasted
+      return !this.#run && Boolean(await holdToken(this.#options));
     } catch {
-      return false; // told when somebody wants to talk
+      return false; // start() reports it
     }
   }
 
-  async #converse(run) {
+  async #runAttempts(run) {
     try {
-      await null; // a start that is stopped in the same tick costs nothing
+      await null; // stop() in the same tick costs nothing
       while (!run.signal.aborted) {
         run.begun = true;
         await this.#attempt(run).catch((error) => this.#recover(run, error));
@@ -115,7 +115,7 @@ class Persona extends EventTarget {
     }
   }
 
-  /** One token, one session; always rejects, at the latest when the session is over. */
+  /** Run one session with one token; always rejects, at the latest when the session ends. */
   async #attempt(run) {
     run.token = null;
     run.since = Infinity;
@@ -125,23 +125,23 @@ class Persona extends EventTarget {
     let timer;
     try {
       await new Promise((_, reject) => {
-        const late = () => reject(problem("start_timeout"));
-        timer = setTimeout(late, this.#options.startTimeout * 1000);
+        const onTimeout = () => reject(problem("start_timeout"));
+        timer = setTimeout(onTimeout, this.#options.startTimeout * 1000);
         run.signal.addEventListener("abort", () => reject(run.signal.reason));
         const client = this.#open(sdk, run.token, reject, () => {
           clearTimeout(timer);
-          timer = setInterval(this.#watch(), 1000);
-          Object.assign(run, { since: Date.now(), asked: 0, waited: 0, renewed: false });
+          timer = setInterval(this.#freezeCheck(), 1000);
+          Object.assign(run, { since: Date.now(), failures: 0, waited: 0, renewed: false });
           run.settle("live");
         });
         client
           .streamToVideoElement(this.#video.id)
-          // It may have been given up while the session was being opened.
+          // The attempt may have been stopped meanwhile.
           .then(() => client === this.#client || client.stopStreaming())
           .catch(reject);
       });
     } catch (error) {
-      throw explained(error);
+      throw toProblem(error);
     } finally {
       clearTimeout(timer); // or the interval
     }
@@ -151,20 +151,24 @@ class Persona extends EventTarget {
     const { apiBaseUrl, clientOptions, microphone = true } = this.#options;
     const client = sdk.createClient(sessionToken, {
       disableInputAudio: !microphone,
-      // With a pool and a microphone, Chromium at times finds no candidates.
+      // With a pool and a microphone, Chromium sometimes finds no candidates.
       rtcConfiguration: { iceCandidatePoolSize: 0 },
       ...clientOptions,
       api: { ...(apiBaseUrl && { baseUrl: apiBaseUrl }), ...clientOptions?.api },
     });
     this.#video.id ||= `anam-${tokenId}`; // the SDK finds the element by its id
     this.#client = client;
-    const on = (name, hear) =>
-      client.addListener(sdk.AnamEvent[name], (...facts) => client === this.#client && hear(...facts));
+    const on = (name, listener) =>
+      client.addListener(sdk.AnamEvent[name], (...args) => {
+        client === this.#client && listener(...args);
+      });
     on("CONNECTION_CLOSED", (code, message) => close({ code, message }));
-    on("MIC_PERMISSION_DENIED", () => this.#tell("error", facts(problem("microphone_denied"))));
+    on("MIC_PERMISSION_DENIED", () => {
+      this.#emit("error", errorDetail(problem("microphone_denied")));
+    });
     on("SESSION_READY", (id) => {
       if (this.sessionId) {
-        return; // said again after a reconnection
+        return; // repeated after a reconnection
       }
       this.sessionId = id ?? client.getActiveSessionId();
       reportStarted({ ...this.#options, tokenId, sessionId: this.sessionId });
@@ -177,40 +181,40 @@ class Persona extends EventTarget {
     const texts = {};
     on("MESSAGE_STREAM_EVENT_RECEIVED", ({ id, role, content, endOfSpeech, interrupted }) => {
       if (role === "user" && this.#typed.delete(content.trim())) {
-        return; // it has been told when it was sent
+        return; // sendMessage() emitted it
       }
       const text = (texts[id] = (texts[id] ?? "") + content);
-      this.#tell("message", { id, role, text, final: endOfSpeech, interrupted: !!interrupted });
+      this.#emit("message", { id, role, text, final: endOfSpeech, interrupted: !!interrupted });
     });
     return client;
   }
 
-  /** Return what looks at the picture once a second: the SDK is silent until it gives up. */
-  #watch() {
-    let [seen, still] = [0, 0];
+  /** Return a check for frozen video, to run once a second: the SDK does not report it. */
+  #freezeCheck() {
+    let [last, frozen] = [0, 0];
     return () => {
       const frames = this.#video.getVideoPlaybackQuality?.().totalVideoFrames;
-      still = frames && frames === seen && !document.hidden ? still + 1 : 0;
-      seen = frames;
-      const state = still < 5 ? "live" : "connecting";
+      frozen = frames && frames === last && !document.hidden ? frozen + 1 : 0;
+      last = frames;
+      const state = frozen < 5 ? "live" : "connecting";
       if (state !== this.state) {
-        this.#set(state, still ? problem("connection_lost") : {});
+        this.#set(state, frozen ? problem("connection_lost") : {});
       }
     };
   }
 
-  /** Return when it is worth another attempt, else throw. */
+  /** Return if another attempt makes sense, else throw. */
   async #recover(run, error) {
     run.signal.throwIfAborted();
-    this.#hangUp();
+    this.#disconnect();
     const { code } = error;
     const { token } = run;
     if (code === "capacity") {
-      held.set(this.#options.key, Promise.resolve(token)); // it is still good
+      tokens.set(this.#options.key, Promise.resolve(token)); // still valid
       error.estimate = await estimate(this.#options);
-      error.retryAfter = Math.min(error.estimate, 15); // it may be wrong
+      error.retryAfter = Math.min(error.estimate, 15); // an estimate
     } else if (token) {
-      run.refused = token.tokenId; // Anam has seen it, so it is perhaps used up
+      run.refused = token.tokenId; // perhaps used up
       if (code === "token_refused" && !run.renewed) {
         run.renewed = true;
         return;
@@ -224,7 +228,7 @@ class Persona extends EventTarget {
     } else if (!error.retryable) {
       throw error;
     }
-    return this.#wait(run, backoff(run.asked++, error.retryAfter), error);
+    return this.#wait(run, backoff(run.failures++, error.retryAfter), error);
   }
 
   async #wait(run, seconds, error) {
@@ -249,14 +253,14 @@ class Persona extends EventTarget {
     }
     this.#run = null;
     run.abort();
-    this.#hangUp();
+    this.#disconnect();
     if (run.begun) {
       this.#set(state, error);
     }
     run.settle(this.state);
   }
 
-  #hangUp() {
+  #disconnect() {
     const { sessionId } = this;
     const client = this.#client;
     this.#client = this.sessionId = null;
@@ -268,15 +272,15 @@ class Persona extends EventTarget {
 
   #set(state, error = {}) {
     Object.assign(this, { state, code: error.code ?? null });
-    const detail = facts(error, state === "failed");
-    this.#tell("state", { state, ...detail, sessionId: this.sessionId });
+    const detail = errorDetail(error, state === "failed");
+    this.#emit("state", { state, ...detail, sessionId: this.sessionId });
     if (state === "waiting" || state === "failed") {
-      this.#tell("error", detail);
+      this.#emit("error", detail);
     }
   }
 
-  #tell(kind, detail) {
-    if (!this.#left.signal.aborted) {
+  #emit(kind, detail) {
+    if (!this.#destroyed.signal.aborted) {
       this.dispatchEvent(new CustomEvent(kind, { detail }));
     }
   }
@@ -284,16 +288,16 @@ class Persona extends EventTarget {
 
 const problem = (code, message = code) => Object.assign(new Error(message), { code });
 
-const facts = (
+const errorDetail = (
   { code = null, message = "", retryAfter = null, estimate = null, details = null },
   fatal = false,
 ) => ({ code, message, retryAfter, estimate, details, fatal });
 
-/** Seconds before the next try: doubling, with jitter. */
+/** Exponential backoff with jitter, in seconds. */
 const backoff = (tries, atLeast = 0) =>
   Math.max(atLeast, Math.min(8, 2 ** tries) * (0.5 + Math.random() / 2));
 
-function explained(error) {
+function toProblem(error) {
   const { code, message = "", statusCode } = error;
   const [, name] = /_CODE_(.+)/.exec(code) ?? [];
   if (!name) {
@@ -309,34 +313,34 @@ const estimate = ({ urlPrefix = "/anam" }) =>
     .then(({ estimatedWaitSeconds = null }) => estimatedWaitSeconds)
     .catch(() => null);
 
-/** Unused tokens of all personas of the page, by what they are for. */
-const held = new Map();
+/** Unused tokens of all personas of the page, by options key. */
+const tokens = new Map();
 
-function hold(options, refused) {
+function holdToken(options, refused) {
   const { key } = options;
-  if (!held.has(key)) {
-    const asked = fetchToken({ ...options, refused }).then((token) => ({
+  if (!tokens.has(key)) {
+    const request = fetchToken({ ...options, refused }).then((token) => ({
       ...token,
       goodUntil: Date.now() + token.expiresIn * 900,
     }));
-    held.set(key, asked);
-    asked.catch(() => held.delete(key));
+    tokens.set(key, request);
+    request.catch(() => tokens.delete(key));
   }
-  return held.get(key);
+  return tokens.get(key);
 }
 
 async function takeToken(options, { refused, signal }) {
   for (let round = 0; round < 3; round++) {
-    const asked = hold(options, refused);
-    const token = await asked;
-    signal.throwIfAborted(); // it stays for the next start
-    if (held.get(options.key) === asked) {
-      held.delete(options.key);
+    const request = holdToken(options, refused);
+    const token = await request;
+    signal.throwIfAborted(); // kept for the next start
+    if (tokens.get(options.key) === request) {
+      tokens.delete(options.key);
       if (token.tokenId !== refused && token.goodUntil > Date.now()) {
         return token;
       }
     }
-    refused = token.tokenId; // too old, or taken by another player of this page
+    refused = token.tokenId; // expired, or taken by another player
   }
   throw problem("token_refused");
 }
@@ -364,7 +368,7 @@ async function loadSdk({ sdk, sdkIntegrity = sdk ? "" : SDK_INTEGRITY }) {
 
 function loadScript(src, integrity) {
   const script = Object.assign(document.createElement("script"), { src, integrity });
-  // Markup may name it.
+  // Injected markup may choose the URL.
   if (src === SDK_URL || script.src.startsWith(`${origin}/`)) {
     script.nonce = document.querySelector("script[nonce]")?.nonce ?? "";
   }

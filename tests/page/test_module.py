@@ -149,7 +149,7 @@ def test_every_error_code_has_a_sentence(node: str, modules: Path) -> None:
     members = [m for m in vars(errors).values() if inspect.isclass(m)]
     codes = {m.code for m in members if issubclass(m, errors.AnamError)}
     helper = "".join((STATIC / name).read_text() for name in ("flask-anam.js", "anam-token.js"))
-    kinds = r'problem\("X"|code: "X"|late \? "X" : "X"|refused \? "X"|[A-Z_]{8,}: "X"'
+    kinds = r'problem\("X"|code: "X"|timedOut \? "X" : "X"|refused \? "X"|[A-Z_]{8,}: "X"'
     own = set(re.findall(kinds.replace("X", r"(\w+)"), helper))
     codes |= {code for found in own for code in found if code}
     assert codes <= set(said)
