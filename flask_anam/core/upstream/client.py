@@ -9,11 +9,12 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote
 
 from flask_anam import errors
 from flask_anam.core.clock import Clock, Deadline
+from flask_anam.core.metrics.recorder import MetricsRecorder
 from flask_anam.core.redaction import scrubs_traceback
 from flask_anam.core.tokens.token import SessionToken, read_claims
 from flask_anam.core.upstream import responses
@@ -63,16 +64,6 @@ class _Operation:
     is_advice: bool = False
 
 
-class CallObserver(Protocol):
-    """Observer of the calls to Anam, such as the metrics; must not raise."""
-
-    def on_attempt(self, call: str, outcome: str, seconds: float) -> None:
-        """Record an attempt; the outcome is ``ok``, the code of an error or ``given_up``."""
-
-    def on_retry(self) -> None:
-        """Record that a mint is tried again."""
-
-
 class AnamClient:
     """Client of the Anam API. Thread-safe and safe after fork; each call names its API key.
 
@@ -81,7 +72,7 @@ class AnamClient:
         clock: time.
         max_attempts: attempts per mint in all, 1 or more.
         max_in_flight: calls under way at a time in this process.
-        observer: is notified of each attempt.
+        observer: counts each attempt, and how long it takes.
 
     """
 
@@ -92,7 +83,7 @@ class AnamClient:
         clock: Clock,
         max_attempts: int,
         max_in_flight: int,
-        observer: CallObserver,
+        observer: MetricsRecorder,
     ) -> None:
         self._transport = transport
         self._clock = clock
