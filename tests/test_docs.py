@@ -40,7 +40,9 @@ def blocks(page: Path, language: str) -> list[str]:
 def pages() -> list[Path]:
     """Return every page a person reads, but for the generated ones."""
     names = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGES.md")
-    found = [ROOT / name for name in names] + sorted(DOCS.glob("*.md"))
+    found = [ROOT / name for name in names] + sorted(
+        [*DOCS.glob("*.md"), *DOCS.glob("decisions/*.md")]
+    )
     return [page for page in found if page not in GENERATED]
 
 
