@@ -1,4 +1,4 @@
-"""What the dashboard says: figures of a store turned into sentences, charts and tables."""
+"""Presenter of the dashboard: turns a usage report into texts, charts and tables."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from flask_anam.core.usage.report import (
 from flask_anam.web.dashboard import charts
 from flask_anam.web.dashboard import formatting as fmt
 
-#: What an outcome is called, and what it means.
+#: Label and description of each group of outcomes.
 GROUP_TEXTS = {
     "minted": ("Minted", "new tokens from Anam"),
     "reused": ("Reused", "stored tokens handed out again"),
     "refused": ("Refused", "by a limit of yours"),
-    "failed": ("Failed", "no token could be had"),
+    "failed": ("Failed", "no token was issued"),
 }
 RANGES = {"hour": "Hour", "day": "24 hours", "week": "7 days", "month": "30 days"}
 _PREVIOUS = {
@@ -36,13 +36,22 @@ _PREVIOUS = {
     "month": "the 30 days before",
     "custom": "the time before",
 }
-#: Share of a limit from which a user is close to it.
+#: A user who has used this share of a limit is shown as close to it.
 CLOSE_TO_LIMIT = 0.8
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One figure in large."""
+    """Tile: one number in large type.
+
+    Attributes:
+        kind: the group of outcomes, or "session"; sets the colour.
+        label: the heading.
+        value: the number.
+        hint: the line below the number.
+        change: the comparison with the time before; empty if there is none.
+
+    """
 
     kind: str
     label: str
@@ -53,7 +62,16 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class BarRow:
-    """One line of a list of bars."""
+    """Bar row: one line of a bar list.
+
+    Attributes:
+        name: the heading.
+        value: the number.
+        note: the line below the bar; empty if there is none.
+        bar: the bar as SVG.
+        flag: sets the colour; empty for the default.
+
+    """
 
     name: str
     value: str
@@ -62,40 +80,44 @@ class BarRow:
     flag: str = ""
 
 
-def present(found: UsageReport) -> dict[str, Any]:
-    """Return what the template of the dashboard is rendered with."""
-    period = found.query.period
-    chosen = [g for g in GROUPS if _is_chosen(found.query.outcome, g)]
+def present(report: UsageReport) -> dict[str, Any]:
+    """Return the context of the dashboard template."""
+    period = report.query.period
+    chosen = [g for g in GROUPS if _is_chosen(report.query.outcome, g)]
     return {
-        "shared": found.shared,
+        "shared": report.shared,
         "since": fmt.timestamp(period.since),
         "until": fmt.timestamp(period.until),
-        "unfinished": period.until > found.now,
-        "tiles": _tiles(found, chosen),
+        "unfinished": period.until > report.now,
+        "tiles": _tiles(report, chosen),
         "groups": [(g, *GROUP_TEXTS[g]) for g in chosen],
-        "token_chart": _token_chart(found, chosen),
+        "token_chart": _token_chart(report, chosen),
         "token_rows": [
             (fmt.interval(start, period.step), [step[g] for g in chosen])
-            for start, step in found.token_steps.items()
+            for start, step in report.token_steps.items()
         ],
-        "refusals": _refusals(found),
-        "session_chart": _session_chart(found),
+        "refusals": _refusals(report),
+        "session_chart": _session_chart(report),
         "session_rows": [
-            (fmt.interval(start, period.step), [n]) for start, n in found.session_steps.items()
+            (fmt.interval(start, period.step), [n]) for start, n in report.session_steps.items()
         ],
-        "sessions": _total(found.personas, "sessions"),
-        "personas": _personas(found),
-        **_durations(found),
-        "talkers": _top_users(found),
-        "limits": _limits(found),
-        "nearest": _users_near_limit(found),
+        "sessions": _total(report.personas, "sessions"),
+        "personas": _personas(report),
+        **_durations(report),
+        "top_users": _top_users(report),
+        "limits": _limits(report),
+        "users_near_limit": _users_near_limit(report),
         "running": [
-            (one.user_id, one.persona_type, fmt.duration(found.now - (one.started_at or found.now)))
-            for one in found.running[:SHOWN]
+            (
+                session.user_id,
+                session.persona_type,
+                fmt.duration(report.now - (session.started_at or report.now)),
+            )
+            for session in report.running[:SHOWN]
         ],
-        "running_more": fmt.number(max(0, len(found.running) - SHOWN)),
-        "running_count": len(found.running),
-        "nothing": not found.tokens and not any(one.tokens for one in found.personas),
+        "running_more": fmt.number(max(0, len(report.running) - SHOWN)),
+        "running_count": len(report.running),
+        "nothing": not report.tokens and not any(persona.tokens for persona in report.personas),
     }
 
 
@@ -103,19 +125,19 @@ def _is_chosen(outcome: str | None, group: str) -> bool:
     return outcome in {None, group} or (outcome not in GROUPS and group_of(str(outcome)) == group)
 
 
-def _tiles(found: UsageReport, chosen: Sequence[str]) -> list[Tile]:
-    name = found.query.period.name
-    now, before = found.groups(), found.groups(before=True)
+def _tiles(report: UsageReport, chosen: Sequence[str]) -> list[Tile]:
+    name = report.query.period.name
+    now, before = report.groups(), report.groups(before=True)
     tiles = [
         Tile(g, label, fmt.number(now[g]), hint, _change(now[g], before[g], name))
         for g in chosen
         for label, hint in [GROUP_TEXTS[g]]
     ]
-    sessions = _total(found.personas, "sessions")
-    seconds = sum(one.seconds for one in found.personas)
-    median, ended = found.durations.quantile(0.5), found.durations.ended
+    sessions = _total(report.personas, "sessions")
+    seconds = sum(persona.seconds for persona in report.personas)
+    median, ended = report.durations.quantile(0.5), report.durations.ended
     mean = fmt.duration(seconds / ended) if ended else ""
-    active = fmt.number(len(found.running)) + ("+" if len(found.running) == READ else "")
+    active = fmt.number(len(report.running)) + ("+" if len(report.running) == READ else "")
     return [
         *tiles,
         Tile(
@@ -123,7 +145,7 @@ def _tiles(found: UsageReport, chosen: Sequence[str]) -> list[Tile]:
             "Conversations",
             fmt.number(sessions),
             "were started",
-            _change(sessions, _total(found.personas_before, "sessions"), name),
+            _change(sessions, _total(report.personas_before, "sessions"), name),
         ),
         Tile("session", "Active now", active, "at this moment"),
         Tile(
@@ -137,7 +159,7 @@ def _tiles(found: UsageReport, chosen: Sequence[str]) -> list[Tile]:
             "Talked in all",
             fmt.total_duration(seconds),
             f"in {fmt.number(ended)} that ended",
-            _change(seconds, sum(one.seconds for one in found.personas_before), name),
+            _change(seconds, sum(persona.seconds for persona in report.personas_before), name),
         ),
     ]
 
@@ -153,98 +175,96 @@ def _change(now: float, before: float, name: str) -> str:
     return f"{'+' if share > 0 else '−'}{fmt.percent(abs(share))} on {_PREVIOUS[name]}"  # noqa: RUF001 - a minus
 
 
-def _token_chart(found: UsageReport, chosen: Sequence[str]) -> Markup | None:
-    if not found.tokens:
+def _token_chart(report: UsageReport, chosen: Sequence[str]) -> Markup | None:
+    if not report.tokens:
         return None
-    period = found.query.period
+    period = report.query.period
     bars = [
         charts.Bar(
             f"{fmt.interval(start, period.step)}: "
             + ", ".join(f"{fmt.number(step[g])} {g}" for g in chosen),
             [(g, step[g]) for g in chosen],
-            unfinished=start + period.step > found.now,
+            unfinished=start + period.step > report.now,
         )
-        for start, step in found.token_steps.items()
+        for start, step in report.token_steps.items()
     ]
-    sums = found.groups()
-    told = ", ".join(f"{fmt.number(sums[g])} {g}" for g in chosen)
-    ticks = charts.time_ticks(list(found.token_steps), period.step)
-    return charts.column_chart(bars, ticks, f"Bars of tokens over time. In all: {told}.")
+    sums = report.groups()
+    summary = ", ".join(f"{fmt.number(sums[g])} {g}" for g in chosen)
+    ticks = charts.time_ticks(list(report.token_steps), period.step)
+    return charts.column_chart(bars, ticks, f"Bars of tokens over time. In all: {summary}.")
 
 
-def _session_chart(found: UsageReport) -> Markup | None:
-    if not _total(found.personas, "sessions"):
+def _session_chart(report: UsageReport) -> Markup | None:
+    if not _total(report.personas, "sessions"):
         return None
-    period = found.query.period
+    period = report.query.period
     bars = [
         charts.Bar(
             f"{fmt.interval(start, period.step)}: {_count_of(number, 'conversation')}",
             [("session", number)],
-            unfinished=start + period.step > found.now,
+            unfinished=start + period.step > report.now,
         )
-        for start, number in found.session_steps.items()
+        for start, number in report.session_steps.items()
     ]
-    most = max(found.session_steps.values())
-    ticks = charts.time_ticks(list(found.session_steps), period.step)
+    most = max(report.session_steps.values())
+    ticks = charts.time_ticks(list(report.session_steps), period.step)
     label = f"Bars of conversations over time, at most {fmt.number(most)} in one bar."
     return charts.column_chart(bars, ticks, label)
 
 
-def _durations(found: UsageReport) -> dict[str, Any]:
-    width, numbers, longer = found.durations.bars()
+def _durations(report: UsageReport) -> dict[str, Any]:
+    width, numbers, longer = report.durations.bars()
     if not numbers:
-        return {"length_chart": None, "length_rows": [], "longer": "", "most_within": ""}
+        return {"duration_chart": None, "duration_rows": [], "longer": "", "most_within": ""}
     names = [
         f"{fmt.duration(n * width) if n else '0'} to {fmt.duration((n + 1) * width)}"
         for n in range(len(numbers))
     ]
-    median = found.durations.quantile(0.5) or 0.0
-    told = f"median {fmt.duration(median)}"
+    median = report.durations.quantile(0.5) or 0.0
+    median_text = f"median {fmt.duration(median)}"
     bars = [
         charts.Bar(f"{name}: {_count_of(number, 'conversation')}", [("session", number)])
         for name, number in zip(names, numbers, strict=True)
     ]
-    ends = len(numbers) * width
-    more = f"{fmt.number(longer)} lasted longer than {fmt.duration(ends)}." if longer else ""
-    label = f"Bars of how long conversations lasted, {told}. {more}".rstrip()
+    end = len(numbers) * width
+    more = f"{fmt.number(longer)} lasted longer than {fmt.duration(end)}." if longer else ""
+    label = f"Bars of how long conversations lasted, {median_text}. {more}".rstrip()
     return {
-        "length_chart": charts.column_chart(
+        "duration_chart": charts.column_chart(
             bars,
             charts.duration_ticks(width, len(numbers)),
             label,
-            charts.Marker(median / ends, told),
+            charts.Marker(median / end, median_text),
             gap=0.03,
         ),
-        "length_rows": [(name, [n]) for name, n in zip(names, numbers, strict=True)]
-        + ([(f"longer than {fmt.duration(ends)}", [longer])] if longer else []),
+        "duration_rows": [(name, [n]) for name, n in zip(names, numbers, strict=True)]
+        + ([(f"longer than {fmt.duration(end)}", [longer])] if longer else []),
         "longer": more,
-        "most_within": fmt.duration(found.durations.quantile(0.9)),
+        "most_within": fmt.duration(report.durations.quantile(0.9)),
     }
 
 
-def _personas(found: UsageReport) -> list[BarRow]:
-    most = max((one.sessions for one in found.personas), default=0)
-    ended = {one.persona_type: one.seconds / one.ended for one in found.personas if one.ended}
+def _personas(report: UsageReport) -> list[BarRow]:
+    most = max((persona.sessions for persona in report.personas), default=0)
     rows = []
-    for one in found.personas:
-        mean = ended.get(one.persona_type)
-        note = f"{fmt.total_duration(one.seconds)} in all"
-        if mean is not None:
-            note = f"{fmt.duration(mean)} on average, {note}"
-        title = f"{one.persona_type}: {_count_of(one.sessions, 'conversation')}, {note}"
-        bar = charts.bar_row([("session", one.sessions)], most, title)
-        rows.append(BarRow(one.persona_type, fmt.number(one.sessions), note, bar))
+    for persona in report.personas:
+        note = f"{fmt.total_duration(persona.seconds)} in all"
+        if persona.ended:
+            note = f"{fmt.duration(persona.seconds / persona.ended)} on average, {note}"
+        title = f"{persona.persona_type}: {_count_of(persona.sessions, 'conversation')}, {note}"
+        bar = charts.bar_row([("session", persona.sessions)], most, title)
+        rows.append(BarRow(persona.persona_type, fmt.number(persona.sessions), note, bar))
     return rows
 
 
-def _refusals(found: UsageReport) -> list[BarRow]:
-    codes, texts = found.refusals(), meanings()
+def _refusals(report: UsageReport) -> list[BarRow]:
+    codes, texts = report.refusals(), meanings()
     most = max((number for _, number in codes), default=0)
     return [
         BarRow(
             code,
             fmt.number(number),
-            texts.get(code, "An error code of another release."),
+            texts.get(code, "An error code of another version."),
             charts.bar_row(
                 [(group_of(code), number)], most, f"{code}: {_count_of(number, 'time')}"
             ),
@@ -254,58 +274,58 @@ def _refusals(found: UsageReport) -> list[BarRow]:
     ]
 
 
-def _top_users(found: UsageReport) -> list[BarRow]:
-    most = max((one.seconds[0] for one in found.top_users), default=0.0)
+def _top_users(report: UsageReport) -> list[BarRow]:
+    most = max((user.seconds[0] for user in report.top_users), default=0.0)
     return [
         BarRow(
-            _user_name(one),
-            fmt.total_duration(one.seconds[0]),
+            _user_name(user),
+            fmt.total_duration(user.seconds[0]),
             "",
             charts.bar_row(
-                [("session", one.seconds[0])],
+                [("session", user.seconds[0])],
                 most,
-                f"{_user_name(one)}: {fmt.total_duration(one.seconds[0])}",
+                f"{_user_name(user)}: {fmt.total_duration(user.seconds[0])}",
             ),
         )
-        for one in found.top_users
+        for user in report.top_users
     ]
 
 
-def _limits(found: UsageReport) -> str:
-    """Return the limits as a sentence; empty where there are none."""
-    told = [
+def _limits(report: UsageReport) -> str:
+    """Return the limits as a phrase; empty if there are none."""
+    texts = [
         f"{fmt.total_duration(window.seconds)} in the window since {fmt.timestamp(window.since)}"
-        for window in found.windows
+        for window in report.windows
     ]
-    if found.max_concurrent is not None:
-        told.append(f"{_count_of(found.max_concurrent, 'conversation')} at once")
-    return " and ".join(told)
+    if report.max_concurrent is not None:
+        texts.append(f"{_count_of(report.max_concurrent, 'conversation')} at once")
+    return " and ".join(texts)
 
 
-def _users_near_limit(found: UsageReport) -> list[BarRow]:
+def _users_near_limit(report: UsageReport) -> list[BarRow]:
     rows = []
-    for one in found.users_near_limit:
+    for user in report.users_near_limit:
         parts = [
-            f"{fmt.total_duration(had)} of {fmt.total_duration(window.seconds)}"
-            for had, window in zip(one.seconds, found.windows, strict=True)
+            f"{fmt.total_duration(seconds)} of {fmt.total_duration(window.seconds)}"
+            for seconds, window in zip(user.seconds, report.windows, strict=True)
         ]
-        if found.max_concurrent is not None:
-            parts.append(f"{one.running} of {found.max_concurrent} at once")
-        flag = "full" if one.share >= 1 else "close" if one.share >= CLOSE_TO_LIMIT else "fine"
-        value, note = fmt.percent(one.share), ", ".join(parts)
+        if report.max_concurrent is not None:
+            parts.append(f"{user.running} of {report.max_concurrent} at once")
+        flag = "full" if user.share >= 1 else "close" if user.share >= CLOSE_TO_LIMIT else "fine"
+        value, note = fmt.percent(user.share), ", ".join(parts)
         bar = charts.bar_row(
-            [(flag, min(1.0, one.share))], 1.0, f"{_user_name(one)}: {value}, {note}"
+            [(flag, min(1.0, user.share))], 1.0, f"{_user_name(user)}: {value}, {note}"
         )
-        rows.append(BarRow(_user_name(one), value, note, bar, flag))
+        rows.append(BarRow(_user_name(user), value, note, bar, flag))
     return rows
 
 
-def _user_name(one: UserUse) -> str:
-    return "without a user" if one.user_id is None else one.user_id
+def _user_name(user: UserUse) -> str:
+    return "without a user" if user.user_id is None else user.user_id
 
 
 def _total(totals: Sequence[Totals], field: str) -> int:
-    return sum(int(getattr(one, field)) for one in totals)
+    return sum(int(getattr(record, field)) for record in totals)
 
 
 def _count_of(number: int, what: str) -> str:

@@ -1,4 +1,4 @@
-"""The dashboard: one page for a product owner, and its figures as CSV."""
+"""Views of the dashboard: an HTML page for product owners, and its data as CSV."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from flask_anam.web.templating import render
 
 log = logging.getLogger("flask_anam")
 
-#: Own files and nothing else: no script, no inline style, no frame around it.
+#: Only our own stylesheets and images: no scripts, no inline styles, no embedding in frames.
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -34,25 +34,25 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
-#: What the page says where the answer of the API would be too terse.
+#: Texts of the error page, by HTTP status; they replace the messages of the API.
 _NOTICES = {
     403: f"Your account may not see this page. It needs the permission {METRICS}.",
-    422: "This page was asked for something that it does not know.",
+    422: "The address of this page has an unknown or invalid parameter.",
     503: "The usage store does not answer. Tokens are handed out all the same; try again soon.",
 }
 _TABLES = ("sessions", "tokens")
 
 
 def dashboard() -> Response:
-    """Show the figures of a period."""
+    """Show the usage of a period as a page."""
     state = get_state()
     try:
         _check_access(state)
         query = _read_query(state)
-        found = _report(state, query)
-    except AnamError as error:
-        return _error_response(error)
-    return _page("anam/dashboard.html", **_navigation(state, query), **found)
+        report = _report(state, query)
+    except AnamError as exc:
+        return _error_response(exc)
+    return _page("anam/dashboard.html", **_navigation(state, query), **report)
 
 
 def dashboard_csv() -> Response:
@@ -62,8 +62,8 @@ def dashboard_csv() -> Response:
         _check_access(state)
         query = _read_query(state)
         lines = _csv_lines(state, query)
-    except AnamError as error:
-        return _error_response(error)
+    except AnamError as exc:
+        return _error_response(exc)
     name = f"anam-{_table()}-{query.period.since}-{query.period.until}.csv"
     response = Response(lines, mimetype="text/csv")
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
@@ -72,21 +72,21 @@ def dashboard_csv() -> Response:
 
 
 def _check_access(state: AnamState) -> None:
-    """Raise unless the caller may see the figures; a link on another site may lead here."""
+    """Raise unless the caller may see the dashboard; links on other sites are allowed."""
     if request.headers.get("Sec-Fetch-Mode") != "navigate":
         check_same_site(state.settings.allowed_origins)
     state.caller().must_have(METRICS)
 
 
 def _read_query(state: AnamState) -> ReportQuery:
-    given = query()
+    args = query()
     now = state.clock.time()
-    since, until = given.get("since", "").strip(), given.get("until", "").strip()
-    name = given.get("range") or "day"
+    since, until = args.get("since", "").strip(), args.get("until", "").strip()
+    name = args.get("range") or "day"
     period = None if name == CUSTOM else preset(name, now)
     if period is None or since or until:
         period = custom(since, until, now)
-    persona_type, outcome = given.get("persona") or None, given.get("outcome") or None
+    persona_type, outcome = args.get("persona") or None, args.get("outcome") or None
     if persona_type and (len(persona_type) > 100 or "\0" in persona_type):
         texts = ["A persona type has at most 100 characters, none of them NUL."]
         raise InvalidRequest(details={"persona": texts})
@@ -101,12 +101,12 @@ def _report(state: AnamState, query: ReportQuery) -> dict[str, Any]:
     state.recorder.flush()
     try:
         return present(build_report(state.recorder.store, query, quota))
-    except Exception as failure:  # noqa: BLE001 - any library may be behind a store
-        raise _store_unavailable(failure) from None
+    except Exception as exc:  # noqa: BLE001 - a store may raise errors of any library
+        raise _store_unavailable(exc) from None
 
 
 def _csv_lines(state: AnamState, query: ReportQuery) -> Iterator[str]:
-    """Return the lines of a table, of which the first has been read: the store answers."""
+    """Return the lines of a table. The first is read here, so that a store that is down raises."""
     state.recorder.flush()
     store, which = state.recorder.store, query.wanted()
     if _table() == "tokens":
@@ -115,8 +115,8 @@ def _csv_lines(state: AnamState, query: ReportQuery) -> Iterator[str]:
         lines = session_lines(store, which, state.clock.time())
     try:
         first = next(lines)
-    except Exception as failure:  # noqa: BLE001 - as above
-        raise _store_unavailable(failure) from None
+    except Exception as exc:  # noqa: BLE001 - as above
+        raise _store_unavailable(exc) from None
     return chain([first], lines)
 
 
@@ -127,13 +127,13 @@ def _table() -> str:
     return table
 
 
-def _store_unavailable(failure: Exception) -> AnamError:
-    log.error("The usage store cannot be read: %s", type(failure).__name__)
+def _store_unavailable(exc: Exception) -> AnamError:
+    log.error("The usage store cannot be read: %s", type(exc).__name__)
     return Busy("The usage store does not answer. Try again in a moment.", hinted_wait=5)
 
 
 def _error_response(error: AnamError) -> Response:
-    """Return a page that says what is wrong, to a browser; raise for everybody else."""
+    """Return an error page, or the login page, to browsers; raise the error for other clients."""
     formats = ["application/json", "text/html"]
     if request.accept_mimetypes.best_match(formats) != "text/html":
         raise error
@@ -170,11 +170,11 @@ def _page(template: str, **context: Any) -> Response:
 
 
 def _navigation(state: AnamState, query: ReportQuery) -> dict[str, Any]:
-    """Return what stands around the figures: where one can go from here."""
+    """Return the context for the links and the filter form."""
     period, persona, outcome = query.period, query.persona_type, query.outcome
     filters: dict[str, Any] = {"persona": persona, "outcome": outcome}
     here = {**_period_query(period), **filters}
-    names = sorted({one.name for one in state.registry} | ({persona} if persona else set()))
+    names = sorted({known.name for known in state.registry} | ({persona} if persona else set()))
     return {
         "ranges": [
             (label, url_for("anam.dashboard", range=name, **filters), name == period.name)
