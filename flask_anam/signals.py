@@ -113,7 +113,7 @@ class EventPublisher:
         """Count and announce a failure."""
         user_id, persona_type = request.user_id, request.persona_type
         self._metrics.failed(error.code, persona_type, seconds)
-        self._recorder.count(persona_type, error.code)
+        self._recorder.counts.add(persona_type, error.code)
         send(token_failed, self._app, user_id=user_id, persona_type=persona_type, error=error)
         limit = _KEPT_WITH_RECORDS.get(error.code)
         if limit:
@@ -135,6 +135,6 @@ class EventPublisher:
     ) -> None:
         user_id, persona_type = request.user_id, request.persona_type
         self._metrics.handed_out(got.how, persona_type, seconds)
-        self._recorder.count(persona_type, got.how)
+        self._recorder.counts.add(persona_type, got.how)
         told = {"persona_type": persona_type, "token_id": got.token.id, **facts}
         send(signal, self._app, user_id=user_id, **told)

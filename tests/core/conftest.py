@@ -211,7 +211,11 @@ class World:
         settings = Settings.from_mapping({"ANAM_API_KEY": "k", **config})
         keys = KeyHasher(SECRET)
         self.recorder = UsageRecorder(
-            MemorySessionStore(), settings=settings, keys=keys, clock=self.clock
+            MemorySessionStore(),
+            settings=settings,
+            keys=keys,
+            clock=self.clock,
+            on_lost=lambda number: None,
         )
         self._manager = SessionTokenManager(
             client=self._make_client(),

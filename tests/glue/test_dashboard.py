@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from html import unescape
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from busy_day import DAY, NOW, PERSONAS, Made, busy_days, fill
@@ -21,6 +22,7 @@ from hosts import ADA, BOB, EVE, PERSONA, client_of, make_app
 from sqlalchemy import event
 from usage.servers import Postgres, programs
 
+from flask_anam import session_control
 from flask_anam.core.usage.csv_export import lines
 from flask_anam.core.usage.database import Database
 from flask_anam.core.usage.memory_store import MemorySessionStore
@@ -81,9 +83,8 @@ def open_store(kind: str, folder: Path) -> SessionStore:
 def serve(sandbox: Sandbox, store: SessionStore, **config: Any) -> Flask:
     """Return an app with a dashboard on a store."""
     settings = {"ANAM_DASHBOARD": True, "ANAM_PERSONAS": dict.fromkeys(PERSONAS, PERSONA)}
-    app = make_app(sandbox, clock=ManualClock(NOW), **{**settings, **config})
-    app.extensions["anam"].recorder.store = store
-    return app
+    with patch.object(session_control, "_open_store", return_value=store):
+        return make_app(sandbox, clock=ManualClock(NOW), **{**settings, **config})
 
 
 @pytest.fixture

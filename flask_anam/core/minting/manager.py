@@ -23,7 +23,6 @@ from flask_anam.core.tokens.reuse_policy import CacheEntryPolicy, ReusePolicy, T
 from flask_anam.core.tokens.store import DeferredLookup, Lookup, TokenStore
 from flask_anam.core.tokens.token import SessionToken
 from flask_anam.core.upstream.client import AnamClient
-from flask_anam.core.usage.memory_store import MemorySessionStore
 from flask_anam.core.usage.recorder import PendingMint, UsageRecorder
 
 
@@ -110,8 +109,7 @@ class SessionTokenManager:
         settings: the settings of the app.
         clock: time.
         observer: hears what happens.
-        recorder: where each mint is written down, and the users' limits are kept; by default in
-            the memory of this process.
+        recorder: where each mint is written down, and the users' limits are kept.
         caretaker: looks after a user's sessions before another one is begun.
         precheck: called with API key and deadline before a mint is charged and begun; raises
             AnamAtCapacity to prevent it.
@@ -127,15 +125,13 @@ class SessionTokenManager:
         settings: Settings,
         clock: Clock,
         observer: Observer,
-        recorder: UsageRecorder | None = None,
+        recorder: UsageRecorder,
         caretaker: Caretaker | None = None,
         precheck: Callable[[str, Deadline], None] | None = None,
     ) -> None:
         self._client = client
         self._caretaker = caretaker
-        self._recorder = recorder or UsageRecorder(
-            MemorySessionStore(), settings=settings, keys=keys, clock=clock
-        )
+        self._recorder = recorder
         self._store = store
         self._keys = keys
         self._settings = settings

@@ -1,65 +1,69 @@
-"""Counts on their way to a store: gathered in this process, written in batches."""
+"""Write-behind buffer: gathers counts in this process and writes them to the store in batches."""
 
 from __future__ import annotations
 
 import atexit
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from flask_anam.core.clock import Clock
 from flask_anam.core.forksafe import reset_after_fork
+from flask_anam.core.outage import OutageGuard
 from flask_anam.core.usage.records import COUNT_BUCKET, CountKey
+from flask_anam.core.usage.store import SessionStore
 
-#: Seconds after which gathered counts are written, and how many kinds are held at most.
-WRITE_AFTER, MAX_BUFFERED_COUNTS = 10.0, 10_000
+#: Seconds after which buffered counts are written.
+WRITE_AFTER = 10.0
+#: Upper limit of kinds of counts (interval, persona, outcome) in the buffer.
+MAX_BUFFERED_COUNTS = 10_000
 
 
 class CountBuffer:
-    """Gathers counts and hands them to `write` a little later, in a thread of its own.
+    """Write-behind buffer: gathers counts and writes them a little later, in a thread of its own.
 
-    Thread-safe. What `write` does not take is kept and tried again with what comes next; at exit
-    it is handed over once more. A forked child begins with none: the parent's are the parent's.
+    Thread-safe. What the store does not take stays in the buffer and is written with later counts,
+    the last time at exit. A forked child begins with an empty buffer: the parent writes its own.
+    A store in the memory of this process gets each count at once, without buffer and thread.
 
     Args:
-        write: stores counts; returns False when they must be kept.
+        store: where counts are kept.
+        guard: stands between the buffer and a store that fails.
         clock: time, of the counts; not of the thread.
-        immediate: whether to hand over each count at once, since `write` costs nothing.
 
     """
 
-    def __init__(
-        self, write: Callable[[Mapping[CountKey, int]], bool], clock: Clock, *, immediate: bool
-    ) -> None:
-        self._write = write
+    def __init__(self, store: SessionStore, guard: OutageGuard, clock: Clock) -> None:
+        self._store = store
+        self._guard = guard
         self._clock = clock
-        self._at_once = immediate
         self.reinit_after_fork()
         reset_after_fork(self)
-        if not immediate:
+        if store.shared:
             atexit.register(_flush_at_exit, weakref.ref(self))
 
     def reinit_after_fork(self) -> None:
-        """Begin anew, without thread and counts."""
+        """Start over, without thread and counts."""
         self._lock = threading.Lock()
         self._counts: dict[CountKey, int] = {}
         self._timer: threading.Timer | None = None
         self._is_closed = False
 
     def add(self, persona_type: str, outcome: str) -> None:
-        """Count once."""
+        """Count one outcome: ``minted``, ``reused``, ``replayed``, ``stale`` or an error code."""
         start = int(self._clock.time() // COUNT_BUCKET * COUNT_BUCKET)
         key = (start, persona_type, outcome)
-        if self._at_once and self._write({key: 1}):
+        if not self._store.shared:
+            self._store.count({key: 1})
             return
         with self._lock:
-            if len(self._counts) < MAX_BUFFERED_COUNTS:
+            if key in self._counts or len(self._counts) < MAX_BUFFERED_COUNTS:
                 self._counts[key] = self._counts.get(key, 0) + 1
-            if self._timer is None and not self._at_once:
+            if self._timer is None:
                 self._timer = self._started_timer()
 
     def flush(self) -> None:
-        """Hand over what is gathered."""
+        """Write the buffered counts now; keep them when the store does not take them."""
         with self._lock:
             counts, self._counts = self._counts, {}
         if counts and not self._write(counts):
@@ -68,13 +72,16 @@ class CountBuffer:
                     self._counts[key] = self._counts.get(key, 0) + number
 
     def close(self) -> None:
-        """Hand over what is gathered, now and not later; nothing is under way afterwards."""
+        """Write the buffered counts now; no thread runs afterwards."""
         with self._lock:
             timer, self._timer, self._is_closed = self._timer, None, True
         if timer is not None:
             timer.cancel()
             timer.join()
         self.flush()
+
+    def _write(self, counts: Mapping[CountKey, int]) -> bool:
+        return self._guard.call(lambda: self._store.count(counts), default=False) is None
 
     def _started_timer(self) -> threading.Timer | None:
         if self._is_closed:
@@ -86,11 +93,11 @@ class CountBuffer:
 
     def _flush_later(self) -> None:
         self.flush()
-        with self._lock:  # what has come meanwhile, or could not be written, gets another turn
+        with self._lock:  # again, for counts that came meanwhile or could not be written
             self._timer = self._started_timer() if self._counts else None
 
 
-def _flush_at_exit(buffer: weakref.ref[CountBuffer]) -> None:
-    kept = buffer()
-    if kept is not None:
-        kept.flush()
+def _flush_at_exit(reference: weakref.ref[CountBuffer]) -> None:
+    buffer = reference()
+    if buffer is not None:
+        buffer.flush()

@@ -1,7 +1,7 @@
-"""The books of one app: writes each mint, start and end down, and keeps the users' limits.
+"""Usage recorder: writes each mint, start and end to the session store; keeps the users' limits.
 
 A store that is down never stops a token: what could not be written is counted as lost, and after
-a failure the store is left alone for five seconds. Limits are not kept in that time.
+a failure the store is not asked for five seconds. Limits are not kept in that time.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import logging
 import math
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from flask_anam.core.clock import Clock
 from flask_anam.core.config.settings import Settings
 from flask_anam.core.hashing import KeyHasher
+from flask_anam.core.outage import OutageGuard
 from flask_anam.core.tokens.reuse_policy import TokenRequest
 from flask_anam.core.tokens.token import SessionToken, is_session_id
 from flask_anam.core.usage.count_buffer import CountBuffer
@@ -23,7 +24,6 @@ from flask_anam.core.usage.quotas import QuotaRules
 from flask_anam.core.usage.records import (
     MAX_LABEL,
     MAX_STORABLE_SECONDS,
-    CountKey,
     SessionRecord,
     Unstorable,
 )
@@ -32,33 +32,65 @@ from flask_anam.errors import AnamError
 
 log = logging.getLogger("flask_anam")
 T = TypeVar("T")
+D = TypeVar("D")
 
-#: Seconds that a failing store is left alone.
-SKIP_FOR = 5.0
-#: What our labels begin with when the persona has none of its own.
-LABEL = "flask-anam"
-#: The persona type of a session whose mint could not be written down.
+#: Prefix of client labels where the persona has none of its own.
+DEFAULT_LABEL = "flask-anam"
+#: The persona type of a session whose mint could not be recorded.
 UNKNOWN = "unknown"
+
+
+class _Failed:
+    """Sentinel: the store did not do what it was asked for."""
+
+
+_FAILED = _Failed()
+
+
+class StoreGuard(OutageGuard):
+    """Outage guard of the session store. Logs once per outage, and each value it does not take."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock, _log_outage, ignores=(AnamError, Unstorable))
+
+    def call(self, work: Callable[[], T], default: D) -> T | D:
+        """Return what `work` returns, or `default` when it fails or the store is paused.
+
+        Raises:
+            AnamError: `work` raised it: a limit is reached.
+
+        """
+        try:
+            return super().call(work, default)
+        except Unstorable as exc:  # the store itself works: other requests must not pay for it
+            log.error("The usage store does not take a value (%s).", exc)
+            return default
 
 
 @dataclass(frozen=True, slots=True)
 class PendingMint:
-    """One mint under way.
+    """Reservation: a mint under way.
 
     Attributes:
-        record: what is known of it.
-        body: what Anam is sent: with the label, and no longer than the user's minutes last.
-        is_written: whether the store has it already.
+        request: what is asked for.
+        label: the client label that Anam gets.
+        max_seconds: upper limit of the session, or None.
+        body: the request body for Anam: with the label and `max_seconds`.
+        is_stored: whether the store has a record of it already.
 
     """
 
-    record: SessionRecord
+    request: TokenRequest
+    label: str
+    max_seconds: int | None
     body: Mapping[str, Any] = field(repr=False)
-    is_written: bool
+    is_stored: bool
 
 
 class UsageRecorder:
-    """Session records and limits of one app. Thread-safe; raises nothing of the store's own.
+    """Usage recorder: session records and limits of one app. Thread-safe.
+
+    Only limits and errors of Flask-Anam are raised, never an exception of the store's library.
 
     Args:
         store: where records are kept.
@@ -66,6 +98,11 @@ class UsageRecorder:
         keys: makes the keyed hashes of users, tabs and accounts.
         clock: time.
         on_lost: called with the number of records that could not be written.
+
+    Attributes:
+        store: as given.
+        rules: the limits.
+        counts: counts outcomes of token requests; they are written a little later.
 
     """
 
@@ -76,7 +113,7 @@ class UsageRecorder:
         settings: Settings,
         keys: KeyHasher,
         clock: Clock,
-        on_lost: Callable[[int], None] = lambda _number: None,
+        on_lost: Callable[[int], None],
     ) -> None:
         self.store = store
         self.rules = QuotaRules(settings)
@@ -84,56 +121,62 @@ class UsageRecorder:
         self._keys = keys
         self._clock = clock
         self._on_lost = on_lost
-        self._skip_until = -math.inf
-        self._is_out = False
-        self._buffer = CountBuffer(self._write_counts, clock, immediate=not store.shared)
+        self._guard = StoreGuard(clock)
+        self.counts = CountBuffer(store, self._guard, clock)
 
     def stored_user_id(self, user_id: str | None) -> str | None:
         """Return a user id as it is stored: plain, or as a keyed hash."""
         if user_id is None or self._settings.usage_user_ids == "plain":
             return user_id
-        return self._hash("usage-user", user_id)
+        return self._keys.digest("usage-user", user_id)
 
     def account_hash(self, api_key: str) -> str:
-        """Return what tells API keys apart in the store."""
-        return self._hash("account", self._settings.base_url, api_key)
+        """Return the keyed hash that tells API keys apart in the store."""
+        return self._keys.digest("account", self._settings.base_url, api_key)
 
     def reserve(self, request: TokenRequest) -> PendingMint:
-        """Return the entry of a mint to come; where a limit must be kept, it is written already.
+        """Begin to record a mint. Where a limit must be kept, the record is stored already.
 
         Raises:
             MinutesExhausted, TooManySessions: the user's limit is reached.
 
         """
-        draft = self._draft(request)
-        limited = self.rules.any and draft.user_id is not None
-        granted = self._try(lambda: self._reserve(draft)) if limited else None
-        record = granted or draft
-        return PendingMint(record, _body(request.body.body, record), is_written=granted is not None)
+        body = request.body.body
+        label, max_seconds, granted = _new_label(body), _max_seconds(body), None
+        if self.rules.any and request.user_id is not None:
+            # It counts as open only for as long as the mint may take, should nothing come of it.
+            now = self._clock.time()
+            lasts = (now, now + self._settings.deadline)
+            draft = self._record(request, label, max_seconds, None, *lasts)
+            granted = self._guard.call(lambda: self._reserve(draft), None)
+        if granted is not None:
+            max_seconds = granted.max_seconds
+        body = _body(body, label, max_seconds)
+        return PendingMint(request, label, max_seconds, body, is_stored=granted is not None)
 
     def confirm(self, pending: PendingMint, token: SessionToken) -> None:
-        """Write down that the mint of an entry has worked."""
-        record = pending.record
+        """Record that the mint has worked."""
         facts = (token.id, token.minted_at, token.expires_at)
-        if pending.is_written:
-            self._try(lambda: self.store.confirm(record.label, *facts), loses=1)
+        if pending.is_stored:
+            self._write(lambda: self.store.confirm(pending.label, *facts))
         else:
-            self._try(lambda: self.store.add(_minted(record, *facts)), loses=1)
+            record = self._record(pending.request, pending.label, pending.max_seconds, *facts)
+            self._write(lambda: self.store.add(record))
 
     def cancel(self, pending: PendingMint) -> None:
-        """Leave nothing of an entry, since its mint has failed."""
-        if pending.is_written:
-            self._try(lambda: self.store.cancel(pending.record.label))
+        """Delete what is stored of a mint, since it has failed."""
+        if pending.is_stored:
+            self._guard.call(lambda: self.store.cancel(pending.label), None)
 
     def refused(self, user_id: str, token_id: str) -> None:
-        """Note that a token failed to start, so that its reservation is given back."""
+        """Record that a token failed to start, so that its reservation is given back."""
         user = str(self.stored_user_id(user_id))
-        self._try(lambda: self.store.refuse(user, token_id, self._clock.time()))
+        self._guard.call(lambda: self.store.refuse(user, token_id, self._clock.time()), None)
 
     def started(
         self, user_id: str, token_id: str, session_id: str, *, vouched: bool
     ) -> SessionRecord | None:
-        """Note the start that a user's browser reports; None when it changes nothing.
+        """Record the start that a user's browser reports; None when it changes nothing.
 
         Args:
             user_id: who reports.
@@ -145,29 +188,29 @@ class UsageRecorder:
         user, now = str(self.stored_user_id(user_id)), self._clock.time()
         again = self._settings.token_reuse == "until_expiry"
 
-        def note() -> SessionRecord | None:
+        def start() -> SessionRecord | None:
             record = self.store.start(user, token_id, session_id, now, again=again)
             if record or not vouched or self.store.find(token_id=token_id):
                 return record
-            # Its mint was written in another process's memory, or lost.
+            # Its mint was recorded in another process's memory, or lost.
             self.store.add(_unrecorded(user, token_id, now))
             return self.store.start(user, token_id, session_id, now)
 
-        return self._try(note, loses=1)
+        return self._write(start)
 
     def ended(self, user_id: str, session_id: str) -> SessionRecord | None:
-        """Note the end that a user's browser reports; None when there is none that runs."""
+        """Record the end that a user's browser reports; None when there is none that runs."""
         if not is_session_id(session_id):
             return None
         user, now = self.stored_user_id(user_id), self._clock.time()
-        return self._try(lambda: self.store.end(user, session_id, now), loses=1)
+        return self._write(lambda: self.store.end(user, session_id, now))
 
     def stopped(self, record: SessionRecord) -> SessionRecord | None:
-        """Note that the session of a record has been stopped; None when it was over before."""
+        """Record that the session of a record was stopped; None when it was over before."""
         now, session = self._clock.time(), str(record.session_id)
-        whose = {"label": record.label or None}
-        return self._try(
-            lambda: self.store.end(record.user_id, session, now, "STOPPED", **whose), loses=1
+        label = record.label or None
+        return self._write(
+            lambda: self.store.end(record.user_id, session, now, "STOPPED", label=label)
         )
 
     def find_session(self, session_id: str, user_id: str | None = None) -> list[SessionRecord]:
@@ -175,124 +218,106 @@ class UsageRecorder:
         if not is_session_id(session_id):
             return []
         user = self.stored_user_id(user_id)
-        return self._try(lambda: self.store.find(session_id=session_id, user_id=user)) or []
+        return self._guard.call(lambda: self.store.find(session_id=session_id, user_id=user), [])
 
     def running_sessions(self, user_id: str) -> list[SessionRecord]:
         """Return a user's sessions that run as far as is known."""
         user, now = self.stored_user_id(user_id), self._clock.time()
-        return self._try(lambda: self.store.running(now, user_id=user)) or []
-
-    def count(self, persona_type: str, outcome: str) -> None:
-        """Count what became of a request for a token; written a little later."""
-        self._buffer.add(persona_type, outcome)
-
-    def flush(self) -> None:
-        """Write the counts that are gathered."""
-        self._buffer.flush()
-
-    def close(self) -> None:
-        """Write the counts that are gathered, and let go of the store."""
-        self._buffer.close()
-        self.store.close()
+        return self._guard.call(lambda: self.store.running(now, user_id=user), [])
 
     def orphaned_sessions(self, request: TokenRequest) -> list[SessionRecord]:
         """Return sessions that run, as far as is known, in the tab that now asks for a token.
 
         A tab has one conversation with a persona: what it has left running is over for the user.
         """
-        slot = self._slot(request)
+        slot = self._slot_hash(request)
         if slot is None:
             return []
-        found = self.running_sessions(str(request.user_id))
         here = (slot, request.persona_type)
-        return [one for one in found if one.session_id and (one.slot, one.persona_type) == here]
+        running = self.running_sessions(str(request.user_id))
+        return [r for r in running if r.session_id and (r.slot, r.persona_type) == here]
 
     def active(self) -> int | None:
         """Return how many sessions run as far as is known; None when the store is down."""
-        return self._try(lambda: self.store.count_running(self._clock.time()))
+        return self._guard.call(lambda: self.store.count_running(self._clock.time()), None)
+
+    def flush(self) -> None:
+        """Write the buffered counts."""
+        self.counts.flush()
+
+    def close(self) -> None:
+        """Write the buffered counts, and close the store."""
+        self.counts.close()
+        self.store.close()
 
     def _reserve(self, draft: SessionRecord) -> SessionRecord:
         if draft.slot is not None:
             self.store.supersede(draft, draft.minted_at)
         return self.store.reserve(draft, self.rules.at(draft.minted_at))
 
-    def _draft(self, request: TokenRequest) -> SessionRecord:
-        """Return the record of a mint to come; it is forgotten soon if nothing comes of it."""
-        body, now = request.body.body, self._clock.time()
-        longest = body["personaConfig"].get("maxSessionLengthSeconds")
-        prefix = str(body.get("clientLabel") or LABEL)
-        ours = "." + secrets.token_hex(16)
+    def _record(
+        self,
+        request: TokenRequest,
+        label: str,
+        max_seconds: int | None,
+        token_id: str | None,
+        minted_at: float,
+        expires_at: float,
+    ) -> SessionRecord:
         return SessionRecord(
-            label=prefix[: MAX_LABEL - len(ours)] + ours,
-            token_id=None,
+            label=label,
+            token_id=token_id,
             user_id=self.stored_user_id(request.user_id),
             persona_type=request.persona_type,
             account=self.account_hash(request.api_key),
-            slot=self._slot(request),
-            minted_at=now,
-            expires_at=now + self._settings.deadline,
-            # A browser may set it where the persona allows that.
-            max_seconds=None if longest is None else min(math.ceil(longest), MAX_STORABLE_SECONDS),
+            slot=self._slot_hash(request),
+            minted_at=minted_at,
+            expires_at=expires_at,
+            max_seconds=max_seconds,
         )
 
-    def _slot(self, request: TokenRequest) -> str | None:
+    def _slot_hash(self, request: TokenRequest) -> str | None:
         if request.slot is None or request.user_id is None:
             return None
-        return self._hash("usage-slot", request.user_id, request.slot)
+        return self._keys.digest("usage-slot", request.user_id, request.slot)
 
-    def _hash(self, kind: str, *parts: str) -> str:
-        return self._keys.digest(kind, *parts)
-
-    def _write_counts(self, counts: Mapping[CountKey, int]) -> bool:
-        def write() -> bool:
-            self.store.count(counts)
-            return True
-
-        return self._try(write) is True
-
-    def _try(self, work: Callable[[], T], *, loses: int = 0) -> T | None:
-        if self._clock.monotonic() >= self._skip_until:
-            try:
-                done = work()
-            except AnamError:
-                raise
-            except Unstorable as no:  # the store itself is well: nobody else should pay for it
-                log.error("The usage store does not take a value (%s).", no)
-            except Exception as failure:  # noqa: BLE001 - each database has errors of its own
-                self._note(failure)
-            else:
-                self._is_out = False
-                return done
-        if loses:
-            self._on_lost(loses)
-        return None
-
-    def _note(self, failure: Exception) -> None:
-        """Leave the store alone for a while; say so once per outage."""
-        self._skip_until = self._clock.monotonic() + SKIP_FOR
-        if not self._is_out:
-            log.warning(
-                "Usage cannot be recorded (%s); tokens are handed out all the same, without "
-                "ANAM_MINUTES_LIMIT and ANAM_CONCURRENT_SESSIONS.",
-                type(failure).__name__,
-            )
-        self._is_out = True
+    def _write(self, work: Callable[[], T]) -> T | None:
+        """Write one record; count it as lost when that fails."""
+        result = self._guard.call(work, _FAILED)
+        if isinstance(result, _Failed):
+            self._on_lost(1)
+            return None
+        return result
 
 
-def _body(body: Mapping[str, Any], record: SessionRecord) -> dict[str, Any]:
-    """Return the body of a mint with what its record says."""
-    made = {**body, "clientLabel": record.label}
+def _log_outage(error: Exception, is_new: bool) -> None:
+    if is_new:
+        log.warning(
+            "Usage cannot be recorded (%s); tokens are handed out all the same, without "
+            "ANAM_MINUTES_LIMIT and ANAM_CONCURRENT_SESSIONS.",
+            type(error).__name__,
+        )
+
+
+def _new_label(body: Mapping[str, Any]) -> str:
+    """Return a client label that no other mint has: a prefix, a dot and 32 random characters."""
+    suffix = "." + secrets.token_hex(16)
+    return str(body.get("clientLabel") or DEFAULT_LABEL)[: MAX_LABEL - len(suffix)] + suffix
+
+
+def _max_seconds(body: Mapping[str, Any]) -> int | None:
+    """Return the upper limit of a session in whole seconds; a browser may have chosen it."""
     longest = body["personaConfig"].get("maxSessionLengthSeconds")
-    if record.max_seconds is not None and (longest is None or record.max_seconds < longest):
-        persona = {**body["personaConfig"], "maxSessionLengthSeconds": record.max_seconds}
-        made["personaConfig"] = persona
-    return made
+    return None if longest is None else min(math.ceil(longest), MAX_STORABLE_SECONDS)
 
 
-def _minted(
-    record: SessionRecord, token_id: str, minted_at: float, expires_at: float
-) -> SessionRecord:
-    return replace(record, token_id=token_id, minted_at=minted_at, expires_at=expires_at)
+def _body(body: Mapping[str, Any], label: str, max_seconds: int | None) -> dict[str, Any]:
+    """Return the body of a mint with its label, and with `max_seconds` where that is less."""
+    persona = body["personaConfig"]
+    longest = persona.get("maxSessionLengthSeconds")
+    if max_seconds is not None and (longest is None or max_seconds < longest):
+        persona = {**persona, "maxSessionLengthSeconds": max_seconds}
+    return {**body, "clientLabel": label, "personaConfig": persona}
 
 
 def _unrecorded(user_id: str, token_id: str, now: float) -> SessionRecord:
