@@ -108,8 +108,8 @@ def _kind(field: fields.Field[Any]) -> str:
 def _number(field: StrictNumber) -> str:
     kind = "whole number" if field.whole else "number"
     if field.high is None:
-        return kind if field.low is None else f"{kind}, at least {field.low:g}"
-    return f"{kind}, {field.low or 0:g} to {field.high:g}"
+        return f"{kind}, at least {field.low:g}"
+    return f"{kind}, {field.low:g} to {field.high:g}"
 
 
 if __name__ == "__main__":

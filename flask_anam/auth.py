@@ -1,4 +1,4 @@
-"""Who is calling and what they may do: the bridge to Flask-Login and to the host's loaders.
+"""Authentication and authorisation: the bridge to Flask-Login and to the host's own loaders.
 
 The only module that imports flask_login.
 """
@@ -17,7 +17,7 @@ from flask_anam.errors import ConfigError, PermissionDenied, Unauthenticated
 
 #: The permission to talk to personas.
 TALK = "anam:talk"
-#: The permission to read the metrics and the dashboard.
+#: The permission to read metrics and the dashboard.
 METRICS = "anam:metrics"
 
 IdentityLoader = Callable[[], Any]
@@ -26,7 +26,7 @@ PermissionLoader = Callable[[Any], Iterable[str]]
 
 @dataclass(slots=True)
 class Loaders:
-    """The host's own loaders, declared in code on one extension object."""
+    """Identity and permission loaders of the host, declared on one extension object."""
 
     identity: IdentityLoader | None = None
     permissions: PermissionLoader | None = None
@@ -34,25 +34,25 @@ class Loaders:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A logged-in user: the host's own object, its id and what it may do."""
+    """Authenticated caller: the host's user object, its id and its permissions. Immutable."""
 
     user: Any
     user_id: str
     permissions: frozenset[str]
 
     def must_have(self, *names: str) -> None:
-        """Raise PermissionDenied unless the caller holds all of these permissions."""
+        """Raise PermissionDenied unless the caller has all of these permissions."""
         needed = frozenset(names)
         if not needed <= self.permissions:
             raise PermissionDenied(needed=needed - self.permissions)
 
 
 def load_caller(loaders: Loaders) -> Caller:
-    """Return who is calling.
+    """Return the caller of the current request.
 
     Raises:
         Unauthenticated: nobody is logged in.
-        ConfigError: Flask-Login is not set up, or a loader returns nonsense.
+        ConfigError: Flask-Login is not set up, or a loader returns a value of the wrong type.
 
     """
     user = loaders.identity() if loaders.identity else _login_user()
@@ -71,7 +71,7 @@ def user_id_of(user: Any) -> str:
 
 
 def checked_user_id(value: object) -> str:
-    """Return a user id; raises ConfigError unless it is a text of 1 to 255 characters."""
+    """Return a user id; raises ConfigError unless it is a string of 1 to 255 characters, no NUL."""
     if not isinstance(value, str) or not 0 < len(value) <= 255:
         raise ConfigError(
             "A user id must be a string of 1 to 255 characters, got "
@@ -86,14 +86,14 @@ def checked_user_id(value: object) -> str:
 
 
 def find_user(user_id: str) -> Any:
-    """Return the user object that Flask-Login's user loader finds for an id, or None."""
+    """Return the user object that Flask-Login's user loader returns for an id, or None."""
     manager = getattr(current_app, "login_manager", None)
     loader = getattr(manager, "_user_callback", None)
     return loader(user_id) if loader else None
 
 
 def host_login_page() -> Response | None:
-    """Return what the host's Flask-Login answers to strangers; None where it has no page for them.
+    """Return Flask-Login's answer to anonymous users; None where the host has no page for them.
 
     For pages only: our API never redirects.
     """

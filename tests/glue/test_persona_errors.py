@@ -38,11 +38,11 @@ TOLD: dict[str, tuple[dict[str, Any], str]] = {
     "our own key": ({"permision": "x"}, "permision: Unknown field. Did you mean permission?"),
     "wrong place": (
         {"endOfSpeechSensitivity": 1},
-        "endOfSpeechSensitivity: Unknown field here. It belongs into voiceDetectionOptions.",
+        "endOfSpeechSensitivity: Unknown field here. It belongs in voiceDetectionOptions.",
     ),
     "wrong place of options": (
         {"videoQuality": "high"},
-        "videoQuality: Unknown field here. It belongs into sessionOptions.",
+        "videoQuality: Unknown field here. It belongs in sessionOptions.",
     ),
     "range": (
         {"voiceDetectionOptions": {"endOfSpeechSensitivity": 2}},

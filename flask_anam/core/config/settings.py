@@ -1,7 +1,7 @@
-"""The one table of settings: key, type, unit, default, check and a line of help.
+"""Settings: one table with key, type, unit, default, validator and help of each.
 
-`Settings` is that table: its fields make the frozen record, the start-up errors and the
-configuration page of the docs. The key of a field is ``ANAM_`` and its name in capitals.
+The fields of `Settings` define the frozen record, the start-up errors and the configuration page
+of the docs. The key of a field is ``ANAM_`` and its name in capitals.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from flask_anam.errors import ConfigError
 
 
 def setting(
-    check: validators.Check,
+    validator: validators.Validator,
     *,
     default: object,
     help: str,  # noqa: A002 - the table's own word
@@ -29,9 +29,9 @@ def setting(
     unit: str = "",
     secret: bool = False,
 ) -> Any:
-    """Return a field of the table below; `default` is checked like any other value."""
+    """Return a field of `Settings`; `default` is validated like any other value."""
     facts = {
-        "check": check,
+        "validator": validator,
         "default": default,
         "help": help,
         "type": type,
@@ -43,7 +43,7 @@ def setting(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """All settings of one app, checked; build it with `from_mapping`. Safe to print."""
+    """Validated settings of one app, made by `from_mapping`. Immutable; its repr has no secret."""
 
     api_key: KeySource = setting(
         validators.api_key,
@@ -257,10 +257,10 @@ class Settings:
     @classmethod
     @scrubs_traceback
     def from_mapping(cls, config: Mapping[str, Any]) -> Settings:
-        """Read and check all ``ANAM_`` keys of a mapping such as ``app.config``.
+        """Read and validate all ``ANAM_`` keys of a mapping such as ``app.config``.
 
         Raises:
-            ConfigError: a value is wrong; the text names the key, what was expected and the
+            ConfigError: a value is invalid; the text names the key, the expected value and the
                 cure, and shows no secret.
 
         """
@@ -268,8 +268,8 @@ class Settings:
         _warn_of_typing_errors(config, known)
         given = {key: config.get(key, row.metadata["default"]) for key, row in known.items()}
         if given["ANAM_SANDBOX"] is True:
-            given["ANAM_API_KEY"] = "none"  # the sandbox brings its own
-        return cls(**{row.name: _checked(key, row, given[key]) for key, row in known.items()})
+            given["ANAM_API_KEY"] = "none"  # the sandbox has one of its own
+        return cls(**{row.name: _validated(key, row, given[key]) for key, row in known.items()})
 
 
 def key_of(row: Field[Any]) -> str:
@@ -277,9 +277,9 @@ def key_of(row: Field[Any]) -> str:
     return f"ANAM_{row.name.upper()}"
 
 
-def _checked(key: str, row: Field[Any], value: Any) -> Any:
+def _validated(key: str, row: Field[Any], value: Any) -> Any:
     try:
-        return row.metadata["check"](value)
+        return row.metadata["validator"](value)
     except validators.InvalidSetting as exc:
         hidden = row.metadata["secret"] or "@" in str(value)  # a URL may hold a password
         shown = type(value).__name__ if hidden else repr(value)[:80]

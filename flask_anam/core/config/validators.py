@@ -1,4 +1,4 @@
-"""The checks of single settings: each takes a raw value and returns the checked one."""
+"""Validators of single settings: each takes a raw value and returns the validated one."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from limits import parse_many
 
 from flask_anam.core.config.api_keys import is_key
 
-#: Takes the raw value, returns the checked one; raises `InvalidSetting`.
-Check = Callable[[Any], Any]
+#: Takes the raw value, returns the validated one; raises `InvalidSetting`.
+Validator = Callable[[Any], Any]
 
 
 class InvalidSetting(ValueError):
@@ -34,7 +34,7 @@ class InvalidSetting(ValueError):
 
 
 def api_key(value: Any) -> Any:
-    """Take a key, or a callable that returns one."""
+    """Accept a key, or a callable that returns one."""
     cure = "Set it to the key from lab.anam.ai, or set ANAM_SANDBOX = True to work without one."
     if value is None or value == "":
         raise InvalidSetting("set: it is missing", cure, shows_value=False)
@@ -48,8 +48,8 @@ def api_key(value: Any) -> Any:
     return value
 
 
-def number(low: float, high: float, *, whole: bool = False, above: bool = False) -> Check:
-    """Return a check for a number from `low` (excluded when `above`) to `high`."""
+def number(low: float, high: float, *, whole: bool = False, above: bool = False) -> Validator:
+    """Return a validator for a number from `low` (excluded when `above`) to `high` (included)."""
     kind = "a whole number" if whole else "a number"
     span = f"{kind} {f'above {low:g}' if above else f'from {low:g}'} to {high:g}"
 
@@ -64,8 +64,8 @@ def number(low: float, high: float, *, whole: bool = False, above: bool = False)
     return check
 
 
-def choice(*allowed: str) -> Check:
-    """Return a check for one of a few strings."""
+def choice(*allowed: str) -> Validator:
+    """Return a validator for one of a few strings."""
     names = ", ".join(f'"{name}"' for name in allowed)
 
     def check(value: Any) -> Any:
@@ -77,14 +77,14 @@ def choice(*allowed: str) -> Check:
 
 
 def boolean(value: Any) -> Any:
-    """Take True or False."""
+    """Accept True or False."""
     if not isinstance(value, bool):
         raise InvalidSetting("True or False")
     return value
 
 
 def path(value: Any) -> Any:
-    """Take a URL path."""
+    """Accept a URL path."""
     if not isinstance(value, str) or not value.startswith("/") or value != value.rstrip("/"):
         raise InvalidSetting('a path such as "/anam": a slash in front, none at the end')
     if "//" in value or any(c in value for c in "<>?# ") or not value.isprintable():
@@ -93,7 +93,7 @@ def path(value: Any) -> Any:
 
 
 def http_url(value: Any) -> Any:
-    """Take a base URL; plain http on the loopback address only."""
+    """Accept a base URL; plain http on the loopback address only."""
     parts = _http_parts(value)
     if parts is None:
         raise InvalidSetting('a URL such as "https://api.anam.ai"')
@@ -113,7 +113,7 @@ def _split(value: Any) -> Any:
 
 
 def _http_parts(value: Any) -> Any:
-    """Return the parts of an http or https URL with a host and a port that can be; else None."""
+    """Return the parts of an http or https URL with a host and a valid port, else None."""
     parts = _split(value)
     try:
         usable = parts and parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
@@ -123,7 +123,7 @@ def _http_parts(value: Any) -> Any:
 
 
 def origins(value: Any) -> Any:
-    """Take a list of origins."""
+    """Accept a list of origins."""
     expected = 'a list of origins such as ["https://www.example.com"]'
     if isinstance(value, str | bytes) or not isinstance(value, list | tuple | set | frozenset):
         raise InvalidSetting(expected)
@@ -141,7 +141,7 @@ def origins(value: Any) -> Any:
 
 
 def _as_sent(parts: Any) -> str:
-    """Return an origin as browsers write it: lower case, ASCII, without user or usual port."""
+    """Return an origin as browsers write it: lower case, ASCII, without user and default port."""
     default = {"http": 80, "https": 443}[parts.scheme]
     host = parts.hostname.replace("*", "www")
     try:
@@ -153,7 +153,7 @@ def _as_sent(parts: Any) -> str:
 
 
 def rate_limit(value: Any) -> Any:
-    """Take limits in the notation of Flask-Limiter."""
+    """Accept limits in the notation of Flask-Limiter."""
     cure = "Use the notation of Flask-Limiter; several limits are separated by a semicolon."
     expected = 'a rate limit such as "10 per hour"'
     if not isinstance(value, str):
@@ -168,12 +168,12 @@ def rate_limit(value: Any) -> Any:
 
 
 def optional_rate_limit(value: Any) -> Any:
-    """Take limits in the notation of Flask-Limiter, or None."""
+    """Accept limits in the notation of Flask-Limiter, or None."""
     return None if value is None else rate_limit(value)
 
 
-def optional_number(low: int, high: int) -> Check:
-    """Return a check for a whole number from `low` to `high`, or None."""
+def optional_number(low: int, high: int) -> Validator:
+    """Return a validator for a whole number from `low` to `high` (included), or None."""
     check = number(low, high, whole=True)
 
     def optional(value: Any) -> Any:
@@ -183,10 +183,10 @@ def optional_number(low: int, high: int) -> Check:
 
 
 def optional_usage_url(value: Any) -> Any:
-    """Take the URL of a database, ``memory://``, or None."""
+    """Accept the URL of a database, ``memory://``, or None."""
     known = ("memory", "sqlite", "postgresql", "postgres", "mysql", "mariadb")
-    scheme, found, rest = value.partition("://") if isinstance(value, str) else ("", "", "")
-    if value is not None and not (found and scheme.partition("+")[0] in known):
+    scheme, separator, rest = value.partition("://") if isinstance(value, str) else ("", "", "")
+    if value is not None and not (separator and scheme.partition("+")[0] in known):
         names = ", ".join(f"{name}://" for name in known)
         raise InvalidSetting(f"None or a URL that starts with one of {names}")
     if scheme.partition("+")[0] == "sqlite" and (":memory:" in rest or len(rest) < 2):
@@ -197,7 +197,7 @@ def optional_usage_url(value: Any) -> Any:
 
 
 def personas(value: Any) -> Any:
-    """Take a mapping from persona type to entry."""
+    """Accept a mapping from persona type to entry."""
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
         raise InvalidSetting(
             'a mapping from persona type to persona config, e.g. {"support": {...}}'
@@ -206,14 +206,14 @@ def personas(value: Any) -> Any:
 
 
 def optional_name(value: Any) -> Any:
-    """Take a name or None."""
+    """Accept a name or None."""
     if value is not None and (not isinstance(value, str) or not value):
         raise InvalidSetting("the name of a persona, or None")
     return value
 
 
 def optional_path(value: Any) -> Any:
-    """Take a path or None."""
+    """Accept a path or None."""
     if value is None:
         return None
     if not isinstance(value, str | PathLike) or not str(value):
@@ -222,7 +222,7 @@ def optional_path(value: Any) -> Any:
 
 
 def cache(value: Any) -> Any:
-    """Take a cachelib object or the URL of a cache."""
+    """Accept a cachelib object or the URL of a cache."""
     if isinstance(value, BaseCache):
         return value
     known = ("memory", "redis", "rediss", "memcached", "file", "dynamodb", "mongodb", "null")
@@ -236,7 +236,7 @@ def cache(value: Any) -> Any:
 
 
 def storage(value: Any) -> Any:
-    """Take the URL of a storage of the limits library."""
+    """Accept the URL of a storage of the limits library."""
     if not isinstance(value, str) or "://" not in value:
         raise InvalidSetting('a storage URL of the limits library, e.g. "redis://localhost:6379"')
     return value

@@ -1,4 +1,4 @@
-"""Reads personas from TOML or JSON: one file with several, or a folder with one file each.
+"""Persona files: TOML or JSON, one file with several personas or a folder with one file each.
 
 ``{ secret = "ENV_NAME" }`` in place of a value reads it from the environment at each mint.
 """
@@ -14,22 +14,22 @@ from flask_anam.core.schemas.secret import secret
 from flask_anam.errors import ConfigError
 
 
-def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a JSON object; TOML refuses a key that is given twice by itself."""
-    found: dict[str, Any] = {}
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object; raises ValueError for a duplicate key, as the TOML parser does."""
+    result: dict[str, Any] = {}
     for key, value in pairs:
-        if key in found:
+        if key in result:
             raise ValueError(f"{key!r} is given twice in one object")
-        found[key] = value
-    return found
+        result[key] = value
+    return result
 
 
 def _from_json(text: str) -> Any:
-    return json.loads(text, object_pairs_hook=_without_twins)
+    return json.loads(text, object_pairs_hook=_without_duplicates)
 
 
 def _from_toml(text: str) -> Any:
-    import tomllib  # takes longer to load than most of what is here
+    import tomllib  # slow to import, and needed for TOML only
 
     return tomllib.loads(text)
 
@@ -37,30 +37,30 @@ def _from_toml(text: str) -> Any:
 _READERS: dict[str, Callable[[str], Any]] = {".toml": _from_toml, ".json": _from_json}
 
 
-def read_personas(where: str) -> dict[str, Any]:
-    """Return persona type to entry, from a file or from every file of a folder.
+def read_personas(source: str) -> dict[str, Any]:
+    """Return the entries by persona type, from a file or from every file of a folder.
 
     Raises:
-        ConfigError: nothing is there, or a file cannot be read or is not what it must be; the
-            text names the file and the place in it.
+        ConfigError: the path does not exist, or a file cannot be parsed or has the wrong shape;
+            the text names the file, the line and the column.
 
     """
-    path = Path(where).absolute()
+    path = Path(source).absolute()
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.suffix in _READERS)
         if not files:
             raise ConfigError(
                 f"ANAM_PERSONAS_FILE: the folder {path} holds no .toml or .json file."
             )
-        found: dict[str, Any] = {}
+        entries: dict[str, Any] = {}
         for file in files:
-            if file.stem in found:
+            if file.stem in entries:
                 raise ConfigError(
                     f"ANAM_PERSONAS_FILE: the folder {path} describes {file.stem!r} twice, in "
                     ".json and in .toml. Remove one of the two."
                 )
-            found[file.stem] = _read(file)
-        return found
+            entries[file.stem] = _read(file)
+        return entries
     personas = _read(path)
     for name, entry in personas.items():
         if not isinstance(entry, Mapping):
@@ -75,17 +75,17 @@ def _read(path: Path) -> dict[str, Any]:
     if reader is None:
         raise ConfigError(f"ANAM_PERSONAS_FILE: {path} must be a folder, or end in .toml or .json.")
     try:
-        found = reader(path.read_text(encoding="utf-8-sig"))
-    except OSError as failure:
-        raise ConfigError(f"ANAM_PERSONAS_FILE: {path}: {failure.strerror}.") from None
+        content = reader(path.read_text(encoding="utf-8-sig"))
+    except OSError as exc:
+        raise ConfigError(f"ANAM_PERSONAS_FILE: {path}: {exc.strerror}.") from None
     except RecursionError:
         raise ConfigError(f"ANAM_PERSONAS_FILE: {path} is nested too deeply.") from None
-    except ValueError as failure:  # its text tells line and column, and quotes nothing
-        place = "not UTF-8" if isinstance(failure, UnicodeDecodeError) else str(failure)
+    except ValueError as exc:  # its text has line and column, and nothing of the content
+        place = "not UTF-8" if isinstance(exc, UnicodeDecodeError) else str(exc)
         raise ConfigError(f"ANAM_PERSONAS_FILE: {path} cannot be read: {place}.") from None
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise ConfigError(f"ANAM_PERSONAS_FILE: {path} must hold an object.")
-    return {key: _with_secrets(value) for key, value in found.items() if key != "$schema"}
+    return {key: _with_secrets(value) for key, value in content.items() if key != "$schema"}
 
 
 def _with_secrets(value: Any) -> Any:

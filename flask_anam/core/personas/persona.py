@@ -1,4 +1,4 @@
-"""What a persona is: a config or a callable, who may use it, and what a browser may change.
+"""Persona: a config or a callable, who may use it, and which fields a browser may change.
 
 A persona is static (a config, checked when it is declared) or per user (a callable, checked at
 each request).
@@ -16,7 +16,7 @@ from flask_anam.errors import ConfigError
 
 #: A persona config, or a callable from the user to one.
 Source = Mapping[str, Any] | Callable[[Any], Mapping[str, Any]]
-#: Keys of an entry of ANAM_PERSONAS that are about the persona and not sent to Anam.
+#: Keys of an entry of ANAM_PERSONAS that Anam does not receive -> arguments of `make_persona`.
 PERSONA_KEYS = {
     "label": "label",
     "permission": "permission",
@@ -25,7 +25,7 @@ PERSONA_KEYS = {
     "apiKey": "api_key",
     "api_key": "api_key",
 }
-#: Keys of an entry that are sent to Anam beside the persona config.
+#: Keys of an entry that Anam receives beside the persona config -> names in the mint request.
 REQUEST_KEYS = {
     "sessionOptions": "sessionOptions",
     "session_options": "sessionOptions",
@@ -37,16 +37,16 @@ REQUEST_KEYS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Persona:
-    """A declared persona.
+    """Declared persona. Immutable.
 
     Attributes:
-        name: the persona type, what a browser may choose.
+        name: the persona type, which a browser names to choose it.
         source: the config (with what is sent beside it), or a callable from the user to one.
         permission: a permission needed besides the one for the endpoint, or None.
         label: the name shown to people.
         overrides: camelCase names of persona fields that a browser may set, with their bounds.
         fallback: the persona type used when Anam does not know this one any more, or None.
-        keys: finds the API key of this persona's account; None for the one of the app.
+        keys: resolver of the API key of this persona's account; None for the one of the app.
 
     """
 
@@ -79,10 +79,10 @@ def make_persona(
     fallback: str | None = None,
     api_key: KeySource | None = None,
 ) -> Persona:
-    """Return a persona whose declaration makes sense; its config is checked by the registry.
+    """Return a persona with a checked declaration; the registry checks its config.
 
     Raises:
-        ConfigError: name, permission, label, overrides, fallback or key are not what they must be.
+        ConfigError: name, source, permission, label, overrides, fallback or key is invalid.
 
     """
     if not isinstance(name, str) or not name.strip() or len(name) > 100:
@@ -111,12 +111,12 @@ def persona_from_entry(name: str, entry: object) -> Persona:
     """Return the persona of an entry of ``ANAM_PERSONAS``: a callable, or a config and our keys."""
     if not isinstance(entry, Mapping):
         return make_persona(name, entry)  # type: ignore[arg-type]  # make_persona() raises
-    about = {PERSONA_KEYS[key]: value for key, value in entry.items() if key in PERSONA_KEYS}
-    return make_persona(name, {k: v for k, v in entry.items() if k not in PERSONA_KEYS}, **about)
+    options = {PERSONA_KEYS[key]: value for key, value in entry.items() if key in PERSONA_KEYS}
+    return make_persona(name, {k: v for k, v in entry.items() if k not in PERSONA_KEYS}, **options)
 
 
 def mint_request_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the body of a mint for a config that may carry what is sent beside it."""
+    """Return the mint request of a config, with the keys of `REQUEST_KEYS` beside it."""
     beside = {REQUEST_KEYS[key]: value for key, value in config.items() if key in REQUEST_KEYS}
     return {
         "personaConfig": {key: value for key, value in config.items() if key not in REQUEST_KEYS},
@@ -125,7 +125,10 @@ def mint_request_of(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Declarations:
-    """Personas declared in code on one extension object, shared by every app it serves."""
+    """Personas declared in code on one extension object, shared by every app that it serves.
+
+    Thread-safe: personas are only ever added, and iteration uses a copy.
+    """
 
     def __init__(self) -> None:
         self._personas: dict[str, Persona] = {}

@@ -1,4 +1,4 @@
-"""The personas of one app: finding them, and making the checked body of a mint from them."""
+"""Persona registry of one app: lookup, defaults, fallbacks, and the checked body of a mint."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ from flask_anam.errors import (
 
 
 def _entry_schema(**rules: Any) -> PersonaConfigSchema:
-    """Return the schema of an entry; hints at typing errors know what may stand beside it."""
+    """Return the schema of an entry; its suggestions include the keys beside the config."""
     schema = PersonaConfigSchema(**rules)
     schema.neighbours = [*PERSONA_KEYS, *REQUEST_KEYS]
     return schema
 
 
 class _SchemaSet:
-    """The schemas of one app."""
+    """Schemas for the settings of one app. Thread-safe."""
 
     def __init__(self, prompt_limit: int | None, unknown_values: str) -> None:
         rules: dict[str, Any] = {
@@ -64,29 +64,41 @@ class _SchemaSet:
     def load(
         self, persona: Persona, config: Mapping[str, Any], error: type[AnamError]
     ) -> dict[str, Any]:
-        """Return the checked body of a mint, or raise `error` with every message."""
+        """Return the checked body of a mint; raises `error` with all messages."""
         request = mint_request_of(config)
         try:
             with persona_in_warnings(persona.name):
                 body = _loaded(self.schema_for(request), request)
-        except ValidationError as no:
-            told = error_lines(no.messages)
+        except ValidationError as exc:
+            lines = error_lines(exc.messages)
         else:
-            place = path_to_unwritable(body, late=error is ConfigError)
+            place = path_to_unwritable(body, deferred=error is ConfigError)
             if place is None:
                 return body
-            told = [f"{place}: Cannot be written as JSON."]
-        told = [line.removeprefix("personaConfig.") for line in told]
-        # A start-up error is read in a terminal, the other one is a line of a log.
-        several = error is ConfigError and len(told) > 1
-        listed = "".join(f"\n  {line}" for line in told) if several else " " + "; ".join(told)
+            lines = [f"{place}: Cannot be written as JSON."]
+        lines = [line.removeprefix("personaConfig.") for line in lines]
+        # A start-up error is read in a terminal, any other one is a single line of a log.
+        several = error is ConfigError and len(lines) > 1
+        listed = "".join(f"\n  {line}" for line in lines) if several else " " + "; ".join(lines)
         raise error(f"Persona {persona.name!r} is not valid:{listed}")
 
 
 class PersonaRegistry:
-    """The personas of one app: those of its configuration and those declared in code.
+    """Registry of the personas of one app: from its configuration and declared in code.
 
     Thread-safe: the configuration never changes, declarations are only ever added.
+
+    Args:
+        configured: entries of ``ANAM_PERSONAS`` and of files, by persona type.
+        declared: the personas declared in code; those added later are checked when used.
+        default: the persona type used when a request names none, or None.
+        system_prompt_max_length: characters.
+        unknown_values: "error" or "warn", as ``ANAM_UNKNOWN_VALUES``.
+
+    Raises:
+        ConfigError: a persona is invalid or declared twice, or a default or fallback does not
+            exist.
+
     """
 
     def __init__(
@@ -98,17 +110,10 @@ class PersonaRegistry:
         system_prompt_max_length: int = 2000,
         unknown_values: str = "error",
     ) -> None:
-        """Check everything known so far.
-
-        Raises:
-            ConfigError: a persona is invalid or declared twice, or a default or fallback does
-                not exist.
-
-        """
         self._configured = {n: persona_from_entry(n, entry) for n, entry in configured.items()}
         self._declared = declared
         self._default = default
-        self._rules = _SchemaSet(system_prompt_max_length, unknown_values)
+        self._schemas = _SchemaSet(system_prompt_max_length, unknown_values)
         self._static: dict[str, MintBody] = {}
         for persona in self:
             self._check(persona)
@@ -158,8 +163,8 @@ class PersonaRegistry:
         """Return the persona to use while Anam does not know this one, or None.
 
         Raises:
-            PersonaInvalid: it needs a permission that this one does not. One that is known at
-                start-up is refused there.
+            PersonaInvalid: the fallback needs a permission that this persona does not need. For
+                personas known at start-up that is a ConfigError there.
 
         """
         fallback = self.find(persona.fallback) if persona.fallback else None
@@ -169,11 +174,11 @@ class PersonaRegistry:
 
     @scrubs_traceback
     def body_for(self, persona: Persona, user: object, overrides: Mapping[str, Any]) -> MintBody:
-        """Return what Anam is sent for this persona, user and overrides.
+        """Return the checked body of a mint for this persona, user and overrides.
 
         Raises:
             InvalidRequest: an override is not allowed or not valid.
-            PersonaInvalid: the config is wrong, or its callable raised.
+            PersonaInvalid: the config is invalid, or its callable raised.
 
         """
         if not overrides and persona.name in self._static:
@@ -182,19 +187,19 @@ class PersonaRegistry:
         deferred = _call_host(persona, has_deferred_values, config)
         if deferred:
             config = _call_host(persona, resolve_deferred, config)
-        body = self._rules.load(persona, config, PersonaInvalid)
+        body = self._schemas.load(persona, config, PersonaInvalid)
         if overrides:
             body = self._overridden(persona, body, overrides)
-        made = MintBody.of(body, deferred=deferred)
+        mint_body = MintBody.of(body, deferred=deferred)
         if persona.is_static and not overrides and not deferred:
-            self._static[persona.name] = made
-        return made
+            self._static[persona.name] = mint_body
+        return mint_body
 
     def _names(self) -> str:
         return ", ".join(sorted(persona.name for persona in self)) or "none"
 
     def _check(self, persona: Persona) -> None:
-        """Check a persona that is known at start-up; raises ConfigError."""
+        """Check a persona that is known at start-up; raises ConfigError when it is invalid."""
         if persona.name in self._configured and self._declared.get(persona.name):
             raise ConfigError(
                 f"Persona {persona.name!r} is both in the configuration and declared in code. "
@@ -203,19 +208,19 @@ class PersonaRegistry:
         if persona.fallback is not None:
             self._check_fallback(persona, persona.fallback)
         if isinstance(persona.source, Mapping):
-            body = self._rules.load(persona, persona.source, ConfigError)
+            body = self._schemas.load(persona, persona.source, ConfigError)
             if not has_deferred_values(body):
                 self._static[persona.name] = MintBody.of(body)
 
     def _check_fallback(self, persona: Persona, name: str) -> None:
-        fallback, falls = self.find(name), f"Persona {persona.name!r} falls back to"
+        fallback, subject = self.find(name), f"Persona {persona.name!r} falls back to"
         if fallback is None:
             hint = did_you_mean(name, [persona.name for persona in self])
             raise ConfigError(
-                f"{falls} {name!r}, which is not a persona (known: {self._names()}).{hint}"
+                f"{subject} {name!r}, which is not a persona (known: {self._names()}).{hint}"
             )
         if name == persona.name:
-            raise ConfigError(f"{falls} itself. Name another persona, or none.")
+            raise ConfigError(f"{subject} itself. Name another persona, or none.")
         if _needs_more(fallback, persona):
             raise ConfigError(_needs_more_text(persona, fallback))
 
@@ -234,26 +239,25 @@ class PersonaRegistry:
     def _overridden(
         self, persona: Persona, body: Mapping[str, Any], overrides: Mapping[str, Any]
     ) -> dict[str, Any]:
-        troubles: dict[str, Any] = {}
+        errors: dict[str, Any] = {}
         allowed = ", ".join(sorted(persona.overrides)) or "none"
         for name, value in overrides.items():
-            if len(troubles) >= MAX_ERRORS:
+            if len(errors) >= MAX_ERRORS:
                 break
             if name not in persona.overrides:
                 text = f"Not a field that may be set for this persona (allowed: {allowed})."
-                troubles[name] = [text]
-            elif trouble := out_of_bounds(value, persona.overrides[name]):
-                troubles[name] = [trouble]
-        if troubles:
-            raise InvalidRequest(details={"overrides": troubles})
+                errors[name] = [text]
+            elif problem := out_of_bounds(value, persona.overrides[name]):
+                errors[name] = [problem]
+        if errors:
+            raise InvalidRequest(details={"overrides": errors})
         try:
-            changes = _loaded(self._rules.overrides, overrides)
+            changes = _loaded(self._schemas.overrides, overrides)
             merged = {**body, "personaConfig": {**body["personaConfig"], **changes}}
-            return _loaded(self._rules.schema_for(merged), merged)
-        except ValidationError as no:
-            messages = no.messages_dict
-            told = messages.get("personaConfig", messages)
-            raise InvalidRequest(details={"overrides": limit_errors(told)}) from None
+            return _loaded(self._schemas.schema_for(merged), merged)
+        except ValidationError as exc:
+            messages = exc.messages_dict.get("personaConfig", exc.messages_dict)
+            raise InvalidRequest(details={"overrides": limit_errors(messages)}) from None
 
 
 def _needs_more(fallback: Persona, persona: Persona) -> bool:
@@ -269,14 +273,14 @@ def _needs_more_text(persona: Persona, fallback: Persona) -> str:
 
 
 def check_static(persona: Persona) -> None:
-    """Check a static persona where it is declared, but for what depends on an app's settings.
+    """Check a static persona where it is declared, except for what depends on an app's settings.
 
     Raises:
         ConfigError: its config breaks a rule.
 
     """
     if isinstance(persona.source, Mapping):
-        with persona_in_warnings(None):  # its warnings come when an app takes it
+        with persona_in_warnings(None):  # it warns when an app uses it
             _SchemaSet(None, "ignore").load(persona, persona.source, ConfigError)
 
 
@@ -286,15 +290,21 @@ def _loaded(schema: Schema, data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _call_host(persona: Persona, function: Any, argument: object) -> Any:
-    """Call the host's code; of what it raises only type and place are told, not the text."""
+    """Call user code.
+
+    Raises:
+        PersonaInvalid: the code raised an exception other than AnamError; the text has its type
+            and location only, since its message may hold secrets.
+
+    """
     try:
         return function(argument)
     except AnamError:
         raise
-    except Exception as failure:  # noqa: BLE001 - a persona callable may raise anything
-        place = traceback.extract_tb(failure.__traceback__)[-1]
+    except Exception as exc:  # noqa: BLE001 - a persona callable may raise anything
+        place = traceback.extract_tb(exc.__traceback__)[-1]
         raise PersonaInvalid(
-            f"Persona {persona.name!r}: its callable raised {type(failure).__name__} at "
+            f"Persona {persona.name!r}: its callable raised {type(exc).__name__} at "
             f"{Path(place.filename).name}, line {place.lineno}."
         ) from None
 

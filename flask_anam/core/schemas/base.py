@@ -1,4 +1,4 @@
-"""What all schemas here share: unknown fields are refused, Anam's names come in two spellings."""
+"""Base schemas: unknown fields are refused; Anam's names are accepted in two spellings."""
 
 from __future__ import annotations
 
@@ -24,35 +24,35 @@ from flask_anam.core.schemas.fields import (
     warn,
 )
 
-#: Mistakes that one error tells of, so that it is not much longer than what it answers.
+#: Messages in one error at most, so that an answer is not much longer than its request.
 MAX_ERRORS = 20
 
 
 def limit_errors(messages: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Return marshmallow's messages where they are, but no more than `MAX_ERRORS` of them."""
+    """Return the first `MAX_ERRORS` of marshmallow's messages, in the same tree."""
     left = MAX_ERRORS
 
-    def some(part: Any) -> Any:
+    def first(part: Any) -> Any:
         nonlocal left
         if isinstance(part, Mapping):
-            # The next part is looked at only while there is room for it.
-            return {key: some(inner) for key, inner in part.items() if left > 0}
+            # `left` is read again before each part, and each part lowers it.
+            return {key: first(inner) for key, inner in part.items() if left > 0}
         texts = part[:left] if isinstance(part, list) else part
         left -= len(texts) if isinstance(texts, list) else 1
         return texts
 
-    return dict(some(messages))
+    return dict(first(messages))
 
 
 class StrictSchema(Schema):
-    """Refuse unknown fields, naming the nearest known one."""
+    """Base schema that refuses unknown fields and suggests the nearest known name."""
 
     class Meta:
-        unknown = EXCLUDE  # they are refused below, with a better message than marshmallow's
+        unknown = EXCLUDE  # they are refused below, with a suggestion
 
     error_messages = {"type": "Must be an object."}  # noqa: RUF012 - marshmallow's own name
 
-    #: Whether unknown fields pass, and are kept.
+    #: Whether unknown fields are accepted and kept.
     is_open = False
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
@@ -60,20 +60,20 @@ class StrictSchema(Schema):
         if not isinstance(original, Mapping):
             return
         known = {f.data_key or name for name, f in self.load_fields.items()}
-        strange: dict[Any, Any] = {}
+        unknown: dict[Any, Any] = {}
         for name in original:
-            if len(strange) >= MAX_ERRORS:
+            if len(unknown) >= MAX_ERRORS:
                 break
             if self.outer_name(name) not in known:
                 if self.is_open and isinstance(name, str):
                     check_writable({name: original[name]})
                 else:
-                    strange[str(name)] = [self._unknown(str(name), known)]
-        if strange:
-            raise ValidationError(strange)
+                    unknown[str(name)] = [self._unknown(str(name), known)]
+        if unknown:
+            raise ValidationError(unknown)
 
     def outer_name(self, name: Any) -> Any:
-        """Return the name that a given spelling of a field stands for."""
+        """Return the name in JSON for an accepted spelling of a field."""
         return name
 
     def _unknown(self, name: str, known: Iterable[str]) -> str:
@@ -82,16 +82,19 @@ class StrictSchema(Schema):
 
 
 class VendorSchema(StrictSchema):
-    """A schema of Anam's: camelCase outside, snake_case accepted, unset fields left out.
+    """Base schema of what Anam receives: writes camelCase, accepts snake_case too.
+
+    Fields that are not given are left out of the result, which keeps the order of the input.
 
     Args:
-        unknown_values: "error" refuses values outside a published list, "warn" lets them pass.
+        unknown_values: what to do with values outside a published list: "error" refuses them,
+            "warn" accepts them with a warning, "ignore" accepts them.
 
     """
 
-    #: Deprecated names, and their successors or (after a "!") what to do instead.
+    #: Deprecated name -> its successor or, after a "!", what to do instead.
     deprecated: Mapping[str, str] = {}
-    #: Names that may stand beside this object, for the hint at a typing error.
+    #: Other names accepted beside the fields of this object, for suggestions.
     neighbours: Iterable[str] = ()
 
     def __init__(self, *, unknown_values: str = "error", **kwargs: Any) -> None:
@@ -99,7 +102,7 @@ class VendorSchema(StrictSchema):
         super().__init__(**kwargs)
 
     def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
-        """Give each field its camelCase name on both sides, and pass the switch on."""
+        """Give each field its camelCase name for input and output, and pass `unknown_values` on."""
         field_obj.data_key = field_obj.attribute = field_obj.data_key or camel(field_name)
         inner = getattr(field_obj, "inner", None)
         for bound in (field_obj, inner):
@@ -116,7 +119,7 @@ class VendorSchema(StrictSchema):
         return outer if successor.startswith("!") else successor
 
     def given(self, original: Any) -> set[Any]:
-        """Return the names of the fields that were given, whether right or wrong."""
+        """Return the names of the fields that were given, valid or not."""
         names = original if isinstance(original, Mapping) else ()
         return {self.outer_name(name) for name in names}
 
@@ -125,7 +128,7 @@ class VendorSchema(StrictSchema):
             return f"No longer supported. {self.deprecated[camel(name)].removeprefix('!')}"
         for field in [f for f in self.load_fields.values() if isinstance(f, NestedObject)]:
             if camel(name) in {inner.data_key for inner in field.schema.load_fields.values()}:
-                return f"Unknown field here. It belongs into {field.data_key}."
+                return f"Unknown field here. It belongs in {field.data_key}."
         return super()._unknown(name, [*known, *self.neighbours])
 
     @pre_load
@@ -146,5 +149,5 @@ class VendorSchema(StrictSchema):
     @post_load(pass_original=True)
     def _keep_order(self, data: dict[str, Any], original: Any, **_kwargs: Any) -> dict[str, Any]:
         order = {self.outer_name(name): value for name, value in original.items()}
-        kept = {**order, **data} if self.is_open else data
-        return {name: kept[name] for name in order if name in kept}
+        values = {**order, **data} if self.is_open else data
+        return {name: values[name] for name in order if name in values}

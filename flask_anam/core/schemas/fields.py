@@ -1,8 +1,7 @@
-"""The marshmallow fields that the schemas here are made of.
+"""Strict marshmallow fields: no type coercion, and error messages that show no value.
 
-They take values as they are: no string becomes a number, no "yes" becomes True. A value that is
-known only when a token is minted (a callable; `secret` makes one) passes unchecked, and is checked
-then.
+No string becomes a number, no "yes" becomes True. A deferred value (a callable; `secret` makes
+one) passes unchecked; it is checked when a token is minted.
 """
 
 from __future__ import annotations
@@ -25,38 +24,43 @@ if TYPE_CHECKING:
     from marshmallow.types import ErrorMessages
 
 
-#: The persona whose config is looked at, for warnings; None keeps them back.
-_persona_name: ContextVar[str | None] = ContextVar("flask_anam_looked_at", default="")
+#: The persona whose config is being checked, for warnings; "" where unknown, None for no warnings.
+_persona_name: ContextVar[str | None] = ContextVar("flask_anam_persona_name", default="")
 
 
 @contextmanager
 def persona_in_warnings(persona: str | None) -> Iterator[None]:
-    """Name the persona in the warnings of this block; None silences them, whatever is inside."""
-    before = _persona_name.set(persona if _persona_name.get() is not None else None)
+    """Name the persona in the warnings of this block; None silences them, nested blocks too."""
+    token = _persona_name.set(persona if _persona_name.get() is not None else None)
     try:
         yield
     finally:
-        _persona_name.reset(before)
+        _persona_name.reset(token)
 
 
 def warn(text: str, kind: type[Warning] = PersonaWarning) -> None:
-    """Warn of something in a persona config, naming the persona where it is known."""
+    """Emit a warning about a persona config, with the name of the persona where it is known."""
     persona = _persona_name.get()
     if persona is not None:
         warnings.warn(f"Persona {persona!r}: {text}" if persona else text, kind, stacklevel=2)
 
 
 def doc(description: str, example: object, **more: object) -> dict[str, Any]:
-    """Return the metadata of a field: `more` may hold ``default``, ``form`` and ``sdk``.
+    """Return the documentation of a field, as marshmallow metadata.
 
-    ``form`` says what kind of text it is; ``sdk`` marks a field that Anam's SDKs send but its
-    OpenAPI lacks.
+    Args:
+        description: a sentence for the docs and the JSON Schema.
+        example: a valid value, or None.
+        more: ``default`` (Anam's default), ``pattern`` (a regular expression), ``form`` (the kind
+            of text, such as "UUID") and ``sdk`` (True for a field that Anam's SDKs send but its
+            OpenAPI lacks).
+
     """
     return {"metadata": {"description": description, "example": example, **more}}
 
 
 class _StrictMixin:
-    """What all fields share: late values pass, and messages say what was found."""
+    """Mixin of all fields: deferred values pass unchecked, and null has a message of ours."""
 
     default_error_messages: ErrorMessages = {  # noqa: RUF012 - marshmallow's own name
         "required": "Missing.",
@@ -70,7 +74,7 @@ class _StrictMixin:
 
 
 def describe_value(value: object) -> str:
-    """Say what a wrong value is without showing it: it may be a prompt or a secret."""
+    """Describe a wrong value without showing it, since it may be a prompt or a secret."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -85,7 +89,7 @@ def describe_value(value: object) -> str:
 
 
 class StrictString(_StrictMixin, fields.String):
-    """A string that UTF-8 can carry."""
+    """String field: a string that can be encoded as UTF-8."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
         if not isinstance(value, str):
@@ -98,42 +102,41 @@ class StrictString(_StrictMixin, fields.String):
 
 
 class MaxLength(Length):
-    """A rule for the length of a text, whose message tells the length and not the text."""
+    """Length validator in characters, whose message shows the length and not the text."""
 
-    def __init__(self, longest: int) -> None:
-        super().__init__(max=longest)
-        self.longest = longest
+    def __init__(self, max_length: int) -> None:
+        super().__init__(max=max_length)
 
     def __call__(self, value: Any) -> Any:
-        """Return the value; raise ValidationError when it is too long."""
-        size = len(value)
-        if size > self.longest:
-            raise ValidationError(f"Has {size} characters; at most {self.longest} are allowed.")
+        """Return the value; raises ValidationError when it is too long."""
+        if len(value) > self.max:  # type: ignore[operator]  # set above
+            raise ValidationError(f"Has {len(value)} characters; at most {self.max} are allowed.")
         return value
 
 
 class StrictNumber(_StrictMixin, fields.Float):
-    """A finite number within a range, both ends included.
+    """Number field: a finite number within a range, both ends included.
 
     Args:
-        low: the least value, or None.
-        high: the greatest value, or None.
+        low: the least value.
+        high: the greatest value; None for no bound.
         whole: whether it must be an integer.
 
     """
 
     def __init__(
-        self, low: float | None = None, high: float | None = None, *, whole: bool = False, **kw: Any
+        self, low: float, high: float | None = None, *, whole: bool = False, **kw: Any
     ) -> None:
-        span = Range(min=low, max=high, error=f"Must be {_span(low, high)}, got {{input}}.")
-        super().__init__(validate=[span] if (low, high) != (None, None) else [], **kw)
+        span = f"at least {low:g}" if high is None else f"between {low:g} and {high:g}"
+        rule = Range(min=low, max=high, error=f"Must be {span}, got {{input}}.")
+        super().__init__(validate=rule, **kw)
         self.low, self.high, self.whole = low, high, whole
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
         kind = "a whole number" if self.whole else "a number"
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValidationError(f"Must be {kind}, got {describe_value(value)}.")
-        if self.whole and value % 1:  # 720.0 is one, as in JSON Schema; nan and inf are none
+        if self.whole and value % 1:  # 720.0 passes, as in JSON Schema; nan and inf do not
             raise ValidationError(f"Must be {kind}, got {describe_value(value)}.")
         super()._deserialize(value, attr, data, **kwargs)
         return value
@@ -142,14 +145,8 @@ class StrictNumber(_StrictMixin, fields.Float):
         return value
 
 
-def _span(low: float | None, high: float | None) -> str:
-    if low is None:
-        return f"at most {high:g}"
-    return f"at least {low:g}" if high is None else f"between {low:g} and {high:g}"
-
-
 class StrictBoolean(_StrictMixin, fields.Boolean):
-    """True or False, and nothing that merely looks like it."""
+    """Boolean field: True or False; "true", "yes" and 1 are refused."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> bool:
         if not isinstance(value, bool):
@@ -158,11 +155,11 @@ class StrictBoolean(_StrictMixin, fields.Boolean):
 
 
 class Choice(StrictString):
-    """One of the published values of a list that the vendor extends now and then.
+    """Enumeration field: one of the values that Anam publishes and extends now and then.
 
     Args:
         allowed: the published values.
-        closed: True when values outside make no sense, whatever ANAM_UNKNOWN_VALUES says.
+        closed: True to refuse other values whatever ANAM_UNKNOWN_VALUES says.
 
     """
 
@@ -190,65 +187,75 @@ class Choice(StrictString):
 
 
 class StrictList(_StrictMixin, fields.List[Any]):
-    """A list."""
+    """List field: a list or tuple of values of one field."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> list[Any]:
         if not isinstance(value, list | tuple):
             raise ValidationError(f"Must be a list, got {describe_value(value)}.")
-        taken: list[Any] = super()._deserialize(value, attr, data, **kwargs)
-        return taken
+        items: list[Any] = super()._deserialize(value, attr, data, **kwargs)
+        return items
 
 
 class FreeObject(_StrictMixin, fields.Dict):
-    """An object whose content the vendor does not publish."""
+    """Mapping field: an object whose keys Anam does not publish; it must be valid JSON."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
         if not isinstance(value, Mapping):
             raise ValidationError(f"Must be an object, got {describe_value(value)}.")
         try:
             loaded = super()._deserialize(value, attr, data, **kwargs)  # type: ignore[no-untyped-call]
-        except ValidationError as no:
-            # marshmallow tells of key and value apart, which would read as a path.
-            told: dict[Any, Any] = {
-                key: [text for texts in apart.values() for text in texts]
-                for key, apart in no.messages_dict.items()
+        except ValidationError as exc:
+            # marshmallow nests messages below "key" and "value", which would read as a path.
+            messages: dict[Any, Any] = {
+                key: [text for texts in parts.values() for text in texts]
+                for key, parts in exc.messages_dict.items()
             }
-            raise ValidationError(told) from None
+            raise ValidationError(messages) from None
         check_writable(loaded)
         return loaded
 
 
 def check_writable(value: object) -> None:
-    """Raise ValidationError, with the place, for what JSON cannot carry; late values may pass."""
+    """Raise ValidationError, with the path, for what JSON cannot hold; deferred values pass."""
     try:
-        place = path_to_unwritable(value, late=True)
+        place = path_to_unwritable(value, deferred=True)
     except RecursionError:
         place = ""
     if place is not None:
-        told: Any = "Cannot be written as JSON."
-        raise ValidationError({place: [told]} if place else told)
+        text: Any = "Cannot be written as JSON."
+        raise ValidationError({place: [text]} if place else text)
 
 
-def path_to_unwritable(value: object, path: str = "", *, late: bool) -> str | None:
-    """Return the path of the first value that JSON cannot carry, or None; `late` ones may pass."""
+def path_to_unwritable(value: object, path: str = "", *, deferred: bool) -> str | None:
+    """Return the path of the first value that is not valid JSON, or None.
+
+    Args:
+        value: what is to be written, of any depth.
+        path: the path of `value` itself.
+        deferred: whether deferred values may pass.
+
+    Raises:
+        RecursionError: the value contains itself.
+
+    """
     if isinstance(value, Mapping | list | tuple):
         pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
         for key, part in pairs:
             here = f"{path}.{key}" if path else str(key)
             named = isinstance(key, int) if not isinstance(value, Mapping) else is_text(key)
-            place = path_to_unwritable(part, here, late=late) if named else here
+            place = path_to_unwritable(part, here, deferred=deferred) if named else here
             if place is not None:
                 return place
         return None
     try:
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError):
-        return None if late and is_deferred(value) else path
+        return None if deferred and is_deferred(value) else path
     return None
 
 
 def is_text(value: object) -> bool:
-    """Whether a value is a string that UTF-8 can carry."""
+    """Whether a value is a string that can be encoded as UTF-8."""
     try:
         return isinstance(value, str) and value.encode() is not None
     except UnicodeEncodeError:
@@ -256,7 +263,7 @@ def is_text(value: object) -> bool:
 
 
 class NestedObject(_StrictMixin, fields.Nested):
-    """A nested schema."""
+    """Nested field: an object with a schema of its own."""
 
     def _test_collection(self, value: Any) -> None:
         if not isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Writes the marshmallow schemas of personas as JSON Schema, for editors that complete them."""
+"""JSON Schema of personas, generated from the marshmallow schemas, for completion in editors."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from flask_anam.core.schemas.mint_request import MintRequestSchema
 from flask_anam.core.schemas.persona import PersonaConfigSchema
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-#: Fields of an entry that are about the persona and not sent to Anam.
-_ABOUT: dict[str, Any] = {
+#: Fields of an entry that Anam does not receive.
+_PERSONA_KEYS: dict[str, Any] = {
     "label": {"type": "string", "description": "The name shown to people."},
     "permission": {"type": "string", "description": "A permission needed besides anam:talk."},
     "fallback": {"type": "string", "description": "The persona used when Anam lost this one."},
@@ -49,7 +49,7 @@ _SECRET = {
     "required": ["secret"],
     "additionalProperties": False,
 }
-#: What an entry must have: a stored persona, or enough of one described here.
+#: What an entry must have: the id of a stored persona, or the required fields of an inline one.
 _KINDS = [
     {"required": ["personaId"]},
     {"required": ["name", "avatarId", "llmId"]},
@@ -57,13 +57,13 @@ _KINDS = [
 ]
 
 
-def persona_json_schema(*, whole_file: bool = False) -> dict[str, Any]:
-    """Return the JSON Schema of a persona in a file, or of a file with several."""
+def persona_json_schema(*, whole_file: bool) -> dict[str, Any]:
+    """Return the JSON Schema of a file with one persona or, with `whole_file`, with several."""
     persona = schema_of(PersonaConfigSchema())
     beside = dict(schema_of(MintRequestSchema())["properties"])
     del beside["personaConfig"]
     persona["properties"] |= {"overrides": _overrides(list(persona["properties"])), **beside}
-    persona["properties"] |= _ABOUT
+    persona["properties"] |= _PERSONA_KEYS
     persona["anyOf"] = _KINDS
     file = {"type": "object", "properties": {}, "additionalProperties": persona}
     body: dict[str, Any] = file if whole_file else persona
@@ -73,14 +73,14 @@ def persona_json_schema(*, whole_file: bool = False) -> dict[str, Any]:
 
 
 def schema_of(schema: Schema, *, secrets: bool = True) -> dict[str, Any]:
-    """Return a schema as JSON Schema; with `secrets`, texts may be read from the environment."""
+    """Return a schema as JSON Schema; with `secrets`, strings may be read from the environment."""
     properties = {f.data_key or name: _field(f, secrets) for name, f in schema.load_fields.items()}
     required = [f.data_key or name for name, f in schema.load_fields.items() if f.required]
-    written: dict[str, Any] = {"type": "object", "properties": properties}
+    result: dict[str, Any] = {"type": "object", "properties": properties}
     if required:
-        written["required"] = required
-    written["additionalProperties"] = getattr(schema, "is_open", False)
-    return written
+        result["required"] = required
+    result["additionalProperties"] = getattr(schema, "is_open", False)
+    return result
 
 
 def _overrides(names: list[str]) -> dict[str, Any]:
@@ -99,20 +99,20 @@ def _overrides(names: list[str]) -> dict[str, Any]:
 
 
 def _field(field: fields.Field[Any], secrets: bool) -> dict[str, Any]:
-    written = _type(field, secrets)
+    result = _type(field, secrets)
     if field.allow_none:
-        written["type"] = [written["type"], "null"]
+        result["type"] = [result["type"], "null"]
     for rule in field.validators:
         if isinstance(rule, Length):
-            written |= _bounds(rule, "minLength", "maxLength")
+            result |= _bounds(rule, "minLength", "maxLength")
         if isinstance(rule, Range):
-            written |= _bounds(rule, "minimum", "maximum")
+            result |= _bounds(rule, "minimum", "maximum")
     if secrets and isinstance(field, StrictString) and not isinstance(field, Choice):
-        written = {"anyOf": [written, {"$ref": "#/$defs/secret"}]}
-    told = {name: field.metadata.get(name) for name in ("description", "default", "pattern")}
+        result = {"anyOf": [result, {"$ref": "#/$defs/secret"}]}
+    keywords = {name: field.metadata.get(name) for name in ("description", "default", "pattern")}
     example = field.metadata.get("example")
-    told["examples"] = None if example is None else [example]
-    return {**written, **{name: value for name, value in told.items() if value is not None}}
+    keywords["examples"] = None if example is None else [example]
+    return {**result, **{name: value for name, value in keywords.items() if value is not None}}
 
 
 def _type(field: fields.Field[Any], secrets: bool) -> dict[str, Any]:

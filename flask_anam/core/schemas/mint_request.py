@@ -1,4 +1,4 @@
-"""Schema of a mint request: the whole body that Anam receives, and the rules between its parts.
+"""Schema of a mint request: the body that Anam receives, and the rules between its parts.
 
 Source of names and rules: Anam's OpenAPI (July 2026). Fields marked ``sdk`` are not in it, but
 Anam's own SDKs send them (js-sdk 4.27, Python 0.12, LiveKit plugin 1.8).

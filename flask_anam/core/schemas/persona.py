@@ -1,6 +1,6 @@
-"""What Anam receives with a mint: the persona config, and how it goes with what is beside it.
+"""Schema of a persona config.
 
-Names, types, ranges and lists are those of Anam's OpenAPI (July 2026). Fields marked ``sdk`` are
+Source of names, types, ranges and lists: Anam's OpenAPI (July 2026). Fields marked ``sdk`` are
 not in it, but Anam's own SDKs send them (js-sdk 4.27, Python 0.12, LiveKit plugin 1.8).
 """
 
@@ -37,7 +37,7 @@ from flask_anam.core.schemas.session_options import SessionOptionsSchema
 
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 _NAMED_ID = re.compile(r"[A-Z][A-Z0-9_]{2,63}")
-#: Named LLM ids that Anam documents; CUSTOMER_CLIENT_V1 turns its LLM off.
+#: Named LLM ids that Anam documents; CUSTOMER_CLIENT_V1 turns Anam's LLM off.
 KNOWN_LLM_NAMES = ("CUSTOMER_CLIENT_V1",)
 
 
@@ -95,7 +95,7 @@ class PersonaConfigSchema(VendorSchema):
     )
     avatar_id = StrictString(
         validate=validator(_uuid),
-        **doc("Its face.", "071b0286-4cce-4808-bee2-e642f1062de3", form="UUID"),
+        **doc("The avatar, its face.", "071b0286-4cce-4808-bee2-e642f1062de3", form="UUID"),
     )
     avatar_model = Choice(
         ("cara-3", "cara-4", "cara-4-latest"),
@@ -103,12 +103,12 @@ class PersonaConfigSchema(VendorSchema):
     )
     voice_id = StrictString(
         validate=validator(_uuid),
-        **doc("Its voice.", "de23e340-1416-4dd8-977d-065a7ca11697", form="UUID"),
+        **doc("The voice it speaks with.", "de23e340-1416-4dd8-977d-065a7ca11697", form="UUID"),
     )
     llm_id = StrictString(
         validate=validator(_llm_id),
         **doc(
-            "What it thinks with: an id, or CUSTOMER_CLIENT_V1 when your own code answers.",
+            "The LLM: an id, or CUSTOMER_CLIENT_V1 when your own code answers.",
             "a7cf662c-2ace-4de1-a21e-ef0fbf144bb7",
             form="UUID or name in capitals",
         ),
@@ -125,7 +125,7 @@ class PersonaConfigSchema(VendorSchema):
     )
     initial_message = StrictString(
         allow_none=True,
-        **doc("What it says first; empty or null lets it make up its own.", "Hello!"),
+        **doc("What it says first; empty or null lets the LLM choose the words.", "Hello!"),
     )
     language_code = StrictString(
         validate=validator(_language),
@@ -171,7 +171,7 @@ class PersonaConfigSchema(VendorSchema):
 
     def _unknown(self, name: str, known: Iterable[str]) -> str:
         if camel(name) in _SESSION_FIELDS:
-            return "Unknown field here. It belongs into sessionOptions."
+            return "Unknown field here. It belongs in sessionOptions."
         return super()._unknown(name, known)
 
     @validates_schema(skip_on_field_errors=False, pass_original=True)
@@ -183,15 +183,15 @@ class PersonaConfigSchema(VendorSchema):
             known = {field.data_key for field in self.load_fields.values()}
             mixed = sorted(given & known - _BESIDE_PERSONA_ID)
             if mixed:
-                # The reason and the cure once are enough.
-                told = dict.fromkeys(mixed, "Not together with personaId either.")
-                told[mixed[0]] = _MIXED
-                raise ValidationError({name: [text] for name, text in told.items()})
+                # Only the first message has the reason and the cure.
+                texts = dict.fromkeys(mixed, "Not together with personaId either.")
+                texts[mixed[0]] = _MIXED
+                raise ValidationError({name: [text] for name, text in texts.items()})
             return
         missing = [name for name in self._required if name not in given]
         if missing:
-            why = {"llmId": _NO_LLM}
-            raise ValidationError({name: [why.get(name, _MISSING)] for name in missing})
+            texts = {"llmId": _NO_LLM}
+            raise ValidationError({name: [texts.get(name, _MISSING)] for name in missing})
 
     @validates_schema(skip_on_field_errors=False)
     def _check_prompt(self, data: Mapping[str, Any], **_kwargs: Any) -> None:
@@ -222,7 +222,7 @@ _MIXED = (
     'Not together with personaId: Anam would mint a "legacy" token. Change the stored persona, or '
     "describe the whole persona inline."
 )
-#: Fields that say how a session runs rather than who the persona is.
+#: Fields accepted beside personaId: they say how a session runs, not who the persona is.
 _BESIDE_PERSONA_ID = frozenset(
     {"personaId", "type", "enableAudioPassthrough", "maxSessionLengthSeconds"}
 )

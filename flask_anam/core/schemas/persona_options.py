@@ -1,6 +1,6 @@
-"""The parts of a persona config: voice detection, voice generation, director notes, tools.
+"""Schemas of the nested options of a persona: voice detection and generation, notes, tools.
 
-Names, types, ranges and lists are those of Anam's OpenAPI (July 2026).
+Source of names, types, ranges and lists: Anam's OpenAPI (July 2026).
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from flask_anam.core.schemas.fields import (
 )
 from flask_anam.core.schemas.secret import is_deferred
 
-#: Bytes of UTF-8 that one inline tool schema may take.
+#: Bytes of UTF-8 that one inline tool schema may have at most, as compact JSON.
 TOOL_SCHEMA_BYTES = 10_000
 _SNAKE = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)+")
 
 
 def not_blank(value: str) -> str | None:
-    """Refuse a text without a visible character."""
+    """Return a message for a text without a visible character, else None."""
     return None if value.strip() else "Must not be blank."
 
 
 def url(value: str) -> str | None:
-    """Refuse what is no absolute URL."""
+    """Return a message for what is not an absolute URL, else None."""
     try:
         parts = urlsplit(value)
     except ValueError:
@@ -50,17 +50,21 @@ def url(value: str) -> str | None:
 
 
 def _schema_size(value: Mapping[str, Any]) -> int | None:
-    """Return the bytes that a tool's schema takes, or None when it cannot be written as JSON."""
+    """Return the size of a tool's schema in bytes, or None when it is not valid JSON."""
     try:
         text = json.dumps(
-            value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_late_text
+            value,
+            ensure_ascii=False,
+            separators=(",", ":"),
+            allow_nan=False,
+            default=_deferred_text,
         )
         return len(text.encode())
     except (TypeError, ValueError, RecursionError):
         return None
 
 
-def _late_text(value: object) -> str:
+def _deferred_text(value: object) -> str:
     if not is_deferred(value):
         raise TypeError
     return ""
@@ -71,7 +75,7 @@ def _writable(value: Mapping[str, Any]) -> str | None:
 
 
 class VoiceDetectionOptionsSchema(VendorSchema):
-    """How the user's speech is detected."""
+    """Schema of the options for detecting the user's speech."""
 
     end_of_speech_sensitivity = StrictNumber(
         0, 1, **doc("How readily a pause counts as the end of what the user says.", 0.5)
@@ -86,11 +90,11 @@ class VoiceDetectionOptionsSchema(VendorSchema):
         0.5, 10, **doc("Seconds of silence after which the user's turn ends.", 5)
     )
     speech_enhancement_level = StrictNumber(
-        0, 1, **doc("How much noise is taken out of the user's speech; 0 for none.", 0.8)
+        0, 1, **doc("How much noise is removed from the user's speech; 0 for none.", 0.8)
     )
 
 
-#: The options that each kind of voice takes, with the range of each.
+#: Kind of voice -> its options, with the range of each number.
 VOICE_KINDS: dict[str, dict[str, tuple[float, float] | None]] = {
     "ElevenLabs V1": {"stability": (0, 1), "similarityBoost": (0, 1), "speed": (0.7, 1.2)},
     "ElevenLabs V2": {
@@ -107,7 +111,7 @@ VOICE_KINDS: dict[str, dict[str, tuple[float, float] | None]] = {
 
 
 def voice_kinds(options: Mapping[str, Any]) -> list[str]:
-    """Return the kinds of voice that take all these options."""
+    """Return the kinds of voice that have all these options."""
     return [kind for kind, known in VOICE_KINDS.items() if set(options) <= set(known)]
 
 
@@ -116,7 +120,7 @@ def _kinds_with(option: str) -> str:
 
 
 class VoiceGenerationOptionsSchema(VendorSchema):
-    """How the persona's voice sounds: the options of one of four kinds of voice."""
+    """Schema of the options of a voice: those of one of four kinds of voice."""
 
     stability = StrictNumber(0, 1, **doc("How even the voice is; ElevenLabs.", 0.5))
     similarity_boost = StrictNumber(
@@ -145,8 +149,8 @@ class VoiceGenerationOptionsSchema(VendorSchema):
         given = self.given(original) & {field.data_key for field in self.load_fields.values()}
         kinds = voice_kinds(dict.fromkeys(given))
         if not kinds:
-            told = "; ".join(f"{name} is of {_kinds_with(name)}" for name in sorted(given))
-            raise ValidationError(f"Mixes options of different kinds of voice: {told}.")
+            text = "; ".join(f"{name} is of {_kinds_with(name)}" for name in sorted(given))
+            raise ValidationError(f"Mixes options of different kinds of voice: {text}.")
         speed = data.get("speed")
         if isinstance(speed, int | float):
             self._check_speed(speed, kinds)
@@ -155,12 +159,12 @@ class VoiceGenerationOptionsSchema(VendorSchema):
     def _check_speed(speed: float, kinds: list[str]) -> None:
         spans = {kind: VOICE_KINDS[kind]["speed"] for kind in kinds}
         if not any(span and span[0] <= speed <= span[1] for span in spans.values()):
-            told = "; ".join(f"{s[0]:g} to {s[1]:g} for {kind}" for kind, s in spans.items() if s)
-            raise ValidationError({"speed": [f"Must be {told}, got {speed!r}."]})
+            text = "; ".join(f"{s[0]:g} to {s[1]:g} for {kind}" for kind, s in spans.items() if s)
+            raise ValidationError({"speed": [f"Must be {text}, got {speed!r}."]})
 
 
 class DirectorNotesSchema(VendorSchema):
-    """How the avatar performs; Anam ignores it unless the avatar model is Cara 4."""
+    """Schema of the director notes: how the avatar acts; Anam ignores them before Cara 4."""
 
     preset_style = Choice(
         ("happy", "warm", "playful", "supportive", "sad", "angry", "distressed"),
@@ -182,12 +186,15 @@ class DirectorNotesSchema(VendorSchema):
 
 
 class ToolSchema(VendorSchema):
-    """An inline tool. Anam accepts further fields per kind, so unknown ones pass here."""
+    """Schema of an inline tool; unknown fields pass, since Anam accepts more of them per kind."""
 
     is_open = True
 
     type = Choice(
-        ("client", "server", "system"), closed=True, required=True, **doc("Its kind.", "client")
+        ("client", "server", "system"),
+        closed=True,
+        required=True,
+        **doc("The kind of tool.", "client"),
     )
     subtype = Choice(
         ("knowledge", "webhook"),
@@ -226,7 +233,7 @@ class ToolSchema(VendorSchema):
     )
 
     def outer_name(self, name: Any) -> Any:
-        """Return the camelCase name, of fields we do not know as well."""
+        """Return the camelCase name, for unknown fields too."""
         outer = super().outer_name(name)
         return camel(outer) if isinstance(outer, str) and _SNAKE.fullmatch(outer) else outer
 

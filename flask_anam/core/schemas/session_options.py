@@ -1,6 +1,6 @@
-"""Options of a session, sent beside the persona config.
+"""Schema of the session options, sent beside the persona config.
 
-Names, types and lists are those of Anam's OpenAPI (July 2026); ``sdk`` marks what only its SDKs
+Source of names, types and lists: Anam's OpenAPI (July 2026); ``sdk`` marks what only its SDKs
 send.
 """
 
@@ -24,7 +24,7 @@ from flask_anam.core.schemas.persona_options import not_blank, url
 
 
 class SessionReplaySchema(VendorSchema):
-    """Whether Anam records the session."""
+    """Schema of the session replay: whether Anam records the session."""
 
     enable_session_replay = StrictBoolean(
         **doc("Whether the session is recorded.", default=True, example=False)
@@ -32,7 +32,7 @@ class SessionReplaySchema(VendorSchema):
 
 
 class DailySchema(VendorSchema):
-    """The Daily room that the avatar joins."""
+    """Schema of the Daily room that the avatar joins."""
 
     room_url = StrictString(
         required=True,
@@ -46,9 +46,13 @@ class DailySchema(VendorSchema):
 
 
 class EgressSchema(VendorSchema):
-    """Where audio and video go instead of the browser."""
+    """Schema of the egress: where audio and video go instead of the browser."""
 
-    mode = Choice(("daily",), required=True, **doc("Where to; each mode has its part.", "daily"))
+    mode = Choice(
+        ("daily",),
+        required=True,
+        **doc("The kind of destination; each mode has options of its own.", "daily"),
+    )
     daily = NestedObject(DailySchema, **doc("The room; the mode daily needs it.", None))
 
     @validates_schema(skip_on_field_errors=False, pass_original=True)
