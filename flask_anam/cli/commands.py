@@ -154,13 +154,13 @@ def metrics(as_json: bool) -> None:
 def sandbox(port: int) -> None:
     """Run the sandbox, a local stand-in for the Anam API, until Ctrl+C."""
     from flask_anam.sandbox import Sandbox  # an app in production does not need it
-    from flask_anam.sandbox.announcement import announcement
+    from flask_anam.sandbox.banner import startup_banner
 
     try:
         server = Sandbox(port=port)
     except OSError as exc:
         raise click.ClickException(str(exc)) from None
-    click.echo(announcement(server), nl=False)
+    click.echo(startup_banner(server), nl=False)
     server.serve_forever()
 
 

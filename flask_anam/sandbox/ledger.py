@@ -1,4 +1,4 @@
-"""What a sandbox was asked and what it did, for tests to look at."""
+"""Ledger: records of the requests, mints and sessions of a sandbox, for tests to read."""
 
 import threading
 from collections.abc import Mapping
@@ -7,19 +7,19 @@ from typing import Any, TypeVar
 
 _T = TypeVar("_T")
 
-#: Records kept of each kind; the oldest go first.
-KEPT = 10_000
+#: Records kept of each kind; the oldest are removed first.
+MAX_RECORDS = 10_000
 
 
 @dataclass(frozen=True)
 class RequestRecord:
-    """One HTTP request that was read completely.
+    """Record of an HTTP request that was read completely.
 
-    `headers` has lower-cased names; they, and the body, never show in ``repr`` because they carry
-    the API key and prompts. `connection` numbers the TCP connection from 1, so that equal numbers
-    prove reuse. `body` is the parsed JSON, or None when there was none or it was broken.
-    `status` is None until the answer is decided, and stays None when the client got none.
-    `at` is in seconds, by the sandbox's clock.
+    `headers` has lower-cased names; they and the body are not in ``repr``, because they hold the
+    API key and prompts. `connection` is the number of the TCP connection, from 1; equal numbers
+    mean that it was reused. `body` is the parsed JSON, or None when it was empty or no JSON.
+    `status` is None until the response is known, and stays None when the client got none.
+    `at` is in Unix seconds, by the sandbox's clock.
     """
 
     method: str
@@ -35,11 +35,11 @@ class RequestRecord:
 
 @dataclass(frozen=True)
 class MintRecord:
-    """One session token that was made.
+    """Record of a session token that was minted.
 
     `token_id` is the first 16 characters of base64url(sha256(token)); `type` is ``ephemeral``,
     ``stateful`` or ``legacy``; `key_id` is the UUID that stands for the API key; `at` is in
-    seconds. Configs do not show in ``repr``: they carry prompts and, in `environment`, secrets.
+    Unix seconds. Configs are not in ``repr``: they hold prompts and, in `environment`, secrets.
     """
 
     token_id: str
@@ -55,10 +55,10 @@ class MintRecord:
 
 @dataclass(frozen=True)
 class SessionRecord:
-    """One start of a session.
+    """Record of a session that was started.
 
-    `token_id` is None when the API key itself started it. `ended_at` (seconds) and `exit_status`
-    are None while it runs.
+    `token_id` is None when the API key itself started it. Times are in Unix seconds;
+    `ended_at` and `exit_status` are None while the session runs.
     """
 
     session_id: str
@@ -71,9 +71,9 @@ class SessionRecord:
 
 
 class Ledger:
-    """The records of one sandbox in one process; every property is a copy, oldest first.
+    """Records of one sandbox in one process; every property is a copy, oldest first.
 
-    Keeps the newest 10,000 of each kind. All methods are thread-safe.
+    Holds the newest 10,000 of each kind. All methods are thread-safe.
     """
 
     def __init__(self) -> None:
@@ -81,10 +81,10 @@ class Ledger:
         self._mints: dict[int, MintRecord] = {}
         self._sessions: dict[int, SessionRecord] = {}
         self._next = 0
-        self.renew_locks()
+        self.reinit_after_fork()
 
-    def renew_locks(self) -> None:
-        """Replace the lock: for a forked child, where it may have been held by a lost thread."""
+    def reinit_after_fork(self) -> None:
+        """Replace the lock: in the parent, a thread may have held it."""
         self._changed = threading.Condition()
 
     @property
@@ -94,23 +94,23 @@ class Ledger:
 
     @property
     def mints(self) -> tuple[MintRecord, ...]:
-        """Every session token made."""
+        """Every session token, in the order of the mints."""
         return self._copy(self._mints)
 
     @property
     def sessions(self) -> tuple[SessionRecord, ...]:
-        """Every session started."""
+        """Every session, in the order of the starts."""
         return self._copy(self._sessions)
 
     def clear(self) -> None:
-        """Forget all records. Tokens stay valid and running sessions keep running."""
+        """Remove all records. Tokens stay valid and running sessions keep running."""
         with self._changed:
             self._requests.clear()
             self._mints.clear()
             self._sessions.clear()
 
     def count(self, path: str, method: str | None = None) -> int:
-        """Return how many requests came for `path` (no query), of any method when None."""
+        """Return the number of requests for `path` (no query), of any method when None."""
         return sum(
             record.path == path and method in (None, record.method) for record in self.requests
         )
@@ -124,25 +124,25 @@ class Ledger:
             return self._changed.wait_for(lambda: self.count(path) >= count, timeout)
 
     def add_request(self, record: RequestRecord) -> int:
-        """Keep `record`; the number returned is for :meth:`answered`."""
+        """Append `record`; return its number, for :meth:`set_status`."""
         return self._add(self._requests, record)
 
-    def answered(self, number: int, status: int) -> None:
-        """Note the status that request `number` gets."""
+    def set_status(self, number: int, status: int) -> None:
+        """Record the status of the response to request `number`."""
         with self._changed:
             if number in self._requests:
                 self._requests[number] = replace(self._requests[number], status=status)
 
     def add_mint(self, record: MintRecord) -> None:
-        """Keep `record`."""
+        """Append `record`."""
         self._add(self._mints, record)
 
     def add_session(self, record: SessionRecord) -> int:
-        """Keep `record`; the number returned is for :meth:`session_ended`."""
+        """Append `record`; return its number, for :meth:`update_session`."""
         return self._add(self._sessions, record)
 
-    def session_ended(self, number: int, record: SessionRecord) -> None:
-        """Put `record`, which says how the session ended, in the place of its first form."""
+    def update_session(self, number: int, record: SessionRecord) -> None:
+        """Replace the record with this number, unless it has been removed."""
         with self._changed:
             if number in self._sessions:
                 self._sessions[number] = record
@@ -164,7 +164,7 @@ class Ledger:
         return "<Ledger: {} requests, {} mints, {} sessions>".format(*counts)
 
 
-def drop_oldest(records: dict[Any, Any], kept: int = KEPT) -> None:
-    """Remove the first entries of `records` until `kept` are left."""
-    while len(records) > kept:
+def drop_oldest(records: dict[Any, Any], limit: int = MAX_RECORDS) -> None:
+    """Remove the first entries of `records` until at most `limit` are left."""
+    while len(records) > limit:
         del records[next(iter(records))]

@@ -1,16 +1,22 @@
-"""The API's addresses: which request goes where, and how lists are cut into pages."""
+"""URL routing: which function answers which request, and pagination of lists."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from flask_anam.sandbox.api import catalog, mint_rules
 from flask_anam.sandbox.api.account import Account
+from flask_anam.sandbox.api.sessions import FILTERS
 from flask_anam.sandbox.http.messages import ApiError, Request, Response, json_response
 from flask_anam.sandbox.streaming.signalling import Signalling
 
+#: Takes a request and the id in its path, "" when the route has none.
 _Handler = Callable[[Request, str], Response]
+#: Largest page number that is accepted.
+_MAX_PAGE = 1_000_000_000
+#: Most entries of one page.
+_MAX_PER_PAGE = 100
 
 
 @dataclass(frozen=True)
@@ -18,26 +24,32 @@ class _Route:
     method: str
     path: str
     handler: _Handler
-    public: bool = False
+    is_public: bool = False
+
+    def match(self, path: str) -> str | None:
+        """Return the id in `path`, "" when the route has none, None when it does not match."""
+        pattern = re.escape(self.path).replace(r"\{id\}", "([^/]+)")
+        match = re.fullmatch(pattern, path)
+        return match and (match[1] if match.groups() else "")
 
 
 class Router:
-    """Finds the handler of a request; holds no state of its own. `address` is ``host:port``."""
+    """URL router; stateless. `address` is ``host:port``."""
 
     def __init__(self, account: Account, signalling: Signalling, address: str) -> None:
         self._account = account
         self._address = address
         self._routes = (
-            _Route("GET", "/", _welcome, public=True),
+            _Route("GET", "/", _welcome, is_public=True),
             _Route("POST", "/v1/auth/session-token", lambda request, _: account.mint(request)),
-            _Route("POST", "/v1/engine/session", self._start, public=True),
-            _Route("GET", "/ws", signalling.connect, public=True),
-            _Route("POST", "/talk", signalling.talk, public=True),
-            _Route("POST", "/v1/metrics/client", lambda *_: Response(204), public=True),
+            _Route("POST", "/v1/engine/session", self._start_session, is_public=True),
+            _Route("GET", "/ws", signalling.connect, is_public=True),
+            _Route("POST", "/talk", signalling.talk, is_public=True),
+            _Route("POST", "/v1/metrics/client", lambda *_: Response(204), is_public=True),
             _Route("GET", "/v1/sessions", self._list_sessions),
             _Route("GET", "/v1/sessions/concurrency", self._concurrency),
-            _Route("GET", "/v1/sessions/{id}", self._session),
-            _Route("POST", "/v1/sessions/{id}/stop", self._stop),
+            _Route("GET", "/v1/sessions/{id}", self._get_session),
+            _Route("POST", "/v1/sessions/{id}/stop", self._stop_session),
             *_catalog_routes(),
         )
 
@@ -45,59 +57,50 @@ class Router:
         """Answer `request`.
 
         Raises:
-            ApiError: As the vendor refuses, and 404 and 405 for addresses there are not.
+            ApiError: The request is refused as the vendor refuses it, or its path (404) or method
+                (405) is unknown.
 
         """
         if request.method == "OPTIONS":
             return Response(204)
-        here = [route for route in self._routes if _match(route.path, request.path) is not None]
-        if not here:
+        matches = [route for route in self._routes if route.match(request.path) is not None]
+        if not matches:
             raise ApiError(404, "Not Found", f"There is nothing at {request.path}.")
         method = "GET" if request.method == "HEAD" else request.method
-        for route in here:
+        for route in matches:
             if route.method == method:
-                if not route.public:
+                if not route.is_public:
                     self._account.require_key(request)
-                return route.handler(request, _match(route.path, request.path) or "")
-        raise _not_allowed(here)
+                return route.handler(request, route.match(request.path) or "")
+        raise _method_not_allowed({route.method for route in matches})
 
-    def _start(self, request: Request, _: str) -> Response:
+    def _start_session(self, request: Request, _: str) -> Response:
         return self._account.start_session(request, request.headers.get("host") or self._address)
 
     def _list_sessions(self, request: Request, _: str) -> Response:
-        _only_own(request)
-        for name in ("apiKeyId", "personaId"):
+        _refuse_other_organizations(request)
+        for name in FILTERS:
             if name in request.query:
                 _require_uuid(request.query[name], name)
-        return _page(request, self._account.sessions.listed(request.query))
+        return _page(request, self._account.sessions.search(request.query))
 
     def _concurrency(self, request: Request, _: str) -> Response:
-        _only_own(request)
+        _refuse_other_organizations(request)
         return json_response(200, self._account.sessions.concurrency())
 
-    def _session(self, _: Request, id_: str) -> Response:
+    def _get_session(self, _: Request, id_: str) -> Response:
         _require_uuid(id_, "session ID")
         return json_response(200, self._account.sessions.get(id_))
 
-    def _stop(self, _: Request, id_: str) -> Response:
+    def _stop_session(self, _: Request, id_: str) -> Response:
         _require_uuid(id_, "session ID")
         self._account.sessions.stop(id_)
         return json_response(200, {})
 
 
-def _match(template: str, path: str) -> str | None:
-    """Return the id in `path`, "" when `template` has none, None when they differ."""
-    found = re.fullmatch(re.escape(template).replace(r"\{id\}", "([^/]+)"), path)
-    if found is None:
-        return None
-    return found[1] if found.groups() else ""
-
-
-def _not_allowed(routes: Iterable[_Route]) -> ApiError:
-    methods = {route.method for route in routes}
+def _method_not_allowed(methods: set[str]) -> ApiError:
     allowed = ", ".join(sorted(methods | {"OPTIONS"} | ({"HEAD"} if "GET" in methods else set())))
-    message = f"Allowed here: {allowed}."
-    return ApiError(405, "Method Not Allowed", message, headers=[("Allow", allowed)])
+    return ApiError(405, message=f"Allowed here: {allowed}.", headers=(("Allow", allowed),))
 
 
 def _welcome(_request: Request, _: str) -> Response:
@@ -110,7 +113,7 @@ def _welcome(_request: Request, _: str) -> Response:
     )
 
 
-def _only_own(request: Request) -> None:
+def _refuse_other_organizations(request: Request) -> None:
     if "organizationId" in request.query:
         raise ApiError(403, message="Only Anam's own keys may look at other organizations.")
 
@@ -121,8 +124,8 @@ def _require_uuid(value: str, name: str) -> None:
 
 
 def _page(request: Request, entries: list[dict[str, Any]]) -> Response:
-    number = _whole(request.query, "page", default=1)
-    size = _whole(request.query, "perPage", default=10, high=100)
+    number = _query_number(request.query, "page", default=1, high=_MAX_PAGE)
+    size = _query_number(request.query, "perPage", default=10, high=_MAX_PER_PAGE)
     last = max(1, -(-len(entries) // size))
     meta = {
         "total": len(entries),
@@ -136,7 +139,7 @@ def _page(request: Request, entries: list[dict[str, Any]]) -> Response:
     return json_response(200, {"data": data, "meta": meta})
 
 
-def _whole(query: Mapping[str, str], name: str, *, default: int, high: int = 1_000_000_000) -> int:
+def _query_number(query: Mapping[str, str], name: str, *, default: int, high: int) -> int:
     text = query.get(name, str(default))
     value = int(text) if re.fullmatch("[0-9]{1,9}", text) else 0
     if not 1 <= value <= high:
@@ -145,80 +148,82 @@ def _whole(query: Mapping[str, str], name: str, *, default: int, high: int = 1_0
     return value
 
 
-def _catalog_routes() -> Iterable[_Route]:
-    for kind in _KINDS:
-        yield _Route("GET", f"/v1/{kind.name}", kind.listed)
-        yield _Route("GET", f"/v1/{kind.name}/{{id}}", kind.get)
-
-
 @dataclass(frozen=True)
-class _Kind:
-    """One part of the catalog: `shown` are its entries in the list, `full` one by one."""
+class _Collection:
+    """One part of the catalog, as a list and entry by entry.
+
+    `summaries` are the entries of the list, `entries` those with all fields; a search looks at the
+    fields `searched`.
+    """
 
     name: str
     title: str
-    shown: tuple[catalog.Entry, ...]
-    full: tuple[catalog.Entry, ...]
+    summaries: tuple[catalog.Entry, ...]
+    entries: tuple[catalog.Entry, ...]
     searched: tuple[str, ...]
     uuid_only: bool
 
-    def listed(self, request: Request, _: str) -> Response:
+    def search(self, request: Request, _: str) -> Response:
         term = request.query.get("search", "").lower()
-        found = [
+        matches = [
             entry
-            for entry in self.shown
+            for entry in self.summaries
             if any(term in entry[name].lower() for name in self.searched)
-            and _is_wanted(entry, request.query)
+            and _passes_filters(entry, request.query)
         ]
-        return _page(request, found)
+        return _page(request, matches)
 
     def get(self, _: Request, id_: str) -> Response:
         if self.uuid_only:
             _require_uuid(id_, f"{self.title} ID")
-        for entry in self.full:
+        for entry in self.entries:
             if entry["id"] == id_.lower():
                 return json_response(200, entry)
         raise ApiError(404, f"{self.title} not found")
 
 
-def _is_wanted(entry: catalog.Entry, query: Mapping[str, str]) -> bool:
+def _passes_filters(entry: catalog.Entry, query: Mapping[str, str]) -> bool:
     """Apply the filters that only avatars and models have; other entries pass."""
-    style = query.get("renderStyle", "all")
-    if "renderStyle" in entry and style not in ("all", entry["renderStyle"]):
-        return False
-    tags = {tag for tag in query.get("tags", "").split(",") if tag}
-    if "renderStyle" in entry and tags and not tags & set(entry["displayTags"]):
-        return False
-    if "renderStyle" in entry and query.get("onlyOneShot") == "true":
-        return False
+    if "renderStyle" in entry:
+        tags = {tag for tag in query.get("tags", "").split(",") if tag}
+        if (
+            query.get("renderStyle", "all") not in ("all", entry["renderStyle"])
+            or (tags and not tags & set(entry["displayTags"]))
+            or query.get("onlyOneShot") == "true"
+        ):
+            return False
     return not (query.get("includeDefaults") == "false" and entry.get("isDefault"))
 
 
-_KINDS = (
-    _Kind(
-        "avatars",
-        "Avatar",
-        catalog.AVATARS,
-        catalog.AVATARS,
-        ("displayName", "description"),
-        uuid_only=True,
-    ),
-    _Kind("voices", "Voice", catalog.VOICES, catalog.VOICES, ("displayName",), uuid_only=True),
-    _Kind("llms", "LLM", catalog.LLMS, catalog.LLMS, ("displayName",), uuid_only=False),
-    _Kind(
-        "personas",
-        "Persona",
-        catalog.PERSONA_SUMMARIES,
-        catalog.PERSONAS,
-        ("name",),
-        uuid_only=False,
-    ),
-    _Kind(
-        "tools",
-        "Tool",
-        catalog.TOOLS,
-        catalog.TOOLS,
-        ("name", "description", "id"),
-        uuid_only=True,
-    ),
-)
+def _catalog_routes() -> Iterator[_Route]:
+    names = ("displayName",)
+    for collection in (
+        _Collection(
+            "avatars",
+            "Avatar",
+            catalog.AVATARS,
+            catalog.AVATARS,
+            ("displayName", "description"),
+            uuid_only=True,
+        ),
+        _Collection("voices", "Voice", catalog.VOICES, catalog.VOICES, names, uuid_only=True),
+        _Collection("llms", "LLM", catalog.LLMS, catalog.LLMS, names, uuid_only=False),
+        _Collection(
+            "personas",
+            "Persona",
+            catalog.PERSONA_SUMMARIES,
+            catalog.PERSONAS,
+            ("name",),
+            uuid_only=False,
+        ),
+        _Collection(
+            "tools",
+            "Tool",
+            catalog.TOOLS,
+            catalog.TOOLS,
+            ("name", "description", "id"),
+            uuid_only=True,
+        ),
+    ):
+        yield _Route("GET", f"/v1/{collection.name}", collection.search)
+        yield _Route("GET", f"/v1/{collection.name}/{{id}}", collection.get)

@@ -1,4 +1,4 @@
-"""The sandbox itself: its life, its settings, and the trouble it can be told to make."""
+"""Sandbox server: starts and stops it, and the methods by which a test makes it fail."""
 
 import os
 import secrets
@@ -7,19 +7,13 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Self, get_args
+from typing import Self
 
 from flask_anam.sandbox.api import catalog, jwt
 from flask_anam.sandbox.api.account import Account, AccountSettings, RefusalKind, RefusalPlace
+from flask_anam.sandbox.arguments import check_number, check_seconds, check_text
 from flask_anam.sandbox.http.connection import ConnectionHandler
-from flask_anam.sandbox.http.faults import (
-    LONGEST_PAUSE,
-    Fault,
-    FaultQueue,
-    canned_response,
-    check_number,
-    header_pairs,
-)
+from flask_anam.sandbox.http.faults import Fault, FaultQueue, canned_response, header_pairs
 from flask_anam.sandbox.http.tcp_server import TcpServer
 from flask_anam.sandbox.ledger import Ledger
 from flask_anam.sandbox.routes import Router
@@ -29,37 +23,41 @@ from flask_anam.sandbox.streaming.signalling import Signalling
 
 
 class Sandbox:
-    """A local HTTP stand-in for the Anam API: mints tokens, starts sessions, keeps a ledger.
+    """Local HTTP stand-in for the Anam API: mints tokens, starts sessions, records both.
 
-    Use it as a context manager, or call :meth:`start` and :meth:`stop`. The socket is bound from
-    construction on, so :attr:`url` is valid at once; connections made before the start wait.
-    The server lives as long as this object is referenced. All methods are thread-safe.
+    Use it as a context manager, or call :meth:`start` and :meth:`stop`. The constructor binds the
+    socket, so :attr:`url` is valid at once; connections made before the start wait. The server
+    stops when this object is garbage-collected. All methods are thread-safe.
 
-    After ``os.fork`` the child shares the port and copies of the ledger and the sessions so far;
-    it answers once :meth:`ensure_running` is called there, and then either process may get a
-    request. Tokens are good in both.
+    After ``os.fork`` the child shares the port, and has copies of the ledger and the sessions. It
+    answers once :meth:`ensure_running` is called there; from then on, either process may get a
+    request. Tokens are valid in both.
 
     Args:
         api_key: The key that callers must send; printable ASCII. A random ``sandbox-...`` if None.
-        token_secret: Text that, with `api_key`, signs the tokens; random if None. Sandboxes with
-            the same pair accept each other's tokens.
+        token_secret: Text from which, with `api_key`, the signing key of the tokens is derived;
+            random if None. Sandboxes with the same pair accept each other's tokens.
         host: Address to listen on.
-        port: Port to listen on, 0 to 65535; 0 takes any free one.
+        port: Port to listen on, 0 to 65535; 0 takes any free port.
         single_use: Whether a token may start only one session (then 401).
         concurrency_limit: Sessions that may run at once (then 429), 0 or more; None is 10,000.
         token_lifetime: Seconds from a token's `iat` to its `exp`, 1 or more.
-        latency: Seconds to wait before every answer, 0 to 86,400.
-        clock: Gives the time in Unix seconds.
+        latency: Seconds to wait before every response, 0 to 86,400.
+        clock: Returns the time in Unix seconds.
         strict_ids: Whether ids must be in the catalog: an unknown `personaId` is a 404 then,
             unknown avatars, voices and models are a 400.
-        media: Whether sessions are streamed; if not, they end when a client connects.
-        start_delay: Seconds before a client that connects is answered, 0 to 86,400.
-        reply_delay: Seconds that the persona thinks before it answers the user, 0 to 86,400.
+        media: Whether sessions are streamed; if not, they end when a client offers a connection.
+        start_delay: Seconds before the offer of a client is answered, 0 to 86,400.
+        reply_delay: Seconds before the persona replies to the user, 0 to 86,400.
 
     Raises:
         OSError: The port is taken, or the address is not this machine's.
         TypeError: An argument is of the wrong type.
         ValueError: An argument is out of range.
+
+    Example:
+        >>> with Sandbox(token_lifetime=600) as sandbox:
+        ...     app.config.update(ANAM_BASE_URL=sandbox.url, ANAM_API_KEY=sandbox.api_key)
 
     """
 
@@ -80,13 +78,11 @@ class Sandbox:
         start_delay: float = 0.0,
         reply_delay: float = 0.2,
     ) -> None:
-        _check_text("api_key", api_key)
-        _check_text("token_secret", token_secret)
+        check_text("api_key", api_key)
+        check_text("token_secret", token_secret)
         check_number("port", port, 0, 65535, whole=True)
         check_number("token_lifetime", token_lifetime, 1, whole=True)
-        pauses = {"latency": latency, "start_delay": start_delay, "reply_delay": reply_delay}
-        for name, seconds in pauses.items():
-            check_number(name, seconds, 0, LONGEST_PAUSE)
+        check_seconds(latency=latency, start_delay=start_delay, reply_delay=reply_delay)
         if concurrency_limit is not None:
             check_number("concurrency_limit", concurrency_limit, 0, whole=True)
         self.api_key = api_key or f"sandbox-{secrets.token_urlsafe(24)}"
@@ -100,91 +96,110 @@ class Sandbox:
             clock=clock,
         )
         sessions = self._account.sessions
-        timing = CallTiming(media=media, start_delay=start_delay, reply_delay=reply_delay)
-        self._engine = SessionEngine(sessions, timing)
+        timing = CallTiming(start_delay=start_delay, reply_delay=reply_delay)
+        self._engine = SessionEngine(sessions, timing, media=media)
         self._host = host
-        self._listener = self._listen(port)
-        self._port = self._listener.port
-        address = f"{_reachable(host)}:{self._port}"
+        self._server = self._listen(port)
+        self._port = self._server.port
+        address = f"{_client_host(host)}:{self._port}"
         self.url = f"http://{address}"
         router = Router(self._account, Signalling(sessions, self._engine), address)
-        self._conversations = ConnectionHandler(
+        self._handler = ConnectionHandler(
             router, self.ledger, self._faults, latency=latency, clock=clock
         )
-        self._renew_own_locks()
-        _living.add(self)
+        self._reset_locks()
+        _sandboxes.add(self)
 
     def _listen(self, port: int) -> TcpServer:
-        listener = TcpServer(self._host, port)
+        server = TcpServer(self._host, port)
         # Also runs when this object is dropped, or the interpreter ends, without stop().
-        self._close = weakref.finalize(self, _close, self._engine, listener)
-        return listener
+        self._close = weakref.finalize(self, _close, self._engine, server)
+        return server
 
-    def _renew_own_locks(self) -> None:
+    def _reset_locks(self) -> None:
         self._lock = threading.RLock()
         self._stopped = threading.Event()
 
-    def _after_fork(self) -> None:
-        self._renew_own_locks()
-        for part in (self.ledger, self._faults, self._account):
-            part.renew_locks()
-        self._engine.after_fork()
-        self._listener.after_fork()
+    def _reinit_after_fork(self) -> None:
+        self._reset_locks()
+        for part in (self.ledger, self._faults, self._account, self._engine, self._server):
+            part.reinit_after_fork()
 
     def ensure_running(self) -> Self:
-        """Serve in this process, if it does not yet; cheap, and works after ``os.fork`` too.
+        """Serve in a daemon thread of this process; idempotent, cheap, and safe after ``os.fork``.
 
         Raises:
-            OSError: The sandbox had been stopped and its port has been taken since.
+            OSError: The sandbox was stopped, and its port has been taken since.
+
+        Example:
+            >>> sandbox.ensure_running().url == sandbox.url
+            True
 
         """
-        if self._listener.running:
+        if self._server.running:
             return self
         with self._lock:
-            if self._listener.closed:
-                self._listener = self._listen(self._port)
+            if self._server.closed:
+                self._server = self._listen(self._port)
             self._stopped.clear()
             self._engine.open()
-            self._listener.start(self._conversations.serve)
+            self._server.start(self._handler.serve)
         return self
 
     def start(self) -> Self:
         """Serve in a daemon thread; the same as :meth:`ensure_running`.
 
         Raises:
-            OSError: The sandbox had been stopped and its port has been taken since.
+            OSError: The sandbox was stopped, and its port has been taken since.
+
+        Example:
+            >>> sandbox.start()
+            <Sandbox http://127.0.0.1:... running>
 
         """
         return self.ensure_running()
 
     def warm_up(self) -> None:
-        """Load the libraries for video now, in a thread, and not when the first client connects.
+        """Import the libraries for video now, in a thread, not when the first client connects.
 
-        For whoever expects one; :meth:`serve_forever` does it by itself. Without the libraries
-        nothing happens.
+        :meth:`serve_forever` does it too. Without the libraries nothing happens.
+
+        Example:
+            >>> sandbox.warm_up()
+
         """
         self._engine.warm_up()
 
     def stop(self) -> None:
-        """End all sessions' streams, connections and sockets, within some 3 s; idempotent.
+        """End all streams and close all connections and sockets, within about 3 s; idempotent.
 
         A stopped sandbox can be started again, on the same port.
+
+        Example:
+            >>> sandbox.stop()
+            >>> sandbox
+            <Sandbox http://127.0.0.1:... not running>
+
         """
         with self._lock:
             self._close()
             self._stopped.set()
 
     def serve_forever(self) -> None:
-        """Serve until :meth:`stop` or ctrl-C, then be stopped.
+        """Serve until :meth:`stop` or Ctrl+C, then stop.
 
         Raises:
-            OSError: The sandbox had been stopped and its port has been taken since.
+            OSError: The sandbox was stopped, and its port has been taken since.
+
+        Example:
+            >>> threading.Timer(0, sandbox.stop).start()
+            >>> sandbox.serve_forever()
 
         """
         try:
             self.ensure_running()
             self.warm_up()
-            # In turns: a ctrl-C that comes just before a wait without end would not wake it.
+            # Polling, because a Ctrl+C just before a wait without a timeout would not end it.
             while not self._stopped.wait(0.5):
                 pass
         except KeyboardInterrupt:
@@ -220,36 +235,39 @@ class Sandbox:
         reset: bool = False,
         content_length: bool = True,
     ) -> None:
-        """Make the next request for `path` go wrong; calls queue up, preflights are spared.
+        """Inject a fault into the next request for `path`; calls queue up, preflights are spared.
 
         Args:
-            status: Status to answer, 100 to 999. With 200 and neither `json` nor `body`, the real
-                work is done and its answer goes out in the manner of the other arguments.
-            times: How many requests, 1 or more.
-            path: Which requests; ``"*"`` is any path.
-            json: Value to answer as JSON; the vendor's ``{"error", "message"}`` by default.
-            body: Text or bytes to answer instead.
-            headers: Headers to send in addition, or in the place of the server's own; a list
-                repeats a header.
+            status: Status of the response, 100 to 999. With 200 and neither `json` nor `body`, the
+                request is handled as usual, and the other arguments apply to its response.
+            times: Number of requests, 1 or more.
+            path: Path of the requests; ``"*"`` is any path.
+            json: Value to send as JSON; the vendor's ``{"error", "message"}`` by default.
+            body: Text or bytes to send instead.
+            headers: Headers to add, or to replace the server's own; a list repeats a header.
             delay: Seconds before anything is done or sent, 0 to 86,400.
             cut_after: Bytes of the body after which the connection is closed, 0 or more.
             drip: Seconds before each byte of the body, 0 to 86,400.
             drip_headers: Seconds before each byte of the status line and headers, 0 to 86,400.
-            silent: Never answer, until the client hangs up or the sandbox stops.
-            reset: Break the connection (RST) instead of answering. With a plain 200, for this and
-                `silent`, the real work is done first and its answer is lost.
-            content_length: Whether to send a Content-Length; without, the connection is closed.
+            silent: Send nothing, until the client closes the connection or the sandbox stops.
+            reset: Reset the connection (RST) instead of sending. With a plain 200, for this and
+                `silent`, the request is handled first and its response is lost.
+            content_length: Whether to send a Content-Length; if not, the connection is closed.
 
         Raises:
             TypeError: An argument is of the wrong type.
             ValueError: An argument is out of range, or two of them exclude each other.
 
+        Example:
+            >>> sandbox.fail_next(503, times=2, headers={"Retry-After": "1"})
+
         """
         check_number("times", times, 1, whole=True)
-        check_number("delay", delay, 0, LONGEST_PAUSE)
-        for name, seconds in (("drip", drip), ("drip_headers", drip_headers)):
-            if seconds is not None:
-                check_number(name, seconds, 0, LONGEST_PAUSE)
+        check_seconds(
+            delay=delay,
+            drip=0 if drip is None else drip,
+            drip_headers=0 if drip_headers is None else drip_headers,
+        )
         if cut_after is not None:
             check_number("cut_after", cut_after, 0, whole=True)
         if silent and reset:
@@ -258,7 +276,7 @@ class Sandbox:
             raise ValueError(f'path must be "*" or start with "/", not {path!r}.')
         fault = Fault(
             path=path,
-            answer=canned_response(status, json, body),
+            response=canned_response(status, json, body),
             headers=header_pairs(headers),
             delay=delay,
             cut_after=cut_after,
@@ -271,7 +289,12 @@ class Sandbox:
         self._faults.put(fault, times)
 
     def clear_failures(self) -> None:
-        """Forget what :meth:`fail_next` ordered and has not happened yet."""
+        """Remove the faults that :meth:`fail_next` has queued.
+
+        Example:
+            >>> sandbox.clear_failures()
+
+        """
         self._faults.clear()
 
     def refuse_sessions(self, kind: RefusalKind | None, *, at: RefusalPlace = "session") -> None:
@@ -283,20 +306,23 @@ class Sandbox:
             at: Where: at the start of a ``session``, at the ``mint``, or ``both``.
 
         Raises:
-            ValueError: `kind` or `at` is another text, or `concurrency` is wanted at the mint,
-                where the vendor does not check it.
+            ValueError: `kind` or `at` is another text, or `concurrency` is to be refused at the
+                mint, where the vendor does not check it.
+
+        Example:
+            >>> sandbox.refuse_sessions("spend", at="both")
+            >>> sandbox.refuse_sessions(None)
 
         """
-        if kind is not None and kind not in get_args(RefusalKind):
-            raise ValueError(f"kind must be one of {', '.join(get_args(RefusalKind))}, or None.")
-        if at not in get_args(RefusalPlace):
-            raise ValueError(f"at must be one of {', '.join(get_args(RefusalPlace))}.")
-        if kind == "concurrency" and at != "session":
-            raise ValueError("Concurrency is checked at the start of a session, not at the mint.")
         self._account.refuse(kind, at)
 
     def warn(self, text: str) -> None:
-        """Send a warning to all connected clients, as the vendor does before it ends sessions."""
+        """Send a warning to all connected clients, as the vendor does before it ends sessions.
+
+        Example:
+            >>> sandbox.warn("We close in a minute.")
+
+        """
         self._engine.warn(text)
 
     def issue_token(
@@ -307,13 +333,16 @@ class Sandbox:
         issued_at: float | None = None,
         lifetime: int | None = None,
     ) -> str:
-        """Mint without HTTP or validation; the token goes into the ledger like any other.
+        """Mint a token without HTTP and validation; it is recorded in the ledger like any other.
 
         Args:
-            persona_config: What to mint for; a runtime persona of the catalog if None.
-            type: The `type` claim; decided from the config as at a mint if None.
+            persona_config: Persona of the token; a runtime persona of the catalog if None.
+            type: The `type` claim; derived from the config, as at a mint, if None.
             issued_at: The `iat` claim in Unix seconds; now if None.
             lifetime: Seconds from `iat` to `exp`, also negative; the sandbox's own if None.
+
+        Example:
+            >>> expired = sandbox.issue_token(lifetime=-1)
 
         """
         config = dict(catalog.EXAMPLE_PERSONA if persona_config is None else persona_config)
@@ -322,38 +351,29 @@ class Sandbox:
         )
 
     def __repr__(self) -> str:
-        state = "running" if self._listener.running else "not running"
+        state = "running" if self._server.running else "not running"
         return f"<Sandbox {self.url} {state}>"
 
 
-def _close(engine: SessionEngine, listener: TcpServer) -> None:
+def _close(engine: SessionEngine, server: TcpServer) -> None:
     engine.stop()
-    listener.stop()
+    server.stop()
 
 
-_living: weakref.WeakSet[Sandbox] = weakref.WeakSet()
+_sandboxes: weakref.WeakSet[Sandbox] = weakref.WeakSet()
 
 
-def _after_fork() -> None:
-    for sandbox in list(_living):
-        sandbox._after_fork()  # noqa: SLF001 - same module
+def _reinit_after_fork() -> None:
+    for sandbox in list(_sandboxes):
+        sandbox._reinit_after_fork()  # noqa: SLF001 - same module
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(after_in_child=_reinit_after_fork)
 
 
-def _reachable(host: str) -> str:
-    """Return the host part of a URL that leads to a socket bound to `host`."""
-    everywhere = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - only names
-    name = everywhere.get(host, host)
+def _client_host(host: str) -> str:
+    """Return the host part of a URL for a client of a socket that is bound to `host`."""
+    wildcards = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - only names
+    name = wildcards.get(host, host)
     return f"[{name}]" if ":" in name else name
-
-
-def _check_text(name: str, value: object) -> None:
-    if value is None:
-        return
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be a str or None, not {type(value).__name__}.")
-    if not value or not value.isascii() or not value.isprintable() or value != value.strip():
-        raise ValueError(f"{name} must be printable ASCII without spaces around it, not empty.")

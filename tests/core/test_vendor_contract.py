@@ -19,7 +19,7 @@ from flask_anam.core.personas.registry import error_lines
 from flask_anam.core.schemas.mint_request import MintRequestSchema
 from flask_anam.core.schemas.persona import PersonaConfigSchema
 from flask_anam.errors import PersonaWarning
-from flask_anam.sandbox.api.mint_rules import check_body
+from flask_anam.sandbox.api.mint_rules import validate_mint
 
 from .bodies import FULL, Break, breaks, broken_once, odd, right
 from .intended_differences import GOOD, PROMPT_LIMIT, TABLE, Difference, ours
@@ -65,7 +65,7 @@ def refused(body: Node) -> set[str]:
 
 def refused_by_the_sandbox(body: Node) -> set[str]:
     """Return the dotted paths that the sandbox's own rules refuse."""
-    return {".".join(path) for path, _ in check_body(body).found}
+    return {".".join(path) for path, _ in validate_mint(body).messages}
 
 
 def related(path: str, others: set[str]) -> bool:

@@ -21,7 +21,7 @@ class Stage:
         self.told: list[dict[str, Any]] = []
         self.signals: list[tuple[str, object]] = []
         self.actor = Actor(
-            Persona.of({**catalog.EXAMPLE_PERSONA, **(config or {})}, None),
+            Persona.from_config({**catalog.EXAMPLE_PERSONA, **(config or {})}, None),
             "session-1",
             lambda kind, data: self.told.append({"messageType": kind, "data": data}),
             lambda action, payload: self.signals.append((action, payload)),
@@ -96,7 +96,7 @@ def test_the_greeting_is_the_initial_message_or_names_the_persona() -> None:
 def test_what_the_user_writes_is_echoed_and_answered() -> None:
     """The user's words come back whole, the reply quotes them and the prompt, and is labelled."""
     stage = Stage({"systemPrompt": "You are one two three four five six seven eight."})
-    stage.actor.hear({"message_type": "speech", "content": "How  are you?"})
+    stage.actor.receive({"message_type": "speech", "content": "How  are you?"})
     (heard,) = stage.speech("user")
     assert (heard["content"], heard["end_of_speech"]) == ("How  are you?", True)
     stage.play()
@@ -115,7 +115,7 @@ def test_what_the_user_writes_is_echoed_and_answered() -> None:
 def test_it_thinks_before_it_answers() -> None:
     """The reply's delay is silence."""
     stage = Stage(reply_delay=0.5)
-    stage.actor.hear({"message_type": "speech", "content": "Now?"})
+    stage.actor.receive({"message_type": "speech", "content": "Now?"})
     assert [stage.actor.next_frame() for _ in range(25)] == [_SILENCE] * 25
     assert stage.text() == ""
     stage.actor.next_frame()
@@ -125,9 +125,9 @@ def test_it_thinks_before_it_answers() -> None:
 def test_a_new_question_cuts_the_answer_off() -> None:
     """The old message ends interrupted, the new answer is whole."""
     stage = Stage()
-    stage.actor.hear({"message_type": "speech", "content": "first"})
+    stage.actor.receive({"message_type": "speech", "content": "first"})
     stage.play(30)
-    stage.actor.hear({"message_type": "speech", "content": "second"})
+    stage.actor.receive({"message_type": "speech", "content": "second"})
     stage.play()
     ends = [chunk for chunk in stage.speech() if chunk["end_of_speech"]]
     assert [(end["content"], end["interrupted"]) for end in ends] == [("", True), ("", False)]
@@ -141,7 +141,7 @@ def test_an_interruption_silences_all_that_waits() -> None:
     stage.actor.say("never heard")
     stage.actor.stream({"content": "nor this", "correlationId": "c1", "endOfSpeech": False})
     stage.play(20)
-    stage.actor.hear({"message_type": "interrupt"})
+    stage.actor.receive({"message_type": "interrupt"})
     assert not stage.actor.speaking
     assert stage.actor.next_frame() == _SILENCE
     assert stage.speech()[-1]["interrupted"] is True
@@ -156,7 +156,7 @@ def test_an_uninterruptible_greeting_is_finished_first() -> None:
     stage = Stage({"initialMessage": "Hear me out.", "uninterruptibleGreeting": True})
     stage.actor.greet()
     stage.play(5)
-    stage.actor.hear({"message_type": "speech", "content": "hi"})
+    stage.actor.receive({"message_type": "speech", "content": "hi"})
     stage.play()
     assert stage.text().startswith("Hear me out.Sandbox:")
 
@@ -191,7 +191,7 @@ def test_a_talk_stream_is_spoken_as_it_comes() -> None:
 def test_messages_that_make_no_sense_are_ignored(message: dict[str, Any]) -> None:
     """Nothing is said, nothing is sent."""
     stage = Stage()
-    stage.actor.hear(message)
+    stage.actor.receive(message)
     stage.actor.stream(message)
     assert (stage.told, stage.actor.speaking) == ([], False)
 
@@ -199,7 +199,7 @@ def test_messages_that_make_no_sense_are_ignored(message: dict[str, Any]) -> Non
 def test_a_director_note_is_confirmed() -> None:
     """The client learns that its cue was applied."""
     stage = Stage()
-    stage.actor.hear({"message_type": "director_note_cue", "cue": {"tag": "happy"}})
+    stage.actor.receive({"message_type": "director_note_cue", "cue": {"tag": "happy"}})
     assert stage.told[0]["messageType"] == "directorNoteCueApplied"
     assert stage.told[0]["data"]["cue_tag"] == "happy"
 

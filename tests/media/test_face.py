@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from flask_anam.sandbox.api import catalog
-from flask_anam.sandbox.media.appearance import CLOTHES, HAIR, look_of
+from flask_anam.sandbox.media.appearance import CLOTHES, HAIR, appearance_of
 from flask_anam.sandbox.media.canvas import Canvas, Planes, ellipse, smooth, yuv
-from flask_anam.sandbox.media.face import _AT_REST, _LARGE, Face, lids
+from flask_anam.sandbox.media.face import _AT_REST, _LARGE, Face, eyelids
 
 _SIZE = (360, 240)
 
@@ -49,11 +49,11 @@ def test_the_same_moment_gives_the_same_picture() -> None:
 def test_a_blink_changes_the_eyes_only() -> None:
     """Each stretch of time has one blink; the rows that change are those of the eyes."""
     moments = [step / 100 for step in range(340)]
-    closed = [moment for moment in moments if lids(moment) == "closed"]
+    closed = [moment for moment in moments if eyelids(moment) == "closed"]
     assert 0.05 <= len(closed) / 100 <= 0.15
     face = Face(catalog.AVATAR_ID, _SIZE)
     still = face.picture(0.0, "closed", 0.0, speaking=False)
-    parts = face._parts
+    parts = face._sprites
     first, second, third = still
     shut = (first[:], second[:], third[:])
     parts.get("eyes", _AT_REST, "closed", 0).put(shut, _SIZE[0], 0, 0)
@@ -85,8 +85,8 @@ def test_it_sways_and_breathes() -> None:
 def test_each_avatar_has_a_look_of_its_own() -> None:
     """The same id has the same look, and all hair and clothes occur."""
     ids = [entry["id"] for entry in catalog.AVATARS] + [f"avatar-{n}" for n in range(40)]
-    looks = [look_of(id_) for id_ in ids]
-    assert looks == [look_of(id_.upper()) for id_ in ids]
+    looks = [appearance_of(id_) for id_ in ids]
+    assert looks == [appearance_of(id_.upper()) for id_ in ids]
     assert {look.cut for look in looks} == set(HAIR)
     assert {look.outfit for look in looks} == set(CLOTHES)
     pictures = {bytes(_picture(avatar=id_)[0]) for id_ in ids[:12]}
@@ -99,7 +99,7 @@ def test_a_picture_shows_something_before_all_is_drawn() -> None:
     face.prepare()
     assert not face.incomplete
     early = face.picture(1.0, "closed", 0.0, speaking=False)
-    large = [part for part, _, *_ in face._parts._sprites if part in _LARGE]
+    large = [part for part, _, *_ in face._sprites._sprites if part in _LARGE]
     assert sorted(large) == sorted(_LARGE)  # those at rest, and no others yet
     assert face.incomplete
     while face.incomplete:

@@ -209,12 +209,12 @@ def test_it_can_stop_and_start_again(sandbox: Sandbox, watched: Watched) -> None
 
 def test_a_closed_tab_ends_the_session(sandbox: Sandbox, watched: Watched) -> None:
     """The SDK says no goodbye then; the session ends a while after its WebSocket."""
-    sandbox._engine._timing = CallTiming(gone_after=0.5)
+    sandbox._engine._timing = CallTiming(reconnect_timeout=0.5)
     watched.connect(sandbox, QUIET)
     watched.wait_to_see("SESSION_READY")
     watched.page.goto("about:blank")
     assert wait_for(lambda: sandbox.ledger.sessions[0].exit_status == "NORMAL_EXIT")
-    assert sandbox._engine._calls == {}
+    assert sandbox._engine._media_sessions == {}
 
 
 @pytest.mark.parametrize("release", list(RELEASES))

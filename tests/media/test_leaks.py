@@ -138,7 +138,7 @@ class Remains:
     """What a sandbox, and this process, hold at the moment."""
 
     def __init__(self, sandbox: Sandbox) -> None:
-        loop = sandbox._engine._background._loop
+        loop = sandbox._engine._thread._loop
         assert loop is not None
         self.tasks = len(asyncio.all_tasks(loop))
         self.own = len(sandbox._engine._tasks)
@@ -164,13 +164,13 @@ def test_rude_clients_leave_nothing_behind(
     if browser_needed:
         the_browser()
     sandbox = make_sandbox()
-    sandbox._engine._timing = CallTiming(gone_after=0.3)
+    sandbox._engine._timing = CallTiming(reconnect_timeout=0.3)
     _talk(sandbox)
-    assert wait_for(lambda: sandbox._engine._calls == {})
+    assert wait_for(lambda: sandbox._engine._media_sessions == {})
     assert wait_for(lambda: not sandbox._engine._tasks)
     polite = Remains(sandbox)
     way(sandbox, page_url)
-    assert wait_for(lambda: sandbox._engine._calls == {})
+    assert wait_for(lambda: sandbox._engine._media_sessions == {})
     assert wait_for(lambda: Remains(sandbox).at_most(polite)), (
         vars(Remains(sandbox)),
         vars(polite),

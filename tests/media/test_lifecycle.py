@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from flask_anam.sandbox import Sandbox
-from flask_anam.sandbox.announcement import announcement
+from flask_anam.sandbox.banner import startup_banner
 
 _TESTS = str(Path(__file__).parents[1])
 
@@ -173,7 +173,7 @@ child = os.fork()
 if child == 0:
     status = 1
     try:
-        assert not sandbox._engine._calls
+        assert not sandbox._engine._media_sessions
         on.set()
         with Sandbox() as own:
             assert run(look(own, seen, on)) == "moving"
@@ -193,10 +193,10 @@ print("both streamed")
     assert "both streamed" in _run(script)
 
 
-def test_the_announcement_names_every_way_in() -> None:
+def test_the_startup_banner_names_every_way_in() -> None:
     """The app's settings, both SDKs and the extra."""
     with Sandbox() as sandbox:
-        text = announcement(sandbox)
+        text = startup_banner(sandbox)
     assert f'ANAM_BASE_URL = "{sandbox.url}"' in text
     assert f'createClient(token, {{ api: {{ baseUrl: "{sandbox.url}" }} }})' in text
     assert f'ClientOptions(api_base_url="{sandbox.url}")' in text

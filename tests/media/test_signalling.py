@@ -201,21 +201,21 @@ def test_a_restarted_session_ends_the_earlier_one(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize("goodbye", [True, False])
 def test_a_session_ends_a_while_after_its_line(sandbox: Sandbox, goodbye: bool) -> None:
     """At once with `endsession`; without it the client may come back."""
-    sandbox._engine._timing = CallTiming(gone_after=600)
+    sandbox._engine._timing = CallTiming(reconnect_timeout=600)
     session_id = _start(sandbox)
     with _line(sandbox, session_id) as line:
         _reach(line)
-        (call,) = sandbox._engine._calls.values()
-    assert wait_for(lambda: call._leaving)
-    call._timing = CallTiming(gone_after=0.1)
+        (session,) = sandbox._engine._media_sessions.values()
+    assert wait_for(lambda: session._end_timer)
+    session._timing = CallTiming(reconnect_timeout=0.1)
     with _line(sandbox, session_id) as line:
         _reach(line)
-        assert call._leaving is None
+        assert session._end_timer is None
         if goodbye:
             line.send(json.dumps({"actionType": "endsession", "payload": {}}))
             assert json.loads(line.recv(20))["actionType"] == "endsession"
     assert wait_for(lambda: sandbox.ledger.sessions[0].exit_status == "NORMAL_EXIT")
-    assert sandbox._engine._calls == {}
+    assert sandbox._engine._media_sessions == {}
 
 
 def test_a_slow_start_does_not_hold_up_the_line(make_sandbox: Callable[..., Sandbox]) -> None:
@@ -302,7 +302,7 @@ def test_the_protocol_is_kept(frames: list[bytes], messages: list[str], code: in
 
 def test_a_client_whose_heartbeats_stop_is_gone() -> None:
     """A line that nobody closed ends when nothing comes for a while; its heartbeats keep it."""
-    with _pair(silent_for=0.05) as (ours, theirs):
+    with _pair(receive_timeout=0.05) as (ours, theirs):
         theirs.sendall(_frame(0x81, b'{"actionType": "heartbeat"}'))
         assert list(ours.messages()) == ['{"actionType": "heartbeat"}']
         assert theirs.recv(1000) == struct.pack("!BBH", 0x88, 2, 1001)

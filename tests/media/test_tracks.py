@@ -8,13 +8,13 @@ from flask_anam.sandbox.api import catalog
 from flask_anam.sandbox.media.actor import Actor
 from flask_anam.sandbox.media.persona import Persona
 from flask_anam.sandbox.media.speech import FRAME, RATE
-from flask_anam.sandbox.media.tracks import _MOST_MISSED, PersonaAudio
+from flask_anam.sandbox.media.tracks import _MAX_SKIPPED, PersonaAudio
 
 
 def _frames_taken(late: float) -> tuple[int, int]:
     """Let a track be so many seconds late; the frames it left out, and those the actor played."""
     actor = Actor(
-        Persona.of(catalog.EXAMPLE_PERSONA, None),
+        Persona.from_config(catalog.EXAMPLE_PERSONA, None),
         "s",
         lambda *_: None,
         lambda *_: None,
@@ -47,10 +47,10 @@ def test_speech_keeps_its_pace_when_the_sound_is_late() -> None:
     """Frames that come too late are left out of the sound and of the speech alike."""
     left_out, played = _frames_taken(1.0)
     assert left_out >= RATE // FRAME - 1
-    assert played == min(left_out, _MOST_MISSED)
+    assert played == min(left_out, _MAX_SKIPPED)
 
 
 def test_after_a_sleep_the_speech_goes_on_where_it_was() -> None:
     """An hour is left out of the sound, not of the speech."""
     left_out, played = _frames_taken(3600.0)
-    assert played == _MOST_MISSED < left_out
+    assert played == _MAX_SKIPPED < left_out

@@ -69,9 +69,9 @@ def cable(context: BrowserContext, monkeypatch: pytest.MonkeyPatch) -> Cable:
 
 def hang_up(site: Site) -> None:
     """Close the sandbox's end of all WebSockets, as a proxy does that has lost the client."""
-    for call in site.sandbox._engine._calls.values():
-        assert call._socket is not None
-        call._socket.cut()
+    for session in site.sandbox._engine._media_sessions.values():
+        assert session._socket is not None
+        session._socket._shut_down()
 
 
 def test_cut_network_that_returns(
@@ -79,7 +79,7 @@ def test_cut_network_that_returns(
 ) -> None:
     """The player says so, and begins another session by itself; the lost one ends."""
     site = live()
-    site.sandbox._engine._timing = CallTiming(gone_after=0.5)
+    site.sandbox._engine._timing = CallTiming(reconnect_timeout=0.5)
     visit(site)
     start(page)
     expect_live(page)

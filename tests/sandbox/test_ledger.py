@@ -114,10 +114,10 @@ def test_an_answer_to_a_forgotten_request_is_no_error() -> None:
     ledger = Ledger()
     record = RequestRecord("GET", "/", {}, {}, 1, None, b"", None, 0.0)
     number = ledger.add_request(record)
-    ledger.answered(number, 200)
+    ledger.set_status(number, 200)
     assert ledger.requests[0].status == 200
     ledger.clear()
-    ledger.answered(number, 500)
+    ledger.set_status(number, 500)
     assert ledger.requests == ()
     assert repr(ledger) == "<Ledger: 0 requests, 0 mints, 0 sessions>"
 
@@ -125,5 +125,5 @@ def test_an_answer_to_a_forgotten_request_is_no_error() -> None:
 def test_only_the_newest_records_are_kept() -> None:
     """A sandbox that runs for days does not fill the memory."""
     records = dict.fromkeys(range(10))
-    drop_oldest(records, kept=3)
+    drop_oldest(records, limit=3)
     assert list(records) == [7, 8, 9]

@@ -166,7 +166,7 @@ idle.connect()
 idle.request("GET", "/")
 idle.getresponse().read()
 warnings.simplefilter("ignore", DeprecationWarning)
-held = (sandbox._lock, sandbox.ledger._changed, sandbox._faults._lock, sandbox._listener._lock)
+held = (sandbox._lock, sandbox.ledger._changed, sandbox._faults._lock, sandbox._server._lock)
 for lock in held:
     lock.acquire()
 child = os.fork()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import requests
 
-from flask_anam.sandbox.api.mint_rules import check_body, check_start
+from flask_anam.sandbox.api.mint_rules import validate_mint, validate_start
 
 _UUID = "00000000-0000-4000-8000-000000000000"
 
@@ -209,7 +209,7 @@ _BAD: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize("body", _GOOD)
 def test_a_body_within_the_rules_is_accepted(body: dict[str, Any]) -> None:
     """Limits themselves are still within, and unknown fields do no harm."""
-    assert check_body(body).found == []
+    assert validate_mint(body).messages == []
 
 
 @pytest.mark.parametrize(("body", "path"), _BAD)
@@ -217,8 +217,8 @@ def test_a_body_that_breaks_a_rule_is_refused_with_the_field(
     body: dict[str, Any], path: str
 ) -> None:
     """There is one message, at the field that is wrong."""
-    problems = check_body(body)
-    assert [".".join(where) for where, _ in problems.found] == [path]
+    problems = validate_mint(body)
+    assert [".".join(where) for where, _ in problems.messages] == [path]
     node = problems.tree()
     for name in path.split("."):
         node = node[name]
@@ -247,5 +247,5 @@ def test_all_mistakes_are_told_at_once(mint: Callable[..., requests.Response]) -
 
 def test_a_start_with_a_token_looks_at_the_metadata_only() -> None:
     """The config came with the token, so a second one is ignored."""
-    assert check_start({"personaConfig": 1}).found == []
-    assert check_start({"clientMetadata": []}).summary() == "clientMetadata: Must be an object."
+    assert validate_start({"personaConfig": 1}).messages == []
+    assert validate_start({"clientMetadata": []}).summary() == "clientMetadata: Must be an object."

@@ -1,4 +1,4 @@
-"""The account behind the API: who may call, what is minted, which session starts."""
+"""Account behind the API: authenticates callers, mints tokens and starts sessions."""
 
 import hashlib
 import hmac
@@ -7,11 +7,11 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from flask_anam.sandbox.api import catalog, jwt, mint_rules
 from flask_anam.sandbox.api.sessions import ORGANIZATION_ID, Sessions, SessionStart
-from flask_anam.sandbox.api.validators import Problems
+from flask_anam.sandbox.api.validators import ValidationErrors
 from flask_anam.sandbox.http.messages import ApiError, Request, Response, json_response, parse_json
 from flask_anam.sandbox.ledger import Ledger, MintRecord, drop_oldest
 
@@ -19,12 +19,13 @@ RefusalKind = Literal["concurrency", "spend", "usage", "rate"]
 RefusalPlace = Literal["session", "mint", "both"]
 
 #: The `error` texts of a 429; the SDKs match the first two exactly. Source: Anam SDKs, July 2026.
-REFUSALS: Mapping[str, str] = {
+_REFUSALS: Mapping[str, str] = {
     "concurrency": "Concurrent session limit reached",
     "spend": "Spend cap reached",
     "usage": "Usage limit reached",
     "rate": "Too many requests",
 }
+#: Headers of a 429 of the kind `rate`; times in seconds.
 _RATE_HEADERS = (
     ("Retry-After", "1"),
     ("RateLimit-Limit", "10"),
@@ -40,16 +41,16 @@ _CATALOG_FIELDS = {
 
 @dataclass(frozen=True)
 class AccountSettings:
-    """How an account behaves; the names are those of :class:`flask_anam.sandbox.Sandbox`."""
+    """Settings of an account; the names are those of :class:`flask_anam.sandbox.Sandbox`."""
 
-    single_use: bool = False
-    concurrency_limit: int | None = None
-    token_lifetime: int = 3600
-    strict_ids: bool = False
+    single_use: bool
+    concurrency_limit: int | None
+    token_lifetime: int
+    strict_ids: bool
 
 
 class Account:
-    """One customer of the vendor: an API key, its tokens and its sessions; thread-safe."""
+    """Customer account: an API key, its session tokens and its sessions; thread-safe."""
 
     def __init__(
         self,
@@ -73,18 +74,27 @@ class Account:
         self.sessions = Sessions(
             ledger, limit=settings.concurrency_limit, single_use=settings.single_use, clock=clock
         )
-        self._renew_lock()
-
-    def renew_locks(self) -> None:
-        """Replace the locks: for a forked child, where lost threads may have held them."""
-        self._renew_lock()
-        self.sessions.renew_locks()
-
-    def _renew_lock(self) -> None:
         self._lock = threading.Lock()
 
+    def reinit_after_fork(self) -> None:
+        """Replace the locks: in the parent, threads may have held them."""
+        self._lock = threading.Lock()
+        self.sessions.reinit_after_fork()
+
     def refuse(self, kind: RefusalKind | None, at: RefusalPlace) -> None:
-        """Answer 429 of this kind at `at` from now on; None ends all refusals."""
+        """Answer 429 of this kind at `at` from now on; None ends all refusals.
+
+        Raises:
+            ValueError: `kind` or `at` is another text, or `concurrency` is to be refused at the
+                mint, where the vendor does not check it.
+
+        """
+        if kind is not None and kind not in _REFUSALS:
+            raise ValueError(f"kind must be one of {', '.join(_REFUSALS)}, or None.")
+        if at not in get_args(RefusalPlace):
+            raise ValueError(f"at must be one of {', '.join(get_args(RefusalPlace))}.")
+        if kind == "concurrency" and at != "session":
+            raise ValueError("Concurrency is checked at the start of a session, not at the mint.")
         with self._lock:
             if kind is None:
                 self._refusals.clear()
@@ -93,10 +103,10 @@ class Account:
                 self._refusals.update(dict.fromkeys(places, kind))
 
     def require_key(self, request: Request) -> None:
-        """Let only the API key pass.
+        """Authenticate a request by the API key.
 
         Raises:
-            ApiError: It is missing or another one (401).
+            ApiError: The key is missing or another one (401).
 
         """
         if request.bearer is None:
@@ -113,14 +123,13 @@ class Account:
         """Answer ``POST /v1/auth/session-token``.
 
         Raises:
-            ApiError: As the vendor refuses: 400, 404, 429.
+            ApiError: The request is refused as the vendor refuses it (400, 404, 429).
 
         """
         self._check_refusals("mint")
-        body = _object_in(request, required=True)
-        self._check_body(body)
-        token = self.issue(body)
-        return json_response(200, {"sessionToken": token})
+        body = _json_object(request, required=True)
+        self._validate_mint(body)
+        return json_response(200, {"sessionToken": self.issue(body)})
 
     def issue(
         self,
@@ -130,7 +139,7 @@ class Account:
         issued_at: float | None = None,
         lifetime: int | None = None,
     ) -> str:
-        """Return a new session token for a valid mint body and put it into the ledger."""
+        """Return a new session token for a valid mint body, and record it in the ledger."""
         now = self._clock()
         start = math.floor(now if issued_at is None else issued_at)
         claims = {
@@ -145,7 +154,7 @@ class Account:
             token_id=jwt.token_id(token),
             session_id=str(claims["sessionId"]),
             type=str(claims["type"]),
-            persona_config=_persona_in(body),
+            persona_config=_persona_config(body),
             session_options=body.get("sessionOptions"),
             client_label=body.get("clientLabel"),
             environment=body.get("environment"),
@@ -162,7 +171,7 @@ class Account:
         """Answer ``POST /v1/engine/session``, for the API key or a session token.
 
         Raises:
-            ApiError: As the vendor refuses: 400, 401, 404, 429.
+            ApiError: The request is refused as the vendor refuses it (400, 401, 404, 429).
 
         """
         credential = request.bearer
@@ -191,13 +200,13 @@ class Account:
         )
 
     def _start_with_key(self, request: Request, engine_host: str) -> SessionStart:
-        body = _object_in(request, required=True)
-        self._check_body(body)
+        body = _json_object(request, required=True)
+        self._validate_mint(body)
         return SessionStart(
             session_id=str(uuid.uuid4()),
             token_id=None,
             client_label=body.get("clientLabel"),
-            persona_config=_persona_in(body),
+            persona_config=_persona_config(body),
             client_metadata=body.get("clientMetadata", {}),
             session_options=body.get("sessionOptions"),
             engine_host=engine_host,
@@ -206,15 +215,15 @@ class Account:
 
     def _start_with_token(self, request: Request, token: str, engine_host: str) -> SessionStart:
         claims = self._claims(token)
-        body = _object_in(request, required=False)
-        _refuse(mint_rules.check_start(body))
-        identity = jwt.token_id(token)
+        body = _json_object(request, required=False)
+        _raise_if_any(mint_rules.validate_start(body))
+        token_id = jwt.token_id(token)
         with self._lock:
-            mint = self._mints.get(identity)
-        # A token of a sister sandbox is good, but what it was minted for is not known here.
+            mint = self._mints.get(token_id)
+        # A token of another sandbox with the same secret is valid, but its mint is not known here.
         return SessionStart(
             session_id=str(claims.get("sessionId")),
-            token_id=identity,
+            token_id=token_id,
             client_label=mint.client_label if mint else None,
             persona_config=mint.persona_config if mint else {},
             client_metadata=body.get("clientMetadata", {}),
@@ -233,8 +242,7 @@ class Account:
         if not isinstance(expires, int) or self._clock() >= expires:
             raise ApiError(401, "Session token expired")
         if claims.get("type") == "legacy":
-            message = "Legacy session tokens are no longer supported"
-            raise ApiError(400, message)
+            raise ApiError(400, "Legacy session tokens are no longer supported")
         return claims
 
     def _check_refusals(self, place: RefusalPlace) -> None:
@@ -242,34 +250,34 @@ class Account:
             kind = self._refusals.get(place)
         if kind is not None:
             headers = _RATE_HEADERS if kind == "rate" else ()
-            raise ApiError(429, REFUSALS[kind], headers=headers)
+            raise ApiError(429, _REFUSALS[kind], headers=headers)
 
-    def _check_body(self, body: Mapping[str, Any]) -> None:
-        problems = mint_rules.check_body(body)
-        _refuse(problems)
+    def _validate_mint(self, body: Mapping[str, Any]) -> None:
+        _raise_if_any(mint_rules.validate_mint(body))
         if self._settings.strict_ids:
-            self._check_ids(body, problems)
+            _validate_ids(_persona_config(body))
 
-    def _check_ids(self, body: Mapping[str, Any], problems: Problems) -> None:
-        persona = _persona_in(body)
-        if "personaId" in persona and not _in_catalog(persona["personaId"], catalog.PERSONAS):
-            raise ApiError(404, "persona not found")
-        for name, entries in _CATALOG_FIELDS.items():
-            if name in persona and not _in_catalog(persona[name], entries):
-                problems.add(("personaConfig", name), "Is not known here.")
-        _refuse(problems)
+
+def _validate_ids(persona: Mapping[str, Any]) -> None:
+    if "personaId" in persona and not _in_catalog(persona["personaId"], catalog.PERSONAS):
+        raise ApiError(404, "persona not found")
+    errors = ValidationErrors()
+    for name, entries in _CATALOG_FIELDS.items():
+        if name in persona and not _in_catalog(persona[name], entries):
+            errors.add(("personaConfig", name), "Is not known here.")
+    _raise_if_any(errors)
 
 
 def _in_catalog(id_: str, entries: tuple[catalog.Entry, ...]) -> bool:
     return any(entry["id"] == id_ for entry in entries)
 
 
-def _persona_in(body: Mapping[str, Any]) -> dict[str, Any]:
+def _persona_config(body: Mapping[str, Any]) -> dict[str, Any]:
     outside = {"personaId": body["personaId"]} if "personaId" in body else {}
     return {**outside, **body.get("personaConfig", {})}
 
 
-def _object_in(request: Request, *, required: bool) -> dict[str, Any]:
+def _json_object(request: Request, *, required: bool) -> dict[str, Any]:
     try:
         body = parse_json(request.raw_body)
     except ValueError:
@@ -282,6 +290,6 @@ def _object_in(request: Request, *, required: bool) -> dict[str, Any]:
     return body
 
 
-def _refuse(problems: Problems) -> None:
-    if problems.found:
-        raise ApiError(400, message=problems.summary(), details=problems.tree())
+def _raise_if_any(errors: ValidationErrors) -> None:
+    if errors.messages:
+        raise ApiError(400, message=errors.summary(), details=errors.tree())

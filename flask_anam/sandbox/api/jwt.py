@@ -1,7 +1,6 @@
-"""HS256 session tokens: the three-part form that the Anam SDKs decode."""
+"""JSON Web Tokens (JWT), signed with HS256: the session tokens that the Anam SDKs decode."""
 
 import base64
-import binascii
 import hashlib
 import hmac
 import json
@@ -13,11 +12,11 @@ _HEADER = {"alg": "HS256", "typ": "JWT"}
 
 
 class InvalidTokenError(ValueError):
-    """The text is not a token signed with this secret."""
+    """The text is not a JWT signed with this secret."""
 
 
 def token_id(token: str) -> str:
-    """Return the public name of a token: 16 characters that cannot be turned back into it."""
+    """Return the id of a token: 16 characters of its SHA-256, from which it cannot be recovered."""
     digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
     return _to_base64url(digest)[:16]
 
@@ -33,16 +32,16 @@ def derive_secret(token_secret: str | None, api_key: str) -> bytes:
 
 
 def encode(claims: Mapping[str, Any], secret: bytes) -> str:
-    """Return `claims` as a signed token."""
-    signed = f"{_part(_HEADER)}.{_part(claims)}"
+    """Return `claims` as a signed JWT."""
+    signed = f"{_encode_part(_HEADER)}.{_encode_part(claims)}"
     return f"{signed}.{_signature(signed, secret)}"
 
 
 def decode(token: str, secret: bytes) -> dict[str, Any]:
-    """Return the claims of `token`; expiry is the caller's business.
+    """Return the claims of `token`, after checking its signature but not its expiry.
 
     Raises:
-        InvalidTokenError: It has not three parts, is not HS256, its signature does not fit, or
+        InvalidTokenError: The token has not three parts, is not HS256, has another signature, or
             its claims are not a JSON object.
 
     """
@@ -50,17 +49,17 @@ def decode(token: str, secret: bytes) -> dict[str, Any]:
     if not hmac.compare_digest(
         signature.encode("utf-8", "surrogateescape"), _signature(signed, secret).encode()
     ):
-        raise InvalidTokenError("The signature does not fit.")
+        raise InvalidTokenError("The signature does not match.")
     try:
         header, claims = (json.loads(_from_base64url(part)) for part in signed.split("."))
-    except (ValueError, binascii.Error) as error:
-        raise InvalidTokenError("The token is not three parts of base64url JSON.") from error
+    except ValueError as exc:
+        raise InvalidTokenError("The token is not three parts of base64url JSON.") from exc
     if not isinstance(header, dict) or header.get("alg") != "HS256" or not isinstance(claims, dict):
         raise InvalidTokenError("The token is not an HS256 token with an object of claims.")
     return claims
 
 
-def _part(value: Mapping[str, Any]) -> str:
+def _encode_part(value: Mapping[str, Any]) -> str:
     return _to_base64url(json.dumps(value, separators=(",", ":")).encode())
 
 

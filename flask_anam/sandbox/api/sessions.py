@@ -1,4 +1,4 @@
-"""The sessions of an account: which run, which have ended, how many more may start."""
+"""Sessions of an account: starts, ends and lists them, and enforces the concurrency limit."""
 
 import math
 import threading
@@ -10,16 +10,21 @@ from typing import Any
 from flask_anam.sandbox.http.messages import ApiError
 from flask_anam.sandbox.ledger import Ledger, SessionRecord, drop_oldest
 
-#: The limit that is reported, and holds, when none was set.
+#: Sessions that may run at once when no limit was set.
 DEFAULT_LIMIT = 10_000
 
 ORGANIZATION_ID = "sandbox-account"
-_ENDED_BY_SERVER = "CLOSED_BY_ENGINE"
+#: Exit status of a session that the client ended or left.
+CLIENT_EXIT = "NORMAL_EXIT"
+#: Exit status of a session that the server ended.
+SERVER_EXIT = "CLOSED_BY_ENGINE"
+#: Fields of a session that a list can be filtered by.
+FILTERS = ("apiKeyId", "personaId")
 
 
 @dataclass(frozen=True)
 class SessionStart:
-    """What is needed to start a session; `token_id` is None when the API key starts it."""
+    """Parameters of a session's start; `token_id` is None when the API key starts it."""
 
     session_id: str
     token_id: str | None
@@ -31,7 +36,7 @@ class SessionStart:
     key_id: str
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Session:
     start: SessionStart
     record: SessionRecord
@@ -39,7 +44,7 @@ class _Session:
 
 
 class Sessions:
-    """All sessions of one account in one process; thread-safe.
+    """Session store of one account in one process; thread-safe.
 
     A session ends when it is stopped, when its id is started again, and by itself after its
     persona's `maxSessionLengthSeconds`.
@@ -54,20 +59,20 @@ class Sessions:
         self._clock = clock
         self._sessions: dict[str, _Session] = {}
         self._used: dict[str, None] = {}
-        #: Called with the id of a session that ended and the reason, in words for its client.
+        #: Called with the id of a session that ended and the reason, as text for its client.
         self.on_end: Callable[[str, str], None] = lambda _id, _reason: None
-        self.renew_locks()
+        self.reinit_after_fork()
 
-    def renew_locks(self) -> None:
-        """Replace the lock: for a forked child, where it may have been held by a lost thread."""
+    def reinit_after_fork(self) -> None:
+        """Replace the lock: in the parent, a thread may have held it."""
         self._lock = threading.RLock()
 
     def start(self, start: SessionStart) -> None:
-        """Begin a session; a token is used up only if this succeeds.
+        """Start a session; a token is used up only if this succeeds.
 
         Raises:
-            ApiError: The token has been used and tokens are single-use (401), or too many
-                sessions run (429).
+            ApiError: The token has been used and tokens are single-use (401), or as many sessions
+                as the limit allows are running (429).
 
         """
         with self._lock:
@@ -80,13 +85,11 @@ class Sessions:
             others = [s for s in self._running() if s.start.session_id != start.session_id]
             if len(others) >= self.limit:
                 raise ApiError(429, "Concurrent session limit reached")
-            earlier = self._sessions.pop(start.session_id, None)
-            if earlier is not None and earlier.record.ended_at is None:
-                reason = "The session has been started again elsewhere."
-                self._end(earlier, self._clock(), "NORMAL_EXIT", reason)
-            self._keep(start)
+            reason = "The session has been started again elsewhere."
+            self.end(start.session_id, CLIENT_EXIT, reason)
+            self._add(start)
 
-    def _keep(self, start: SessionStart) -> None:
+    def _add(self, start: SessionStart) -> None:
         record = SessionRecord(
             session_id=start.session_id,
             token_id=start.token_id,
@@ -96,8 +99,8 @@ class Sessions:
             ended_at=None,
             exit_status=None,
         )
-        entry = self._ledger.add_session(record)
-        self._sessions[start.session_id] = _Session(start, record, entry)
+        self._sessions.pop(start.session_id, None)  # the newest comes last
+        self._sessions[start.session_id] = _Session(start, record, self._ledger.add_session(record))
         drop_oldest(self._sessions)
         if start.token_id is not None:
             self._used[start.token_id] = None
@@ -107,47 +110,39 @@ class Sessions:
         """End a running session.
 
         Raises:
-            ApiError: There is none with this id (404).
+            ApiError: No session with this id runs (404).
 
         """
         with self._lock:
-            self._running()
-            session = self._sessions.get(session_id)
-            if session is None or session.record.ended_at is not None:
+            if session_id not in {session.start.session_id for session in self._running()}:
                 raise ApiError(404, "Session not found", "There is no such running session.")
-            self.end(session_id, _ENDED_BY_SERVER, "The session has been stopped.")
+            self.end(session_id, SERVER_EXIT, "The session has been stopped.")
 
     def end(self, session_id: str, status: str, reason: str) -> None:
-        """End a session with this exit status, if it runs; `reason` is for its client."""
+        """End a session with this exit status, if it runs; `reason` is text for its client."""
         with self._lock:
             session = self._sessions.get(session_id)
             if session is not None and session.record.ended_at is None:
-                self._sessions[session_id] = self._end(session, self._clock(), status, reason)
+                self._end(session, self._clock(), status, reason)
 
     def end_overdue(self) -> None:
-        """End the sessions whose time is over."""
+        """End the sessions that have reached their maximum length."""
         with self._lock:
             self._running()
 
-    def runs(self, start: SessionStart) -> bool:
-        """Whether a session runs that was started so, and not again since."""
+    def is_running(self, start: SessionStart) -> bool:
+        """Return whether the session runs that this start began, not a later one of its id."""
         with self._lock:
-            self._running()
-            session = self._sessions.get(start.session_id)
-            return bool(session and session.start is start and session.record.ended_at is None)
+            return any(session.start is start for session in self._running())
 
-    def running(self, session_id: str) -> SessionStart:
-        """Return what a running session was started with.
+    def find_running(self, session_id: str) -> SessionStart:
+        """Return the start of a running session.
 
         Raises:
-            ApiError: There is none with this id (404), or it has ended (403).
+            ApiError: There is no session with this id (404), or it has ended (403).
 
         """
-        with self._lock:
-            self._running()
-            session = self._sessions.get(session_id)
-        if session is None:
-            raise ApiError(404, "Session not found", "There is no session with this id.")
+        session = self._find(session_id, "There is no session with this id.")
         if session.record.ended_at is not None:
             raise ApiError(403, "Session ended", "This session has ended; start another.")
         return session.start
@@ -156,45 +151,41 @@ class Sessions:
         """Return a session as the API shows it.
 
         Raises:
-            ApiError: There is none with this id (404).
+            ApiError: There is no session with this id (404).
 
         """
-        with self._lock:
-            self._running()
-            session = self._sessions.get(session_id)
-        if session is None:
-            raise ApiError(404, "Session not found")
-        return {**_shown(session), "toolCalls": []}
+        return {**_as_json(self._find(session_id)), "toolCalls": []}
 
-    def listed(self, wanted: Mapping[str, str]) -> list[dict[str, Any]]:
+    def search(self, query: Mapping[str, str]) -> list[dict[str, Any]]:
         """Return the sessions as the API shows them, newest first.
 
-        `wanted` may have `search` (part of the id or client label), `apiKeyId` and `personaId`.
+        `query` may have `search` (part of the id or client label), `apiKeyId` and `personaId`.
         """
         with self._lock:
             self._running()
-            shown = [_shown(session) for session in reversed(self._sessions.values())]
-        term = wanted.get("search", "").lower()
+            entries = [_as_json(session) for session in reversed(self._sessions.values())]
+        term = query.get("search", "").lower()
         return [
-            session
-            for session in shown
-            if term in f"{session['id']} {session['clientLabel'] or ''}".lower()
-            and all(wanted.get(name, session[name]) == session[name] for name in _FILTERS)
+            entry
+            for entry in entries
+            if term in f"{entry['id']} {entry['clientLabel'] or ''}".lower()
+            and all(query.get(name, entry[name]) == entry[name] for name in FILTERS)
         ]
 
     def concurrency(self) -> dict[str, Any]:
-        """Return the numbers of ``GET /v1/sessions/concurrency``."""
+        """Return the body of ``GET /v1/sessions/concurrency``."""
         with self._lock:
             running = self._running()
-            free = len(running) < self.limit
+            can_start = len(running) < self.limit
             return {
                 "limit": self.limit,
                 "active": len(running),
-                "canStartSession": free,
-                "estimatedWaitSeconds": 0 if free else self._estimated_wait(running),
+                "canStartSession": can_start,
+                "estimatedWaitSeconds": 0 if can_start else self._estimated_wait(running),
             }
 
     def _estimated_wait(self, running: list[_Session]) -> int | None:
+        """Return the seconds until the oldest session reaches the mean length of ended ones."""
         lengths = [
             session.record.ended_at - session.record.started_at
             for session in self._sessions.values()
@@ -205,32 +196,35 @@ class Sessions:
         longest = self._clock() - min(session.record.started_at for session in running)
         return max(0, math.ceil(sum(lengths) / len(lengths) - longest))
 
+    def _find(self, session_id: str, message: str = "") -> _Session:
+        with self._lock:
+            self._running()
+            session = self._sessions.get(session_id)
+        if session is None:
+            raise ApiError(404, "Session not found", message)
+        return session
+
     def _running(self) -> list[_Session]:
-        """Return the running sessions, after ending those whose time is over."""
+        """Return the running sessions, after ending those that have reached their maximum."""
         running = []
-        for session_id, session in list(self._sessions.items()):
+        for session in list(self._sessions.values()):
             if session.record.ended_at is not None:
                 continue
-            longest = session.start.persona_config.get("maxSessionLengthSeconds", math.inf)
-            if self._clock() - session.record.started_at >= longest:
-                end = session.record.started_at + longest
-                reason = f"The session has reached its limit of {longest:g} seconds."
-                self._sessions[session_id] = self._end(session, end, _ENDED_BY_SERVER, reason)
+            seconds = session.start.persona_config.get("maxSessionLengthSeconds", math.inf)
+            if self._clock() - session.record.started_at >= seconds:
+                reason = f"The session has reached its limit of {seconds:g} seconds."
+                self._end(session, session.record.started_at + seconds, SERVER_EXIT, reason)
             else:
                 running.append(session)
         return running
 
-    def _end(self, session: _Session, at: float, status: str, reason: str) -> _Session:
-        record = replace(session.record, ended_at=at, exit_status=status)
-        self._ledger.session_ended(session.entry, record)
-        self.on_end(record.session_id, reason)
-        return replace(session, record=record)
+    def _end(self, session: _Session, at: float, status: str, reason: str) -> None:
+        session.record = replace(session.record, ended_at=at, exit_status=status)
+        self._ledger.update_session(session.entry, session.record)
+        self.on_end(session.record.session_id, reason)
 
 
-_FILTERS = ("apiKeyId", "personaId")
-
-
-def _shown(session: _Session) -> dict[str, Any]:
+def _as_json(session: _Session) -> dict[str, Any]:
     start, record = session.start, session.record
     ended = record.ended_at
     return {

@@ -1,4 +1,4 @@
-"""Building blocks for request rules: each check looks at one JSON value and notes what is wrong."""
+"""Validators: each looks at one JSON value and adds what is wrong with it to a list."""
 
 import math
 import re
@@ -9,20 +9,20 @@ from urllib.parse import urlsplit
 Path = tuple[str, ...]
 
 
-class Problems:
-    """The messages found so far, each with the path of the field it is about."""
+class ValidationErrors:
+    """Validation errors: messages, each with the path of its field."""
 
     def __init__(self) -> None:
-        self.found: list[tuple[Path, str]] = []
+        self.messages: list[tuple[Path, str]] = []
 
     def add(self, path: Path, message: str) -> None:
-        """Note that the field at `path` is wrong."""
-        self.found.append((path, message))
+        """Add a message about the field at `path`."""
+        self.messages.append((path, message))
 
     def tree(self) -> dict[str, Any]:
         """Return the messages as nested objects, those of a field under its ``_errors``."""
         root: dict[str, Any] = {"_errors": []}
-        for path, message in self.found:
+        for path, message in self.messages:
             node = root
             for name in path:
                 node = node.setdefault(name, {"_errors": []})
@@ -31,106 +31,109 @@ class Problems:
 
     def summary(self) -> str:
         """Return the first message with its dotted path."""
-        path, message = self.found[0]
+        path, message = self.messages[0]
         return f"{'.'.join(path)}: {message}" if path else message
 
 
-#: Looks at a value and adds what is wrong with it.
-Check = Callable[[Any, Path, Problems], None]
+#: Checks a value at a path and adds what is wrong with it.
+Validator = Callable[[Any, Path, ValidationErrors], None]
 
 
-def text(
+def string(
     *,
-    longest: int | None = None,
+    max_length: int | None = None,
     choices: Collection[str] = (),
     pattern: str | None = None,
-    form: str = "",
+    description: str = "",
     nullable: bool = False,
-) -> Check:
-    """Return a check for a string: `longest` in characters, `form` describes `pattern`."""
+) -> Validator:
+    """Return a validator for a string of at most `max_length` characters.
 
-    def check(value: Any, path: Path, problems: Problems) -> None:
+    `description` says in words what `pattern` matches.
+    """
+
+    def validate(value: Any, path: Path, errors: ValidationErrors) -> None:
         if value is None and nullable:
             return
         if not isinstance(value, str):
-            problems.add(path, f"Must be a string{' or null' if nullable else ''}.")
+            errors.add(path, f"Must be a string{' or null' if nullable else ''}.")
         elif choices and value not in choices:
-            problems.add(path, f"Must be one of {', '.join(choices)}.")
-        elif longest is not None and len(value) > longest:
-            problems.add(path, f"Must have at most {longest} characters, has {len(value)}.")
+            errors.add(path, f"Must be one of {', '.join(choices)}.")
+        elif max_length is not None and len(value) > max_length:
+            errors.add(path, f"Must have at most {max_length} characters, has {len(value)}.")
         elif pattern is not None and not re.fullmatch(pattern, value):
-            problems.add(path, f"Must be {form}.")
+            errors.add(path, f"Must be {description}.")
 
-    return check
+    return validate
 
 
-def url(value: Any, path: Path, problems: Problems) -> None:
+def url(value: Any, path: Path, errors: ValidationErrors) -> None:
     """Check for an absolute URI."""
     try:
         parts = urlsplit(value) if isinstance(value, str) else None
     except ValueError:
         parts = None
     if parts is None or not parts.scheme or not parts.netloc:
-        problems.add(path, "Must be an absolute URL.")
+        errors.add(path, "Must be an absolute URL.")
 
 
-def number(low: float = -math.inf, high: float = math.inf, *, whole: bool = False) -> Check:
-    """Return a check for a number (an integer if `whole`) from `low` to `high`."""
+def number(low: float = -math.inf, high: float = math.inf, *, whole: bool = False) -> Validator:
+    """Return a validator for a number (an integer if `whole`) from `low` to `high`."""
 
-    def check(value: Any, path: Path, problems: Problems) -> None:
+    def validate(value: Any, path: Path, errors: ValidationErrors) -> None:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            problems.add(path, f"Must be {'an integer' if whole else 'a number'}.")
+            errors.add(path, f"Must be {'an integer' if whole else 'a number'}.")
         elif whole and value % 1:
-            problems.add(path, "Must be an integer.")
+            errors.add(path, "Must be an integer.")
         elif not low <= value <= high:
-            problems.add(path, f"Must be from {low} to {high}.")
+            errors.add(path, f"Must be from {low} to {high}.")
 
-    return check
+    return validate
 
 
-def flag(value: Any, path: Path, problems: Problems) -> None:
+def boolean(value: Any, path: Path, errors: ValidationErrors) -> None:
     """Check for true or false."""
     if not isinstance(value, bool):
-        problems.add(path, "Must be true or false.")
+        errors.add(path, "Must be true or false.")
 
 
-def record(fields: Mapping[str, Check], *, required: Collection[str] = ()) -> Check:
-    """Return a check for an object whose known `fields` are right; other fields are accepted."""
+def object_of(fields: Mapping[str, Validator], *, required: Collection[str] = ()) -> Validator:
+    """Return a validator for an object whose `fields` are valid; other fields are accepted."""
 
-    def check(value: Any, path: Path, problems: Problems) -> None:
+    def validate(value: Any, path: Path, errors: ValidationErrors) -> None:
         if not isinstance(value, dict):
-            problems.add(path, "Must be an object.")
+            errors.add(path, "Must be an object.")
             return
         for name in required:
             if name not in value:
-                problems.add((*path, name), "Is required.")
-        for name, check_field in fields.items():
+                errors.add((*path, name), "Is required.")
+        for name, validate_field in fields.items():
             if name in value:
-                check_field(value[name], (*path, name), problems)
+                validate_field(value[name], (*path, name), errors)
 
-    return check
+    return validate
 
 
-def items(check_item: Check) -> Check:
-    """Return a check for an array whose every element is right."""
+def array_of(validate_item: Validator) -> Validator:
+    """Return a validator for an array in which every item is valid."""
 
-    def check(value: Any, path: Path, problems: Problems) -> None:
+    def validate(value: Any, path: Path, errors: ValidationErrors) -> None:
         if not isinstance(value, list):
-            problems.add(path, "Must be an array.")
+            errors.add(path, "Must be an array.")
             return
         for index, item in enumerate(value):
-            check_item(item, (*path, str(index)), problems)
+            validate_item(item, (*path, str(index)), errors)
 
-    return check
+    return validate
 
 
-def both(first: Check, then: Check) -> Check:
-    """Return a check that does `then` only when `first` found the value right."""
+def chain(*validators: Validator) -> Validator:
+    """Return a validator that applies `validators` in order, until one adds an error."""
 
-    def check(value: Any, path: Path, problems: Problems) -> None:
-        before = len(problems.found)
-        first(value, path, problems)
-        if len(problems.found) == before:
-            then(value, path, problems)
+    def validate(value: Any, path: Path, errors: ValidationErrors) -> None:
+        before = len(errors.messages)
+        for validator in validators:
+            if len(errors.messages) == before:
+                validator(value, path, errors)
 
-    return check
+    return validate

@@ -1,4 +1,4 @@
-"""One TCP connection: requests in, the account's answers out, with the faults that were ordered."""
+"""HTTP connections: reads requests, sends the API's responses, and applies the ordered faults."""
 
 import logging
 import socket
@@ -13,14 +13,13 @@ from flask_anam.sandbox.ledger import Ledger, RequestRecord
 
 logger = logging.getLogger("flask_anam.sandbox")
 
-#: What happens when nothing is to go wrong.
 _NO_FAULT = Fault("*", None)
 
 
 class ConnectionHandler:
-    """Serves every connection of a sandbox; thread-safe.
+    """Connection handler: serves every HTTP connection of a sandbox; thread-safe.
 
-    `route` turns a request into an answer; `latency` is in seconds and precedes every answer but
+    `route` turns a request into a response; `latency`, in seconds, precedes every response except
     those to preflights; `clock` gives Unix seconds.
     """
 
@@ -40,10 +39,10 @@ class ConnectionHandler:
         self._clock = clock
 
     def serve(self, connection: socket.socket, number: int, stopping: threading.Event) -> None:
-        """Answer requests on `connection` until either side has had enough.
+        """Answer requests on `connection` until either side closes it.
 
         Raises:
-            OSError: The client hung up, or the connection was shut down.
+            OSError: The client closed the connection, or it was shut down.
 
         """
         with connection.makefile("rb") as source:
@@ -53,42 +52,52 @@ class ConnectionHandler:
     def _exchange(
         self, connection: socket.socket, source: BinaryIO, number: int, stopping: threading.Event
     ) -> bool:
+        """Serve one request; return whether the connection stays open."""
         try:
             request = http1.read_request(source, connection)
-        except ApiError as refused:
-            now = self._clock()
-            answer = refused.answer()
-            http1.send(connection, None, answer, _NO_FAULT, now=now, stopping=stopping)
-            http1.linger(connection)
+        except ApiError as exc:
+            self._send(connection, None, exc.response(), _NO_FAULT, stopping)
+            http1.lingering_close(connection)
             return False
         if request is None:
             return False
         entry = self._record(request, number)
         # A browser's preflight must not use up a fault that was meant for the request itself.
-        preflight = request.method == "OPTIONS"
-        fault = (None if preflight else self._faults.take(request.path)) or _NO_FAULT
-        if stopping.wait(fault.delay + (0 if preflight else self._latency)):
+        is_preflight = request.method == "OPTIONS"
+        fault = (None if is_preflight else self._faults.take(request.path)) or _NO_FAULT
+        if stopping.wait(fault.delay + (0 if is_preflight else self._latency)):
             return False
-        answer = fault.answer or self._work(request)
+        response = fault.response or self._respond(request)
         if fault.reset:
-            http1.reset(connection)
+            http1.reset_on_close(connection)
             return False
         if fault.silent:
             http1.stay_silent(connection)
             return False
-        self._ledger.answered(entry, answer.status)
-        logger.debug("%s %s -> %d", request.method, request.path, answer.status)
-        now = self._clock()
-        goes_on = http1.send(connection, request, answer, fault, now=now, stopping=stopping)
-        if answer.upgrade is None:
-            return goes_on
+        self._ledger.set_status(entry, response.status)
+        logger.debug("%s %s -> %d", request.method, request.path, response.status)
+        stays_open = self._send(connection, request, response, fault, stopping)
+        if response.upgrade is None:
+            return stays_open
         try:
-            answer.upgrade(connection, source)
+            response.upgrade(connection, source)
         except OSError:
             raise
         except Exception:
             logger.exception("The sandbox failed at %s", request.path)
         return False
+
+    def _send(
+        self,
+        connection: socket.socket,
+        request: Request | None,
+        response: Response,
+        fault: Fault,
+        stopping: threading.Event,
+    ) -> bool:
+        return http1.send_response(
+            connection, request, response, fault, now=self._clock(), stopping=stopping
+        )
 
     def _record(self, request: Request, number: int) -> int:
         try:
@@ -108,11 +117,11 @@ class ConnectionHandler:
         )
         return self._ledger.add_request(record)
 
-    def _work(self, request: Request) -> Response:
+    def _respond(self, request: Request) -> Response:
         try:
             return self._route(request)
-        except ApiError as refused:
-            return refused.answer()
+        except ApiError as exc:
+            return exc.response()
         except Exception:
             logger.exception("The sandbox failed at %s %s", request.method, request.path)
-            return ApiError(500).answer()
+            return ApiError(500).response()

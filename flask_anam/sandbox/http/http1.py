@@ -1,4 +1,4 @@
-"""HTTP/1.1 on a socket: read one request, write one answer, whole or badly on purpose."""
+"""HTTP/1.1: reads one request from a socket and writes one response, with faults on demand."""
 
 import email.utils
 import http.client
@@ -7,27 +7,37 @@ import re
 import socket
 import struct
 import threading
-from http import HTTPStatus
+from collections.abc import Iterable
 from typing import BinaryIO
 from urllib.parse import parse_qsl, urlsplit
 
 from flask_anam.sandbox.http.faults import Fault
-from flask_anam.sandbox.http.messages import ApiError, Request, Response, is_bodiless
+from flask_anam.sandbox.http.messages import (
+    ApiError,
+    Headers,
+    Request,
+    Response,
+    is_bodiless,
+    reason_phrase,
+)
 
 #: Largest request body, in bytes.
 MAX_BODY = 1024 * 1024
-#: Largest body that is read to the end, so that the client can read the 413; in bytes.
+#: Largest refused body that is read to its end, so that the client can read the 413; in bytes.
 _MAX_DISCARDED = 16 * MAX_BODY
+#: Longest request line, in bytes.
 _MAX_LINE = 65536
+#: Most bytes that are read from the socket at once.
+_CHUNK = 65536
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def read_request(source: BinaryIO, connection: socket.socket) -> Request | None:
-    """Read one request; None when the client has hung up.
+    """Read one request; None when the client has closed the connection.
 
     Raises:
-        ApiError: It is not HTTP/1.x (400), its line or headers are too long (414, 431), it
-            has no plain length (411) or too long a body (413). The connection is of no more use.
+        ApiError: The request is not HTTP/1.x (400), its line or headers are too long (414, 431), it
+            is chunked (411) or its body is too long (413). The connection must be closed.
         OSError: The connection broke.
 
     """
@@ -51,8 +61,8 @@ def read_request(source: BinaryIO, connection: socket.socket) -> Request | None:
     if body is None:
         return None
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
-    wishes = headers.get("connection", "").lower()
-    keep_alive = "close" not in wishes if version != "HTTP/1.0" else "keep-alive" in wishes
+    option = headers.get("connection", "").lower()
+    keep_alive = "close" not in option if version != "HTTP/1.0" else "keep-alive" in option
     return Request(method, parts.path or "/", query, headers, body, keep_alive)
 
 
@@ -72,7 +82,7 @@ def _read_body(
     source: BinaryIO, connection: socket.socket, headers: dict[str, str]
 ) -> bytes | None:
     if "transfer-encoding" in headers:
-        raise ApiError(411, message="Send a Content-Length; chunks are not understood here.")
+        raise ApiError(411, message="Send a Content-Length; chunked bodies are not supported.")
     length = headers.get("content-length", "0")
     if not (length.isascii() and length.isdigit() and len(length) < 20):
         raise ApiError(400, "Bad Request", "Content-Length is not a number.")
@@ -87,29 +97,31 @@ def _read_body(
 
 
 def _discard(source: BinaryIO, size: int) -> None:
-    while size > 0 and (chunk := source.read(min(size, 65536))):
+    while size > 0 and (chunk := source.read(min(size, _CHUNK))):
         size -= len(chunk)
 
 
-def send(
+def send_response(
     connection: socket.socket,
     request: Request | None,
-    answer: Response,
+    response: Response,
     fault: Fault,
     *,
     now: float,
     stopping: threading.Event,
 ) -> bool:
-    """Write `answer` in the manner of `fault`; return whether the connection can go on.
+    """Write `response` with the faults of `fault`; return whether the connection stays open.
+
+    `now`, in Unix seconds, is sent as the Date.
 
     Raises:
-        OSError: The client hung up.
+        OSError: The client closed the connection.
 
     """
     keep_alive = request is not None and request.keep_alive and not fault.closes
-    head = _head(request, answer, fault, keep_alive=keep_alive, now=now)
+    head = _head(request, response, fault, keep_alive=keep_alive, now=now)
     head_only = request is not None and request.method == "HEAD"
-    body = b"" if head_only or is_bodiless(answer.status) else answer.body[: fault.cut_after]
+    body = b"" if head_only or is_bodiless(response.status) else response.body[: fault.cut_after]
     if fault.drip is None and fault.drip_headers is None:
         connection.sendall(head + body)  # one packet where it fits
         return keep_alive
@@ -132,29 +144,29 @@ def _drip(
     return True
 
 
-def reset(connection: socket.socket) -> None:
-    """Make the coming close() of `connection` send RST instead of a polite end."""
+def reset_on_close(connection: socket.socket) -> None:
+    """Let the coming close() of `connection` send RST instead of FIN."""
     layout = "hh" if os.name == "nt" else "ii"
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack(layout, 1, 0))
 
 
-def linger(connection: socket.socket) -> None:
-    """End politely although the client may still be sending: a reset would eat our answer."""
+def lingering_close(connection: socket.socket) -> None:
+    """Lingering close: send FIN and read what is still coming, so that no RST eats the response."""
     connection.shutdown(socket.SHUT_WR)
     connection.settimeout(0.5)
     for _ in range(16):
-        if not connection.recv(65536):
+        if not connection.recv(_CHUNK):
             return
 
 
 def stay_silent(connection: socket.socket) -> None:
-    """Return only when the client hangs up or the connection is shut down by stop()."""
-    while connection.recv(65536):
+    """Return only when the client closes the connection, or stop() shuts it down."""
+    while connection.recv(_CHUNK):
         pass
 
 
 def _head(
-    request: Request | None, answer: Response, fault: Fault, *, keep_alive: bool, now: float
+    request: Request | None, response: Response, fault: Fault, *, keep_alive: bool, now: float
 ) -> bytes:
     own = {
         "Date": email.utils.formatdate(now, usegmt=True),
@@ -164,27 +176,24 @@ def _head(
         "Connection": "keep-alive" if keep_alive else "close",
         **_cors(request),
     }
-    if fault.content_length and not is_bodiless(answer.status):
-        own["Content-Length"] = str(len(answer.body))
-    given = _merge(answer.headers, fault.headers)
-    names = {name.lower() for name, _ in given}
-    lines = [f"HTTP/1.1 {answer.status} {_phrase(answer.status)}"]
-    lines += [f"{name}: {value}" for name, value in own.items() if name.lower() not in names]
-    lines += [f"{name}: {value}" for name, value in given]
+    if fault.content_length and not is_bodiless(response.status):
+        own["Content-Length"] = str(len(response.body))
+    headers = _override(_override(own.items(), response.headers), fault.headers)
+    lines = [f"HTTP/1.1 {response.status} {reason_phrase(response.status, 'Unknown')}"]
+    lines += [f"{name}: {value}" for name, value in headers]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8")
 
 
-def _merge(
-    first: tuple[tuple[str, str], ...], then: tuple[tuple[str, str], ...]
-) -> list[tuple[str, str]]:
-    overruled = {name.lower() for name, _ in then}
-    return [pair for pair in first if pair[0].lower() not in overruled] + list(then)
+def _override(headers: Iterable[tuple[str, str]], others: Headers) -> list[tuple[str, str]]:
+    """Return `headers` without those that `others` name too, and then `others`."""
+    names = {name.lower() for name, _ in others}
+    return [pair for pair in headers if pair[0].lower() not in names] + list(others)
 
 
 def _cors(request: Request | None) -> dict[str, str]:
-    asked = request.headers.get("access-control-request-headers", "") if request else ""
-    # Only names are taken over: a folded header line could hold a line break.
-    allowed = dict.fromkeys(["authorization", "content-type", *_TOKEN.findall(asked.lower())])
+    requested = request.headers.get("access-control-request-headers", "") if request else ""
+    # Only names are copied: a folded header line could hold a line break.
+    allowed = dict.fromkeys(["authorization", "content-type", *_TOKEN.findall(requested.lower())])
     return {
         "Access-Control-Allow-Origin": "*",
         "Access-Control-Allow-Headers": ", ".join(allowed),
@@ -193,10 +202,3 @@ def _cors(request: Request | None) -> dict[str, str]:
         "RateLimit-Reset, X-Anam-Sandbox",
         "Access-Control-Max-Age": "600",
     }
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Unknown"

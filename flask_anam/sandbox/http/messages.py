@@ -1,14 +1,15 @@
-"""What passes between the socket and the account: requests, answers and refusals."""
+"""HTTP messages: requests, responses, and API errors in the vendor's JSON format."""
 
 import json
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, BinaryIO
 
-#: `error` texts by status, as the vendor words them where it does. Source: Anam OpenAPI and
-#: SDKs, July 2026.
+Headers = tuple[tuple[str, str], ...]
+
+#: The vendor's `error` texts by status. Source: Anam OpenAPI and SDKs, July 2026.
 _ERRORS = {
     400: "Invalid request body",
     401: "Invalid API key",
@@ -20,7 +21,7 @@ _ERRORS = {
 
 @dataclass(frozen=True)
 class Request:
-    """One HTTP request; `headers` has lower-cased names, `path` is as sent, without the query."""
+    """HTTP request. `headers` has lower-cased names; `path` is as sent, without the query."""
 
     method: str
     path: str
@@ -38,20 +39,20 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """One HTTP answer; `headers` may repeat a name and overrule what the server adds itself.
+    """HTTP response. `headers` may repeat a name, and replace the server's own headers.
 
-    `upgrade` belongs to a 101: it goes on talking on the connection, of which some may have been
-    read into the file already.
+    `upgrade` is the handler of a 101 (Switching Protocols). It takes over the connection; the file
+    may hold bytes that have been read from it already.
     """
 
     status: int
     body: bytes = b""
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: Headers = ()
     upgrade: Callable[[socket.socket, BinaryIO], None] | None = field(default=None, repr=False)
 
 
 class ApiError(Exception):
-    """A request that gets an error answer in the vendor's shape.
+    """API error: a request is refused, with an error response in the vendor's format.
 
     `details` is a tree in which every node holds its messages under ``_errors``.
     """
@@ -63,35 +64,40 @@ class ApiError(Exception):
         message: str = "",
         *,
         details: Mapping[str, Any] | None = None,
-        headers: Iterable[tuple[str, str]] = (),
+        headers: Headers = (),
     ) -> None:
         self.status = status
         self.error = error or default_error(status)
         self.message = message or self.error
         self.details = details
-        self.headers = tuple(headers)
+        self.headers = headers
         super().__init__(f"{status} {self.error}")
 
-    def answer(self) -> Response:
-        """Return the refusal as JSON."""
+    def response(self) -> Response:
+        """Return the error as a JSON response."""
         content: dict[str, Any] = {"error": self.error, "message": self.message}
         if self.details is not None:
             content["details"] = self.details
         return json_response(self.status, content, self.headers)
 
 
-def json_response(status: int, value: object, headers: Iterable[tuple[str, str]] = ()) -> Response:
-    """Return `value` as a JSON answer."""
+def json_response(status: int, value: object, headers: Headers = ()) -> Response:
+    """Return `value` as a JSON response."""
     body = json.dumps(value).encode()
     return Response(status, body, (("Content-Type", "application/json"), *headers))
 
 
 def default_error(status: int) -> str:
     """Return the `error` text that belongs to `status`."""
+    return _ERRORS.get(status) or reason_phrase(status, f"Status {status}")
+
+
+def reason_phrase(status: int, default: str) -> str:
+    """Return HTTP's reason phrase for `status`, `default` when HTTP does not define the status."""
     try:
-        return _ERRORS.get(status) or HTTPStatus(status).phrase
+        return HTTPStatus(status).phrase
     except ValueError:
-        return f"Status {status}"
+        return default
 
 
 def is_bodiless(status: int) -> bool:
@@ -103,22 +109,31 @@ def parse_json(raw: bytes) -> Any:
     """Return the JSON value in `raw`, None when it is empty.
 
     Raises:
-        ValueError: It is not JSON (``NaN`` and numbers beyond a float's range are not either).
+        ValueError: `raw` is not JSON (nor are ``NaN`` and numbers beyond a float's range).
 
     """
     if not raw.strip():
         return None
     try:
-        return json.loads(raw, parse_constant=_no_constant, parse_float=_finite)
+        return json.loads(raw, parse_constant=_reject_constant, parse_float=_finite_float)
     except RecursionError:
         raise ValueError("The JSON is nested too deeply.") from None
 
 
-def _no_constant(name: str) -> float:
+def parse_object(text: str) -> dict[str, Any] | None:
+    """Return the JSON object of a signalling or data channel message, None if it is not one."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _reject_constant(name: str) -> float:
     raise ValueError(f"{name} is not JSON.")
 
 
-def _finite(text: str) -> float:
+def _finite_float(text: str) -> float:
     value = float(text)
     if value in (float("inf"), float("-inf")):
         raise ValueError("A number is out of range.")

@@ -1,4 +1,4 @@
-"""The socket and the threads of one run of a sandbox; knows nothing of HTTP."""
+"""TCP server: a listening socket, one thread that accepts, and one for each connection."""
 
 import contextlib
 import os
@@ -8,16 +8,18 @@ import threading
 import time
 from collections.abc import Callable
 
-#: Seconds that stop() gives all threads together to end.
-_STOP_WITHIN = 1.5
+#: Seconds that stop() waits for all threads together.
+_STOP_TIMEOUT = 1.5
+#: Seconds before accept() is tried again when the process has no file descriptor left.
+_ACCEPT_RETRY = 0.05
+#: Connections that the kernel queues before they are accepted.
+_BACKLOG = 512
 
 Serve = Callable[[socket.socket, int, threading.Event], None]
 
 
 class TcpServer:
-    """A listening TCP socket, one thread to accept and one for each connection.
-
-    Thread-safe, except for :meth:`after_fork`.
+    """Threaded TCP server; thread-safe, except for :meth:`reinit_after_fork`.
 
     Raises:
         OSError: The address is taken or is not one of this machine's.
@@ -29,9 +31,9 @@ class TcpServer:
         self._count = 0
         self._connections: dict[int, tuple[socket.socket, threading.Thread]] = {}
         self._wake: tuple[socket.socket, socket.socket] | None = None
-        self._forget_threads()
+        self._reset_threads()
 
-    def _forget_threads(self) -> None:
+    def _reset_threads(self) -> None:
         # Reentrant, because stop() may be run by the garbage collector in any thread.
         self._lock = threading.RLock()
         self._stopping = threading.Event()
@@ -45,20 +47,20 @@ class TcpServer:
 
     @property
     def closed(self) -> bool:
-        """Whether stop() was called: the listener is of no more use then."""
+        """Whether stop() was called. A closed server cannot be started again."""
         return self._socket.fileno() < 0
 
     @property
     def running(self) -> bool:
-        """Whether connections are accepted by this process."""
+        """Whether this process accepts connections."""
         thread = self._thread
         return thread is not None and thread.is_alive()
 
     def start(self, serve: Serve) -> None:
-        """Accept connections in a daemon thread, unless that is so already.
+        """Accept connections in a daemon thread; idempotent.
 
-        `serve` is called in a thread of its own for each connection, with the socket, the
-        connection's number (from 1) and an event that is set when it must end.
+        `serve` is called in a new thread for each connection, with the socket, the connection's
+        number (from 1) and an event that is set when it must end.
         """
         with self._lock:
             if self.running or self.closed:
@@ -71,39 +73,40 @@ class TcpServer:
 
     def stop(self) -> None:
         """End all threads and close all sockets, within about 1.5 s; idempotent."""
-        deadline = time.monotonic() + _STOP_WITHIN
+        deadline = time.monotonic() + _STOP_TIMEOUT
         with self._lock:
             self._stopping.set()
             if self._wake:
                 self._wake[1].send(b"\0")
         _join(self._thread, deadline)
         with self._lock:
-            open_now = list(self._connections.values())
-            for connection, _ in open_now:
+            connections = list(self._connections.values())
+            for connection, _ in connections:
                 # Wakes a thread that reads or writes: close() alone would not.
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
-        for _, thread in open_now:
+        for _, thread in connections:
             _join(thread, deadline)
         with self._lock:
             self._socket.close()
-            for end in self._wake or ():
-                end.close()
-            self._wake = None
+            self._close_wake()
 
-    def after_fork(self) -> None:
-        """Let go, in a forked child, of everything that belongs to the parent's threads.
+    def _close_wake(self) -> None:
+        for end in self._wake or ():
+            end.close()
+        self._wake = None
+
+    def reinit_after_fork(self) -> None:
+        """Drop, in a forked child, everything that belongs to the parent's threads.
 
         Closes only this process's copies, so the parent goes on; the listening socket is shared.
         """
         for connection, _ in self._connections.values():
             with contextlib.suppress(OSError):
                 os.close(connection.detach())
-        for end in self._wake or ():
-            end.close()
         self._connections = {}
-        self._wake = None
-        self._forget_threads()
+        self._close_wake()
+        self._reset_threads()
 
     def _accept(self, wake: socket.socket, serve: Serve) -> None:
         with selectors.DefaultSelector() as selector:
@@ -119,7 +122,7 @@ class TcpServer:
         except BlockingIOError:
             return  # woken by stop(), or a forked sibling was faster
         except OSError:
-            self._stopping.wait(0.05)  # out of file descriptors: let some be closed
+            self._stopping.wait(_ACCEPT_RETRY)
             return
         with self._lock:
             self._count += 1
@@ -138,7 +141,7 @@ class TcpServer:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             serve(connection, number, self._stopping)
         except OSError:
-            pass  # the client hung up, or stop() cut the line
+            pass  # the client closed the connection, or stop() shut it down
         finally:
             with self._lock:
                 connection.close()
@@ -148,11 +151,11 @@ class TcpServer:
 def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listening = socket.create_server((host, port), family=family, backlog=512)
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
+        listening = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as exc:
+        reason = os.strerror(exc.errno) if exc.errno else str(exc)
         text = f"The sandbox cannot listen on {host} port {port}: {reason}. Use port=0 for any."
-        raise OSError(error.errno, text) from error
+        raise OSError(exc.errno, text) from exc
     # Several processes may accept from one socket after a fork, so accept() must never block.
     listening.setblocking(False)
     return listening

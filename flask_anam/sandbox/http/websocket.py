@@ -1,7 +1,8 @@
-"""WebSocket (RFC 6455) on a socket that HTTP has already read from: the server's side."""
+"""WebSocket (RFC 6455), server side, on a socket that HTTP has read the upgrade from."""
 
 import base64
 import contextlib
+import enum
 import hashlib
 import json
 import socket
@@ -9,114 +10,133 @@ import struct
 import sys
 import threading
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from flask_anam.sandbox.http.messages import ApiError, Request
+from flask_anam.sandbox.http.messages import ApiError, Headers, Request
 
-#: Largest message, in bytes of UTF-8; a larger one ends the connection with 1009.
+#: Largest message, in bytes of UTF-8; a larger one closes the connection with code 1009.
 MAX_MESSAGE = 1024 * 1024
-#: Seconds that a client may leave its receive buffer full before it is given up.
-_SEND_WITHIN = 2
+#: Seconds that a client may leave its receive buffer full before the connection is closed.
+_SEND_TIMEOUT = 2
 #: Seconds that a client may send nothing: six of its heartbeats.
-_SILENT_FOR = 30
+_RECEIVE_TIMEOUT = 30
 
-_MAGIC = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-_CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
+#: The GUID of RFC 6455, section 1.3.
+_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
-def accept_headers(request: Request) -> tuple[tuple[str, str], ...]:
+class _Opcode(enum.IntEnum):
+    CONTINUATION = 0x0
+    TEXT = 0x1
+    BINARY = 0x2
+    CLOSE = 0x8
+    PING = 0x9
+    PONG = 0xA
+
+
+class _CloseCode(enum.IntEnum):
+    NORMAL = 1000
+    GOING_AWAY = 1001
+    PROTOCOL_ERROR = 1002
+    INVALID_DATA = 1007
+    MESSAGE_TOO_BIG = 1009
+
+
+def accept_headers(request: Request) -> Headers:
     """Return the headers of the 101 that accepts an upgrade.
 
     Raises:
-        ApiError: The request asks for no upgrade to a WebSocket of version 13 (426, 400).
+        ApiError: The request asks for no upgrade to a WebSocket of version 13 (426), or its key is
+            not valid (400).
 
     """
     headers = request.headers
-    wishes = {word.strip().lower() for word in headers.get("connection", "").split(",")}
-    if headers.get("upgrade", "").lower() != "websocket" or "upgrade" not in wishes:
+    options = {word.strip().lower() for word in headers.get("connection", "").split(",")}
+    if headers.get("upgrade", "").lower() != "websocket" or "upgrade" not in options:
         raise ApiError(
             426,
-            "Upgrade Required",
-            "Signalling needs a WebSocket.",
-            headers=[("Upgrade", "websocket"), ("Connection", "Upgrade")],
+            message="Signalling needs a WebSocket.",
+            headers=(("Upgrade", "websocket"), ("Connection", "Upgrade")),
         )
     if headers.get("sec-websocket-version") != "13":
         raise ApiError(
             426,
-            "Upgrade Required",
-            "Only version 13 of the WebSocket protocol is spoken here.",
-            headers=[("Sec-WebSocket-Version", "13")],
+            message="Only version 13 of the WebSocket protocol is supported.",
+            headers=(("Sec-WebSocket-Version", "13"),),
         )
     key = headers.get("sec-websocket-key", "")
     try:
-        fits = len(base64.b64decode(key, validate=True)) == 16
+        is_valid = len(base64.b64decode(key, validate=True)) == 16
     except ValueError:
-        fits = False
-    if not fits:
+        is_valid = False
+    if not is_valid:
         raise ApiError(400, "Bad Request", "Sec-WebSocket-Key must be 16 bytes of base64.")
-    proof = hashlib.sha1(f"{key}{_MAGIC}".encode()).digest()  # noqa: S324 - the protocol's choice
+    digest = hashlib.sha1(f"{key}{_GUID}".encode()).digest()  # noqa: S324 - the protocol's choice
     return (
         ("Upgrade", "websocket"),
         ("Connection", "Upgrade"),
-        ("Sec-WebSocket-Accept", base64.b64encode(proof).decode()),
+        ("Sec-WebSocket-Accept", base64.b64encode(digest).decode()),
     )
 
 
-class _EndedError(Exception):
-    """The conversation is over; `code` goes into our close frame."""
+class _ClosedError(Exception):
+    """The connection must be closed; `code` goes into our close frame."""
 
-    def __init__(self, code: int) -> None:
+    def __init__(self, code: _CloseCode) -> None:
         super().__init__(code)
         self.code = code
 
 
 class WebSocket:
-    """One accepted WebSocket. One thread receives; any thread may send and close.
+    """WebSocket connection. One thread receives; any thread may send and close.
 
-    A client that sends nothing, no heartbeat either, for `silent_for` seconds is gone.
+    A client that sends nothing, not even a heartbeat, for `receive_timeout` seconds is
+    disconnected.
     """
 
     def __init__(
-        self, connection: socket.socket, source: BinaryIO, silent_for: float = _SILENT_FOR
+        self,
+        connection: socket.socket,
+        source: BinaryIO,
+        receive_timeout: float = _RECEIVE_TIMEOUT,
     ) -> None:
         self._connection = connection
         self._source = source
         self._lock = threading.Lock()
         self._closing = False
-        _limit(connection, socket.SO_SNDTIMEO, _SEND_WITHIN)
-        _limit(connection, socket.SO_RCVTIMEO, silent_for)
+        _set_timeout(connection, socket.SO_SNDTIMEO, _SEND_TIMEOUT)
+        _set_timeout(connection, socket.SO_RCVTIMEO, receive_timeout)
 
     def messages(self) -> Iterator[str]:
-        """Give text messages until either side ends the connection; never raises.
+        """Yield text messages until either side closes the connection; never raises.
 
-        Pings are answered, binary messages are left out.
+        Pings are answered, binary messages are ignored.
         """
-        code = 1000
+        code = _CloseCode.NORMAL
         try:
             while True:
                 yield self._message()
-        except _EndedError as end:
-            code = end.code
+        except _ClosedError as exc:
+            code = exc.code
         except OSError:
             pass
-        self.close(code)
-        self.cut()
+        self.disconnect(code)
 
     def send(self, action: str, session_id: str, payload: object) -> None:
-        """Send a signalling message; a client that does not listen any more is let go."""
+        """Send a signalling message; a client that does not read is disconnected."""
         message = {"actionType": action, "sessionId": session_id, "payload": payload}
-        self._send(_TEXT, json.dumps(message).encode())
+        self._send(_Opcode.TEXT, json.dumps(message).encode())
 
-    def close(self, code: int = 1000) -> None:
-        """Say goodbye, once, and send nothing after that."""
-        self._send(_CLOSE, struct.pack("!H", code))
+    def disconnect(self, code: int = _CloseCode.NORMAL) -> None:
+        """Send a close frame, once, and shut the connection down; the receiving thread ends."""
+        self._send(_Opcode.CLOSE, struct.pack("!H", code))
+        self._shut_down()
 
-    def cut(self) -> None:
-        """Break the connection; the receiving thread ends."""
+    def _shut_down(self) -> None:
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
 
-    def _send(self, opcode: int, payload: bytes) -> None:
+    def _send(self, opcode: _Opcode, payload: bytes) -> None:
         size = len(payload)
         if size < 126:
             head = struct.pack("!BB", 0x80 | opcode, size)
@@ -127,62 +147,62 @@ class WebSocket:
         with self._lock:
             if self._closing:
                 return
-            self._closing = opcode == _CLOSE
+            self._closing = opcode == _Opcode.CLOSE
             try:
                 self._connection.sendall(head + payload)
             except OSError:
                 self._closing = True
-                self.cut()
+                self._shut_down()
 
     def _message(self) -> str:
         """Return the next text message, put together from its fragments."""
         parts: list[bytes] = []
-        kind: int | None = None
+        kind: _Opcode | None = None
         while True:
             final, opcode, payload = self._frame(MAX_MESSAGE - sum(map(len, parts)))
-            if opcode >= _CLOSE:
-                self._control(opcode, payload)
+            if opcode >= _Opcode.CLOSE:
+                self._handle_control(opcode, payload)
                 continue
-            if (opcode == _CONTINUATION) != (kind is not None):
-                raise _EndedError(1002)
+            if (opcode == _Opcode.CONTINUATION) != (kind is not None):
+                raise _ClosedError(_CloseCode.PROTOCOL_ERROR)
             kind = opcode if kind is None else kind
             parts.append(payload)
             if not final:
                 continue
-            if kind == _TEXT:
+            if kind == _Opcode.TEXT:
                 return _decode(b"".join(parts))
             parts, kind = [], None
 
-    def _control(self, opcode: int, payload: bytes) -> None:
-        if opcode == _CLOSE:
-            raise _EndedError(1000)
-        if opcode == _PING:
-            self._send(_PONG, payload)
+    def _handle_control(self, opcode: _Opcode, payload: bytes) -> None:
+        if opcode == _Opcode.CLOSE:
+            raise _ClosedError(_CloseCode.NORMAL)
+        if opcode == _Opcode.PING:
+            self._send(_Opcode.PONG, payload)
 
-    def _frame(self, room: int) -> tuple[bool, int, bytes]:
+    def _frame(self, room: int) -> tuple[bool, _Opcode, bytes]:
+        """Read one frame: whether it is final, its opcode and its payload."""
         first, second = self._read(2)
-        opcode, size = first & 0x0F, second & 0x7F
-        known = opcode in (_CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG)
+        size = second & 0x7F
         # Reserved bits mean extensions, of which none was agreed; clients must mask.
-        if first & 0x70 or not second & 0x80 or not known:
-            raise _EndedError(1002)
-        final = bool(first & 0x80)
-        if opcode >= _CLOSE and (size > 125 or not final):
-            raise _EndedError(1002)
+        if first & 0x70 or not second & 0x80 or first & 0x0F not in list(_Opcode):
+            raise _ClosedError(_CloseCode.PROTOCOL_ERROR)
+        final, opcode = bool(first & 0x80), _Opcode(first & 0x0F)
+        if opcode >= _Opcode.CLOSE and (size > 125 or not final):
+            raise _ClosedError(_CloseCode.PROTOCOL_ERROR)
         if size == 126:
             (size,) = struct.unpack("!H", self._read(2))
         elif size == 127:
             (size,) = struct.unpack("!Q", self._read(8))
         if size > max(room, 125):
-            raise _EndedError(1009)
+            raise _ClosedError(_CloseCode.MESSAGE_TOO_BIG)
         mask = self._read(4)
         return final, opcode, _unmask(self._read(size), mask)
 
     def _read(self, size: int) -> bytes:
         data = self._source.read(size)
-        # None, or a part, also when the time for it is over.
+        # None, or a part of it, also when the receive timeout is over.
         if data is None or len(data) < size:
-            raise _EndedError(1001)
+            raise _ClosedError(_CloseCode.GOING_AWAY)
         return data
 
 
@@ -197,22 +217,13 @@ def _decode(data: bytes) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError:
-        raise _EndedError(1007) from None
+        raise _ClosedError(_CloseCode.INVALID_DATA) from None
 
 
-def _limit(connection: socket.socket, option: int, seconds: float) -> None:
-    """Let a send or a receive that blocks fail in time; settimeout() would not tell them apart."""
+def _set_timeout(connection: socket.socket, option: int, seconds: float) -> None:
+    """Limit a blocking send or receive; settimeout() cannot limit them separately."""
     if sys.platform == "win32":
         value = struct.pack("L", round(seconds * 1000))
     else:
         value = struct.pack("ll", int(seconds), round(seconds % 1 * 1_000_000))
     connection.setsockopt(socket.SOL_SOCKET, option, value)
-
-
-def parse(text: str) -> dict[str, Any] | None:
-    """Return a signalling or data channel message, None when it is not a JSON object."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None

@@ -1,4 +1,4 @@
-"""The synthetic persona: what it says, how it sounds and looks, and how that is streamed.
+"""Synthetic media: what the persona says, how it sounds and looks, and its WebRTC connection.
 
-Only :mod:`.peer` and what it alone imports need the libraries of the extra ``sandbox``.
+Only :mod:`.peer` and the modules that it alone imports need the libraries of the extra ``sandbox``.
 """

@@ -1,4 +1,4 @@
-"""What the persona says and does: greeting, answers, talk streams, interruptions."""
+"""Dialogue engine: greeting, replies, talk streams and interruptions, as speech and messages."""
 
 import re
 import uuid
@@ -12,19 +12,26 @@ from typing import Any
 from flask_anam.sandbox.media.persona import Persona
 from flask_anam.sandbox.media.speech import FRAME, RATE, Sound, Voice
 
-#: Utterances that may wait, and characters that one may have; more is left out.
-_MOST_WAITING = 20
-_LONGEST = 20_000
+#: Utterances that may wait; more are dropped.
+_MAX_WAITING = 20
+#: Characters of an utterance; more are cut off.
+_MAX_TEXT = 20_000
+#: Interrupted talk streams of which late pieces are ignored.
+_MAX_INTERRUPTED = 50
 _WORD = re.compile(r"\s*\S+")
 _SILENCE = bytes(2 * FRAME)
 
-Tell = Callable[[str, Mapping[str, Any]], None]
-Signal = Callable[[str, object], None]
+SendData = Callable[[str, Mapping[str, Any]], None]
+SendSignal = Callable[[str, object], None]
 
 
 @dataclass
 class _Utterance:
-    """One message of the persona. `text` is what has not been said yet."""
+    """Message of the persona.
+
+    `text` is what has not been spoken yet; `open` means that a talk stream may still add to it;
+    `wait` is the silence before it, in samples; `index` counts the chunks of its transcript.
+    """
 
     correlation_id: str
     text: str = ""
@@ -36,49 +43,54 @@ class _Utterance:
     index: int = 0
 
     def next_word(self) -> str | None:
-        """Take the next word, with the space before it; None when none is complete."""
-        found = _WORD.match(self.text)
-        if found is None or (self.open and found.end() == len(self.text)):
+        """Remove and return the next word, with the space before it; None if none is complete."""
+        match = _WORD.match(self.text)
+        if match is None or (self.open and match.end() == len(self.text)):
             return None
-        self.text = self.text[found.end() :]
-        return found[0]
+        self.text = self.text[match.end() :]
+        return match[0]
 
 
 class Actor:
-    """Performs one persona in one session; belongs to one thread.
+    """Dialogue engine of one session; not thread-safe.
 
-    `tell` sends a kind of message and its data over the data channel, `signal` an action and
-    payload over signalling.
-    Whoever calls :meth:`next_frame` 50 times a second hears it speak, and sees its mouth move in
-    :attr:`shape` and :attr:`opening`.
+    `send_data` sends a message type and its data over the data channel, `send_signal` an action and
+    its payload over signalling. `reply_delay` is in seconds.
+    :meth:`next_frame`, to be called 50 times a second, gives the speech; :attr:`shape` and
+    :attr:`opening` (0 to 1) are the mouth that belongs to the last frame.
     """
 
     def __init__(
-        self, persona: Persona, session_id: str, tell: Tell, signal: Signal, *, reply_delay: float
+        self,
+        persona: Persona,
+        session_id: str,
+        send_data: SendData,
+        send_signal: SendSignal,
+        *,
+        reply_delay: float,
     ) -> None:
         self._persona = persona
         self._session_id = session_id
-        self._tell = tell
-        self._signal = signal
-        self._delay = round(reply_delay * RATE)
+        self._send_data = send_data
+        self._send_signal = send_signal
+        self._reply_delay = round(reply_delay * RATE)
         self._voice = Voice(persona.voice)
         self._greeted = False
         self._waiting: deque[_Utterance] = deque()
         self._current: _Utterance | None = None
         self._sounds: Iterator[Sound] = iter(())
         self._samples = array("h")
-        #: Talk streams that were cut off: what still comes of them is left out.
-        self._dead: deque[str] = deque(maxlen=50)
+        self._interrupted: deque[str] = deque(maxlen=_MAX_INTERRUPTED)
         self.shape = "closed"
         self.opening = 0.0
 
     @property
     def speaking(self) -> bool:
-        """Whether something is being said, or about to be."""
+        """Whether something is being spoken, or waits to be."""
         return self._current is not None or bool(self._waiting)
 
     def greet(self) -> None:
-        """Say hello, once."""
+        """Speak the greeting, once."""
         if self._greeted:
             return
         self._greeted = True
@@ -86,56 +98,57 @@ class Actor:
             self._queue(
                 _Utterance(
                     str(uuid.uuid4()),
-                    self._persona.greeting[:_LONGEST],
+                    self._persona.greeting[:_MAX_TEXT],
                     may_be_interrupted=self._persona.greeting_may_be_interrupted,
                 )
             )
 
-    def hear(self, message: Mapping[str, Any]) -> None:
-        """Take a message from the data channel; what it does not know, it ignores."""
+    def receive(self, message: Mapping[str, Any]) -> None:
+        """Handle a message from the data channel; unknown ones are ignored."""
         kind, content = message.get("message_type"), message.get("content")
         if kind == "speech" and isinstance(content, str) and content.strip():
-            self._answer(content[:_LONGEST])
+            self._reply(content[:_MAX_TEXT])
         elif kind == "interrupt":
             self.interrupt()
         elif kind == "director_note_cue":
             self._apply_cue(message.get("cue"))
 
     def say(self, text: str) -> None:
-        """Say `text` after what is being said."""
-        self._queue(_Utterance(str(uuid.uuid4()), text[:_LONGEST]))
+        """Speak `text`, after what waits already."""
+        self._queue(_Utterance(str(uuid.uuid4()), text[:_MAX_TEXT]))
 
     def stream(self, payload: Mapping[str, Any]) -> None:
-        """Take a piece of a talk stream."""
+        """Add a piece to a talk stream."""
         content, key = payload.get("content"), payload.get("correlationId")
-        if not isinstance(content, str) or not isinstance(key, str) or key in self._dead:
+        if not isinstance(content, str) or not isinstance(key, str) or key in self._interrupted:
             return
-        utterance = self._stream_of(key)
+        utterance = self._open_stream(key)
         if utterance is None:
             if payload.get("endOfSpeech") is True and not content:
                 return
             utterance = _Utterance(key, open=True, from_stream=True)
             self._queue(utterance)
-        utterance.text = (utterance.text + content)[:_LONGEST]
+        utterance.text = (utterance.text + content)[:_MAX_TEXT]
         if payload.get("endOfSpeech") is True:
             utterance.open = False
 
     def interrupt(self) -> None:
-        """Fall silent, unless this is a greeting that must be heard."""
-        kept = [u for u in self._all() if not u.may_be_interrupted]
-        for utterance in [u for u in self._all() if u.may_be_interrupted]:
-            if utterance is self._current:
-                self._sounds, self._samples, self._current = iter(()), array("h"), None
-            self._finish(utterance, interrupted=True)
-        self._waiting = deque(u for u in kept if u is not self._current)
+        """Drop all utterances except an uninterruptible greeting."""
+        utterances = self._all()
+        if self._current is not None and self._current.may_be_interrupted:
+            self._sounds, self._samples, self._current = iter(()), array("h"), None
+        self._waiting = deque(u for u in self._waiting if not u.may_be_interrupted)
+        for utterance in utterances:
+            if utterance.may_be_interrupted:
+                self._finish(utterance, interrupted=True)
 
     def user_speech(self, *, started: bool) -> None:
-        """Report that the user's microphone has become loud, or quiet again."""
+        """Report that the user has started or stopped speaking."""
         name = "userSpeechStarted" if started else "userSpeechEnded"
-        self._tell(name, {"user_action_correlation_id": str(uuid.uuid4())})
+        self._send_data(name, {"user_action_correlation_id": str(uuid.uuid4())})
 
     def next_frame(self) -> bytes:
-        """Return 20 ms of sound, 16-bit mono, and move on."""
+        """Return the next 20 ms of sound, 16-bit mono."""
         while len(self._samples) < FRAME and self._advance():
             pass
         if not self._samples:
@@ -145,7 +158,7 @@ class Actor:
         return frame.tobytes().ljust(2 * FRAME, b"\0")
 
     def _advance(self) -> bool:
-        """Add the next sound; False when there is nothing to say now."""
+        """Append the next sound; return False when there is nothing to speak now."""
         sound = next(self._sounds, None)
         if sound is not None:
             self._samples.extend(sound.samples)
@@ -162,7 +175,7 @@ class Actor:
             return True
         word = utterance.next_word()
         if word is not None:
-            self._speech(utterance, word)
+            self._send_speech(utterance, word)
             self._sounds = self._voice.word(word)
             return True
         if utterance.open:
@@ -171,17 +184,16 @@ class Actor:
         self._finish(utterance, interrupted=False)
         return True
 
-    def _answer(self, said: str) -> None:
+    def _reply(self, text: str) -> None:
         self.interrupt()
         key = str(uuid.uuid4())
-        heard = _Utterance(key)
-        self._speech(heard, said, role="user", end=True)
-        self._queue(_Utterance(key, self._persona.reply(said), wait=self._delay))
+        self._send_speech(_Utterance(key), text, role="user", end=True)
+        self._queue(_Utterance(key, self._persona.reply(text), wait=self._reply_delay))
 
     def _apply_cue(self, cue: object) -> None:
         tag = cue.get("tag") if isinstance(cue, dict) else None
         if isinstance(tag, str):
-            self._tell(
+            self._send_data(
                 "directorNoteCueApplied",
                 {
                     "session_id": self._session_id,
@@ -194,22 +206,24 @@ class Actor:
     def _all(self) -> list[_Utterance]:
         return [*([self._current] if self._current else []), *self._waiting]
 
-    def _stream_of(self, key: str) -> _Utterance | None:
-        mine = (u for u in self._all() if u.from_stream and u.correlation_id == key)
-        return next((u for u in mine if u.open), None)
+    def _open_stream(self, key: str) -> _Utterance | None:
+        streams = (u for u in self._all() if u.from_stream and u.correlation_id == key)
+        return next((u for u in streams if u.open), None)
 
     def _queue(self, utterance: _Utterance) -> None:
-        if len(self._waiting) < _MOST_WAITING:
+        if len(self._waiting) < _MAX_WAITING:
             self._waiting.append(utterance)
 
     def _finish(self, utterance: _Utterance, *, interrupted: bool) -> None:
         if utterance.index or not interrupted:
-            self._speech(utterance, "", end=True, interrupted=interrupted)
+            self._send_speech(utterance, "", end=True, interrupted=interrupted)
         if interrupted and utterance.from_stream:
-            self._dead.append(utterance.correlation_id)
-            self._signal("talkinputstreaminterrupted", {"correlationId": utterance.correlation_id})
+            self._interrupted.append(utterance.correlation_id)
+            self._send_signal(
+                "talkinputstreaminterrupted", {"correlationId": utterance.correlation_id}
+            )
 
-    def _speech(
+    def _send_speech(
         self,
         utterance: _Utterance,
         content: str,
@@ -218,7 +232,7 @@ class Actor:
         end: bool = False,
         interrupted: bool = False,
     ) -> None:
-        self._tell(
+        self._send_data(
             "speechText",
             {
                 "message_id": utterance.message_id,

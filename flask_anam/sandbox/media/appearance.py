@@ -1,20 +1,21 @@
-"""What each persona looks like: colours, hair and clothes, chosen by the avatar's id."""
+"""Appearance of a persona: colours, hair and clothes, derived from the avatar's id."""
 
 import random
 from dataclasses import dataclass
 
 from flask_anam.sandbox.api import catalog
 from flask_anam.sandbox.media.canvas import Colour
-from flask_anam.sandbox.media.persona import number_of
+from flask_anam.sandbox.media.persona import stable_number
 
-#: Kinds of hair and clothes that can be drawn.
+#: Haircuts that can be drawn.
 HAIR = ("bob", "short", "bun", "curls")
+#: Clothes that can be drawn.
 CLOTHES = ("jacket", "sweater")
 
 
 @dataclass(frozen=True)
-class Look:
-    """The colours and parts of one face; colours are RGB."""
+class Appearance:
+    """Appearance of one face; colours are RGB."""
 
     skin: Colour
     hair: Colour
@@ -27,14 +28,14 @@ class Look:
     glasses: bool = False
 
 
-_SKIN: tuple[Colour, ...] = (
+_SKIN_COLOURS: tuple[Colour, ...] = (
     (247, 212, 188),
     (236, 188, 154),
     (214, 160, 120),
     (176, 120, 84),
     (128, 84, 60),
 )
-_HAIRS: tuple[Colour, ...] = (
+_HAIR_COLOURS: tuple[Colour, ...] = (
     (62, 42, 36),
     (34, 30, 36),
     (122, 74, 44),
@@ -42,8 +43,8 @@ _HAIRS: tuple[Colour, ...] = (
     (150, 72, 44),
     (128, 124, 128),
 )
-_EYES: tuple[Colour, ...] = ((92, 64, 44), (70, 104, 128), (78, 110, 82), (58, 46, 42))
-_CLOTHES: tuple[Colour, ...] = (
+_EYE_COLOURS: tuple[Colour, ...] = ((92, 64, 44), (70, 104, 128), (78, 110, 82), (58, 46, 42))
+_CLOTHES_COLOURS: tuple[Colour, ...] = (
     (44, 62, 92),
     (96, 56, 84),
     (38, 92, 88),
@@ -51,7 +52,7 @@ _CLOTHES: tuple[Colour, ...] = (
     (72, 70, 78),
     (88, 98, 58),
 )
-_BACKDROPS: tuple[Colour, ...] = (
+_BACKDROP_COLOURS: tuple[Colour, ...] = (
     (178, 200, 214),
     (224, 206, 188),
     (196, 206, 186),
@@ -59,9 +60,9 @@ _BACKDROPS: tuple[Colour, ...] = (
     (190, 208, 206),
 )
 
-#: The catalog's own avatars, designed by hand.
-_KNOWN: dict[str, Look] = {
-    catalog.AVATAR_ID: Look(
+#: Appearances of the catalog's first avatars, by avatar id.
+_DESIGNED: dict[str, Appearance] = {
+    catalog.AVATAR_ID: Appearance(
         skin=(244, 204, 176),
         hair=(104, 62, 42),
         eyes=(72, 102, 92),
@@ -71,7 +72,7 @@ _KNOWN: dict[str, Look] = {
         cut="bob",
         outfit="jacket",
     ),
-    catalog.OTHER_AVATAR_ID: Look(
+    catalog.OTHER_AVATAR_ID: Appearance(
         skin=(226, 174, 138),
         hair=(48, 38, 38),
         eyes=(84, 60, 44),
@@ -85,19 +86,19 @@ _KNOWN: dict[str, Look] = {
 }
 
 
-def look_of(avatar: str) -> Look:
-    """Return the look of an avatar: the same for the same id, in every process."""
-    known = _KNOWN.get(avatar.lower())
-    if known is not None:
-        return known
-    pick = random.Random(number_of(avatar.lower())).choice
-    return Look(
-        skin=pick(_SKIN),
-        hair=pick(_HAIRS),
-        eyes=pick(_EYES),
-        clothes=pick(_CLOTHES),
+def appearance_of(avatar: str) -> Appearance:
+    """Return the appearance of an avatar: the same for the same id, in every process."""
+    avatar = avatar.lower()
+    if avatar in _DESIGNED:
+        return _DESIGNED[avatar]
+    pick = random.Random(stable_number(avatar)).choice
+    return Appearance(
+        skin=pick(_SKIN_COLOURS),
+        hair=pick(_HAIR_COLOURS),
+        eyes=pick(_EYE_COLOURS),
+        clothes=pick(_CLOTHES_COLOURS),
         shirt=pick(((244, 240, 232), (226, 232, 238))),
-        backdrop=pick(_BACKDROPS),
+        backdrop=pick(_BACKDROP_COLOURS),
         cut=pick(HAIR),
         outfit=pick(CLOTHES),
         glasses=pick((False, False, False, True)),

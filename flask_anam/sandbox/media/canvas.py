@@ -1,4 +1,4 @@
-"""Drawing with smooth edges into the three planes of a yuv420p picture, in plain Python."""
+"""Rasteriser: anti-aliased drawing into the three planes of a yuv420p picture."""
 
 import functools
 import math
@@ -11,11 +11,18 @@ Colour = tuple[int, int, int]
 #: The planes Y, U and V of a picture, without padding.
 Planes = tuple[bytearray, bytearray, bytearray]
 
-#: Steps between transparent and opaque, and between outside and inside of an edge.
-_LEVELS, _STEPS = 256, 16
+#: Steps between transparent and opaque.
+_LEVELS = 256
+#: Steps of coverage of a pixel at an edge.
+_STEPS = 16
+#: One byte for each value of a pixel.
 _SOLID = [bytes([value]) for value in range(256)]
-#: Lines that each row of pixels is cut into.
+#: Scan lines for each row of pixels.
 _SUBLINES = 4
+#: Corners of the polygon that stands for an ellipse.
+_ELLIPSE_CORNERS = 40
+#: Blend tables that are cached, one for each value and level.
+_MAX_TABLES = 4096
 
 
 def yuv(colour: Colour) -> Colour:
@@ -28,23 +35,22 @@ def yuv(colour: Colour) -> Colour:
     )
 
 
-def mix(one: Colour, other: Colour, part: float) -> Colour:
-    """Return the colour that is `part` of the way from `one` to `other`."""
-    red, green, blue = (round(a + (b - a) * part) for a, b in zip(one, other, strict=True))
+def mix(first: Colour, second: Colour, part: float) -> Colour:
+    """Return the colour that is `part` of the way from `first` to `second`."""
+    red, green, blue = (round(a + (b - a) * part) for a, b in zip(first, second, strict=True))
     return red, green, blue
 
 
 def ellipse(x: float, y: float, wide: float, high: float, *, turn: float = 0.0) -> Path:
     """Return an ellipse by its centre and half its width and height; `turn` is in degrees."""
     cos, sin = math.cos(math.radians(turn)), math.sin(math.radians(turn))
-    steps = 40
-    angles = (2 * math.pi * step / steps for step in range(steps))
+    angles = (2 * math.pi * step / _ELLIPSE_CORNERS for step in range(_ELLIPSE_CORNERS))
     around = [(wide * math.cos(angle), high * math.sin(angle)) for angle in angles]
     return [(x + a * cos - b * sin, y + a * sin + b * cos) for a, b in around]
 
 
 def smooth(points: Path, *, steps: int = 8) -> Path:
-    """Return a closed curve through `points`."""
+    """Return a closed Catmull-Rom spline through `points`."""
     count = len(points)
     curve = []
     for index in range(count):
@@ -96,14 +102,14 @@ def _between(four: Sequence[Point], part: float) -> Point:
 
 @dataclass(frozen=True)
 class Sprite:
-    """A cut-out: for each plane its runs of pixels, as row, column and bytes."""
+    """Sprite: for each plane its runs of pixels, as row, column and bytes."""
 
     runs: tuple[tuple[tuple[int, int, bytes], ...], ...]
 
     def put(self, planes: Planes, width: int, x: int, y: int) -> None:
-        """Copy it into a picture, moved by `x` and `y` luma pixels, both even.
+        """Copy the sprite into a picture, moved by `x` and `y` luma pixels, both even.
 
-        What falls below the picture is left out; nothing may leave it elsewhere.
+        It is clipped at the bottom of the picture; it must not leave it elsewhere.
         """
         for number, (plane, runs) in enumerate(zip(planes, self.runs, strict=True)):
             shift = 1 if number else 0
@@ -118,7 +124,7 @@ class Sprite:
 
 
 class Canvas:
-    """A picture to draw on, in units of its own: `scale` pixels each, from `origin` pixels."""
+    """Picture to draw on. Its units are `scale` pixels; (0, 0) is at `origin`, in pixels."""
 
     def __init__(
         self, size: tuple[int, int], scale: float, origin: Point, under: "Canvas | None" = None
@@ -134,12 +140,12 @@ class Canvas:
         self._touched = (bytearray(luma), bytearray(luma // 4))
 
     def copy(self, shift: Point = (0.0, 0.0)) -> "Canvas":
-        """Return the same picture, to draw on `shift` pixels away and then cut out."""
+        """Return a copy whose origin is moved by `shift` pixels, to draw a sprite on."""
         x, y = self.origin
         return Canvas(self.size, self.scale, (x + shift[0], y + shift[1]), self)
 
     def rows(self, colours: Iterable[Colour]) -> None:
-        """Give every row a colour of its own, from the top."""
+        """Fill the rows of the picture with `colours`, from the top."""
         width = self.size[0]
         for row, colour in enumerate(colours):
             for number, value in enumerate(yuv(colour)):
@@ -151,7 +157,7 @@ class Canvas:
                 self.planes[number][start : start + line] = bytes([value]) * line
 
     def fill(self, path: Path, colour: Colour, alpha: float = 1.0) -> None:
-        """Fill an outline with a colour, more or less transparent."""
+        """Fill an outline with a colour; `alpha` is 0 (transparent) to 1 (opaque)."""
         values = yuv(colour)
         for shift, numbers in ((0, (0,)), (1, (1, 2))):
             width, height = self.size[0] >> shift, self.size[1] >> shift
@@ -160,17 +166,17 @@ class Canvas:
                 (x * scale + left / (1 << shift), y * scale + top / (1 << shift)) for x, y in path
             ]
             levels = [round(step / _STEPS * alpha * _LEVELS) for step in range(_STEPS + 1)]
-            for first, last, step in _runs(moved, width, height):
+            for first, last, step in _fill_runs(moved, width, height):
                 self._paint(shift, numbers, first, last, values, levels[step])
 
     def glow(self, x: float, y: float, size: Point, colour: Colour, alpha: float) -> None:
-        """Draw a spot that fades out to its edge; `size` is half its width and height."""
+        """Draw an elliptic gradient that fades to its edge; `size` is half its width and height."""
         values = yuv(colour)
         for shift, numbers in ((0, (0,)), (1, (1, 2))):
             scale = self.scale / (1 << shift)
             left, top = (place / (1 << shift) for place in self.origin)
             spot = (x * scale + left, y * scale + top, size[0] * scale, size[1] * scale)
-            for first, last, part in _rows_of_spot(
+            for first, last, part in _gradient_runs(
                 spot, self.size[0] >> shift, self.size[1] >> shift
             ):
                 level = round(alpha * part * part * (3 - 2 * part) * _LEVELS)
@@ -191,7 +197,7 @@ class Canvas:
         self._touched[shift][first:last] = b"\1" * (last - first)
 
     def cut_out(self) -> Sprite:
-        """Return what was drawn since this canvas was copied."""
+        """Return what was drawn since this canvas was copied, as a sprite."""
         width = self.size[0]
         shifts = (0, 1, 1)
         return Sprite(
@@ -222,17 +228,17 @@ def _blend(plane: bytearray, first: int, last: int, value: int, level: int) -> N
         plane[first:last] = plane[first:last].translate(_table(value, level))
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=_MAX_TABLES)
 def _table(value: int, level: int) -> bytes:
-    """Return what each byte becomes under a layer of `value`."""
+    """Return what each byte becomes when `value` is blended over it."""
     rest = _LEVELS - level
     return bytes((old * rest + value * level + _LEVELS // 2) // _LEVELS for old in range(256))
 
 
-def _rows_of_spot(
+def _gradient_runs(
     spot: tuple[float, float, float, float], width: int, height: int
 ) -> Iterator[tuple[int, int, float]]:
-    """Give first pixel, end and strength (0 to 1) of the rings of an ellipse, row by row."""
+    """Yield start, end and strength (0 to 1) of the rings of an ellipse, row by row."""
     x, y, wide, high = spot
     rings = max(4, min(32, round(max(wide, high) / 4)))
     for row in range(max(0, math.ceil(y - high)), min(height, math.floor(y + high) + 1)):
@@ -254,8 +260,8 @@ def _rows_of_spot(
             yield row * width + left, row * width + right, 1 - math.sqrt(place)
 
 
-def _runs(path: Path, width: int, height: int) -> Iterator[tuple[int, int, int]]:
-    """Give first pixel, end and coverage (1 to 16) of every run of pixels that `path` covers."""
+def _fill_runs(path: Path, width: int, height: int) -> Iterator[tuple[int, int, int]]:
+    """Yield start, end and coverage (1 to 16) of every run of pixels that `path` covers."""
     lines = _crossings(path, height)
     right = float(width)
     for row in sorted({line // _SUBLINES for line in lines}):
@@ -282,7 +288,7 @@ def _runs(path: Path, width: int, height: int) -> Iterator[tuple[int, int, int]]
 
 
 def _crossings(path: Path, height: int) -> dict[int, list[float]]:
-    """Return where the outline crosses each subline of the picture."""
+    """Return the x coordinates at which the outline crosses each scan line of the picture."""
     lines: dict[int, list[float]] = {}
     x, y = path[-1]
     for next_x, next_y in path:

@@ -1,9 +1,9 @@
-"""The drawings that a face is put together from, in units of 1/480 of the picture's height.
+"""Drawings of the parts of a face, in units of 1/480 of the picture's height.
 
-The middle of the picture is x = 0; the chin rests at y = 306.
+The middle of the picture is x = 0; the chin at rest is at y = 306.
 """
 
-from flask_anam.sandbox.media.appearance import Look
+from flask_anam.sandbox.media.appearance import Appearance
 from flask_anam.sandbox.media.canvas import (
     Canvas,
     Colour,
@@ -39,11 +39,11 @@ _FACE = smooth(
 )
 
 
-def _shadow(look: Look, part: float = 0.3) -> Colour:
+def _shadow(look: Appearance, part: float = 0.3) -> Colour:
     return mix(look.skin, _SHADE, part)
 
 
-def backdrop(canvas: Canvas, look: Look) -> None:
+def backdrop(canvas: Canvas, look: Appearance) -> None:
     """Draw a soft room: light from the upper left, two blurred lamps."""
     width, height = canvas.size
     top, bottom = mix(look.backdrop, _WHITE, 0.18), mix(look.backdrop, (60, 62, 78), 0.3)
@@ -55,8 +55,8 @@ def backdrop(canvas: Canvas, look: Look) -> None:
     canvas.glow(edge * 0.62, 330, (44, 44), _WHITE, 0.16)
 
 
-def back(canvas: Canvas, look: Look) -> None:
-    """Draw what is behind the shoulders and the face: neck and hair."""
+def back(canvas: Canvas, look: Appearance) -> None:
+    """Draw the neck, and the hair behind the shoulders and the face."""
     hair = mix(look.hair, _DARK, 0.28)
     if look.cut == "bob":
         points = [(0, 66), (64, 78), (102, 130), (110, 200), (108, 262), (92, 318), (60, 330)]
@@ -89,7 +89,7 @@ _CURLS = [
 ]
 
 
-def body(canvas: Canvas, look: Look) -> None:
+def body(canvas: Canvas, look: Appearance) -> None:
     """Draw shoulders and clothes."""
     dark, light = mix(look.clothes, _DARK, 0.35), mix(look.clothes, _WHITE, 0.12)
     shoulders = [(66, 370), (104, 386), (158, 406), (192, 446), (206, 540), (0, 560)]
@@ -132,7 +132,7 @@ def _curve(points: Path) -> Path:
     return line[: len(line) // 2]
 
 
-def head(canvas: Canvas, look: Look) -> None:
+def head(canvas: Canvas, look: Appearance) -> None:
     """Draw the head without its features."""
     for side in (-1, 1):
         canvas.fill(ellipse(side * 78, 212, 12, 21, turn=side * 8), mix(look.skin, _SHADE, 0.1))
@@ -146,7 +146,7 @@ def head(canvas: Canvas, look: Look) -> None:
     _front_hair(canvas, look)
 
 
-def _front_hair(canvas: Canvas, look: Look) -> None:
+def _front_hair(canvas: Canvas, look: Appearance) -> None:
     hair, light = look.hair, mix(look.hair, _WHITE, 0.22)
     canvas.fill(
         smooth([(-77, 168), (-30, 136), (20, 128), (77, 166), (60, 108), (-60, 108)]),
@@ -185,8 +185,8 @@ def _front_hair(canvas: Canvas, look: Look) -> None:
             canvas.fill(curl, light, 0.35)
 
 
-def features(canvas: Canvas, look: Look) -> None:
-    """Draw brows and nose, which the eyes and the mouth move with."""
+def features(canvas: Canvas, look: Appearance) -> None:
+    """Draw brows and nose, which move with the eyes and the mouth."""
     brow = mix(look.hair, _DARK, 0.3)
     for side in (-1, 1):
         arch = [(side * 13, 183), (side * 22, 177), (side * 36, 174), (side * 51, 181)]
@@ -198,8 +198,8 @@ def features(canvas: Canvas, look: Look) -> None:
     canvas.fill(stroke(nose, 2.6), _shadow(look, 0.62), 0.85)
 
 
-def glasses(canvas: Canvas, look: Look) -> None:
-    """Draw the glasses of those who wear some."""
+def glasses(canvas: Canvas, look: Appearance) -> None:
+    """Draw the glasses."""
     rim = mix(look.hair, _DARK, 0.6)
     for side in (-1, 1):
         outer = ellipse(side * 32, 206, 26, 21)
@@ -209,7 +209,7 @@ def glasses(canvas: Canvas, look: Look) -> None:
     canvas.fill(stroke([(-7, 203), (0, 199), (7, 203)], 3), rim)
 
 
-def eyes(canvas: Canvas, look: Look, lids: str, gaze: int) -> None:
+def eyes(canvas: Canvas, look: Appearance, lids: str, gaze: int) -> None:
     """Draw the eyes: lids are ``open``, ``half`` or ``closed``; `gaze` is -1, 0 or 1."""
     line = mix(look.hair, _DARK, 0.75)
     for side in (-1, 1):
@@ -259,7 +259,7 @@ def eyes(canvas: Canvas, look: Look, lids: str, gaze: int) -> None:
 
 
 def _clipped(path: Path, top: float) -> Path:
-    """Keep an iris below the upper lid and above the lower one."""
+    """Clip an iris between the upper and the lower lid."""
     return [(x, min(max(y, top + 0.5), 216.0)) for x, y in path]
 
 
@@ -267,9 +267,9 @@ def _clipped(path: Path, top: float) -> Path:
 _MOUTHS = {"narrow": (23, 9), "open": (23, 20), "wide": (27, 13), "round": (13, 19)}
 
 
-def mouth(canvas: Canvas, look: Look, shape: str, opening: float) -> None:
+def mouth(canvas: Canvas, look: Appearance, shape: str, opening: float) -> None:
     """Draw the mouth, from closed (0) to as open as this shape gets (1)."""
-    lip = mix(_LIP, look.skin, 0.28) if sum(look.skin) > 420 else mix(_LIP, look.skin, 0.4)
+    lip = mix(_LIP, look.skin, 0.28 if sum(look.skin) > 420 else 0.4)
     dark = mix(lip, _DARK, 0.3)
     canvas.glow(0, 296, (20, 5), _shadow(look, 0.4), 0.3)
     if shape == "closed" or opening <= 0:

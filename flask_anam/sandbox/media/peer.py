@@ -1,4 +1,4 @@
-"""One WebRTC connection with a client: needs the libraries of the extra ``sandbox``."""
+"""WebRTC peer connection with a client; needs the libraries of the extra ``sandbox``."""
 
 import asyncio
 import contextlib
@@ -17,77 +17,80 @@ from aiortc import (
 )
 from aiortc.sdp import candidate_from_sdp
 
-from flask_anam.sandbox.http.websocket import parse
+from flask_anam.sandbox.http.messages import parse_object
 from flask_anam.sandbox.media import addresses
 from flask_anam.sandbox.media.actor import Actor
 from flask_anam.sandbox.media.face import Face
-from flask_anam.sandbox.media.tracks import Ear, PersonaAudio, PersonaVideo
+from flask_anam.sandbox.media.tracks import PersonaAudio, PersonaVideo, VoiceActivityDetector
 
 logger = logging.getLogger("flask_anam.sandbox")
 
-#: The data channel's name, and that of old SDKs (4.1.0), which know transcripts only.
-_CHANNEL, _OLD_CHANNEL = "session", "chat"
-#: A browser offers up to a dozen; more is a flood.
-_MOST_CANDIDATES = 64
-#: Names that hide an address. Asking the network for them takes a second and finds nothing, and
-#: the connection is found without: the client's packets show where it is.
-_HIDDEN_NAME = re.compile(r"^a=candidate:\S+ \d+ \S+ \d+ \S+\.local .*\r?\n", re.MULTILINE)
+#: Label of the data channel.
+_CHANNEL = "session"
+#: Label of the data channel of old SDKs (4.1.0), which know transcripts only.
+_OLD_CHANNEL = "chat"
+#: ICE candidates of a client that are used; a browser offers up to a dozen.
+_MAX_CANDIDATES = 64
+#: ICE candidates with an mDNS name in place of an address. To resolve the name takes a second and
+#: fails, and the connection works without it: the client's packets show its address.
+_MDNS_CANDIDATE = re.compile(r"^a=candidate:\S+ \d+ \S+ \d+ \S+\.local .*\r?\n", re.MULTILINE)
 _LAST_CANDIDATE = re.compile(r"^a=end-of-candidates\r?\n", re.MULTILINE)
 
 addresses.offer_loopback()
 
 
 class Peer:
-    """The sandbox's end of one connection; every method runs in the loop that made it.
+    """The sandbox's side of one peer connection; every method runs in the loop that made it.
 
-    `ready` is called once media and data channel are open, `lost` when the client closed the
-    connection (True) or it broke (False).
+    `on_ready` is called once media and data channel are open, `on_disconnect` when the client
+    closed the connection (True) or it broke (False).
     """
 
     def __init__(
         self,
         actor: Actor,
         face: Face,
-        rate: Callable[[], float],
-        ready: Callable[[], None],
-        lost: Callable[[bool], None],
+        frame_rate: Callable[[], float],
+        on_ready: Callable[[], None],
+        on_disconnect: Callable[[bool], None],
     ) -> None:
         self._actor = actor
-        self._ready = ready
-        self._lost = lost
+        self._on_ready = on_ready
+        self._on_disconnect = on_disconnect
         self._channel: RTCDataChannel | None = None
         self._candidates = 0
-        self._announced = self._closed = False
-        self._listening: set[asyncio.Task[None]] = set()
-        self._tracks = (PersonaVideo(actor, face, rate), PersonaAudio(actor))
+        self._is_ready = False
+        self._closed = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._tracks = (PersonaVideo(actor, face, frame_rate), PersonaAudio(actor))
         # Without a configuration aiortc would ask a public STUN server.
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-        self._connection.on("connectionstatechange", self._state_changed)
-        self._connection.on("datachannel", self._channel_opened)
-        self._connection.on("track", self._track_came)
+        self._connection.on("connectionstatechange", self._on_state_change)
+        self._connection.on("datachannel", self._on_channel)
+        self._connection.on("track", self._on_track)
 
     async def answer(self, sdp: str) -> str:
         """Return the answer to the client's offer.
 
         Raises:
-            Exception: Of many kinds, when the offer makes no sense.
+            Exception: The offer is invalid; aiortc raises exceptions of many types.
 
         """
-        shown = _HIDDEN_NAME.sub("", sdp)
-        if shown != sdp:
-            shown = _LAST_CANDIDATE.sub("", shown)
+        offer = _MDNS_CANDIDATE.sub("", sdp)
+        if offer != sdp:
+            offer = _LAST_CANDIDATE.sub("", offer)
         connection = self._connection
-        await connection.setRemoteDescription(RTCSessionDescription(shown, "offer"))
+        await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
         for track in self._tracks:
             connection.addTrack(track)
         await connection.setLocalDescription(await connection.createAnswer())
         return str(connection.localDescription.sdp)
 
     async def add_candidate(self, payload: Mapping[str, Any]) -> None:
-        """Take an ICE candidate of the client's; one that makes no sense is left out."""
+        """Add an ICE candidate of the client; an invalid one is ignored."""
         line = payload.get("candidate")
         self._candidates += 1
-        if not isinstance(line, str) or self._candidates > _MOST_CANDIDATES:
+        if not isinstance(line, str) or self._candidates > _MAX_CANDIDATES:
             return
         with contextlib.suppress(Exception):
             candidate = candidate_from_sdp(line.partition(":")[2])
@@ -98,7 +101,7 @@ class Peer:
             candidate.sdpMLineIndex = index if isinstance(index, int) else None
             await self._connection.addIceCandidate(candidate)
 
-    def tell(self, kind: str, data: Mapping[str, Any]) -> None:
+    def send(self, kind: str, data: Mapping[str, Any]) -> None:
         """Send a message over the data channel, if it is open and the client knows this kind."""
         channel = self._channel
         if channel is None or channel.readyState != "open":
@@ -109,44 +112,44 @@ class Peer:
             channel.send(json.dumps(data))
 
     async def close(self) -> None:
-        """Say goodbye and let everything go; idempotent."""
+        """Stop the tracks and close the connection; idempotent."""
         if self._closed:
             return
         self._closed = True
         for track in self._tracks:
             track.stop()
         await self._connection.close()
-        for task in self._listening:
+        for task in self._tasks:
             task.cancel()
 
-    def _state_changed(self) -> None:
+    def _on_state_change(self) -> None:
         state = self._connection.connectionState
         logger.debug("WebRTC connection is %s", state)
         if state == "connected":
             self._maybe_ready()
         elif state in ("closed", "failed") and not self._closed:
-            self._lost(state == "closed")
+            self._on_disconnect(state == "closed")
 
-    def _channel_opened(self, channel: RTCDataChannel) -> None:
+    def _on_channel(self, channel: RTCDataChannel) -> None:
         if channel.label not in (_CHANNEL, _OLD_CHANNEL) or self._channel is not None:
             return
         self._channel = channel
-        channel.on("message", self._heard)
+        channel.on("message", self._on_message)
         self._maybe_ready()
 
     def _maybe_ready(self) -> None:
         connected = self._connection.connectionState == "connected"
-        if connected and self._channel is not None and not self._announced:
-            self._announced = True
-            self._ready()
+        if connected and self._channel is not None and not self._is_ready:
+            self._is_ready = True
+            self._on_ready()
 
-    def _heard(self, data: object) -> None:
-        message = parse(data) if isinstance(data, str) else None
+    def _on_message(self, data: object) -> None:
+        message = parse_object(data) if isinstance(data, str) else None
         if message is not None:
-            self._actor.hear(message)
+            self._actor.receive(message)
 
-    def _track_came(self, track: MediaStreamTrack) -> None:
-        ear = Ear(lambda started: self._actor.user_speech(started=started))
-        task = asyncio.ensure_future(ear.listen(track))
-        self._listening.add(task)
-        task.add_done_callback(self._listening.discard)
+    def _on_track(self, track: MediaStreamTrack) -> None:
+        detector = VoiceActivityDetector(lambda started: self._actor.user_speech(started=started))
+        task = asyncio.ensure_future(detector.consume(track))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,4 +1,4 @@
-"""Text to sound: vowel-like tones, one syllable after the other. It babbles; nobody is copied."""
+"""Formant synthesis: vowel-like tones in the rhythm of a text, without intelligible words."""
 
 import functools
 import math
@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from flask_anam.sandbox.api import catalog
-from flask_anam.sandbox.media.persona import number_of
+from flask_anam.sandbox.media.persona import stable_number
 
+#: Sample rate, in Hz.
 RATE = 48_000
 #: Samples in one frame of 20 ms.
 FRAME = 960
@@ -27,17 +28,19 @@ _VOWELS: dict[str, tuple[tuple[int, int, int], str]] = {
     "o": ((570, 840, 2410), "round"),
     "u": ((300, 870, 2240), "round"),
 }
+#: Bandwidths of the formants, in Hz.
 _BANDWIDTHS = (80.0, 110.0, 170.0)
-_HISSING = re.compile(r"[szxcfhj]|sh|th|ch")
-_STOPPING = "ptkbdgq"
-_CLOSING = "\"'\u201d\u2019)]} "
+_FRICATIVES = re.compile(r"[szxcfhj]|sh|th|ch")
+_PLOSIVES = "ptkbdgq"
+_CLOSING_MARKS = "\"'\u201d\u2019)]} "
 _SYLLABLE = re.compile(r"([^aeiouy]*)([aeiouy]+)", re.IGNORECASE)
+#: One period of a sine, in 4096 steps.
 _SINE = [math.sin(2 * math.pi * step / 4096) for step in range(4096)]
 
 
 @dataclass(frozen=True)
 class Sound:
-    """A short piece of speech: its samples, and what the mouth does (`opening` is 0 to 1)."""
+    """Short piece of speech: 16-bit samples, and shape and opening (0 to 1) of the mouth."""
 
     samples: Sequence[int]
     shape: str
@@ -52,42 +55,42 @@ class _Syllable:
 
 
 class Voice:
-    """Speaks word by word in one pitch of its own; keeps the melody of the sentence."""
+    """Speech synthesiser: the pitch depends on the voice, the melody on the place in a sentence."""
 
     def __init__(self, key: str) -> None:
-        number = number_of(key)
+        number = stable_number(key)
         self._pitch = _base_pitch(key, number)
-        self._place = 0
+        self._position = 0
         self._noise = random.Random(number)
 
     def word(self, text: str) -> Iterator[Sound]:
-        """Give the sounds of one word and of the pause that its punctuation asks for."""
-        letters = "".join(sign for sign in text if sign.isalnum()).lower()
-        mark = text.rstrip(_CLOSING)[-1:]
+        """Yield the sounds of one word, and of the pause that its punctuation needs."""
+        letters = "".join(filter(str.isalnum, text)).lower()
+        mark = text.rstrip(_CLOSING_MARKS)[-1:]
         syllables = _syllables(letters)
         for index, syllable in enumerate(syllables):
             last = index == len(syllables) - 1
             yield from self._syllable(syllable, self._melody(syllable, mark if last else ""))
-            self._place += 1
+            self._position += 1
         if mark in (".", "!", "?", "…"):
-            self._place = 0
+            self._position = 0
             yield _silence(0.26)
         elif mark in (",", ";", ":", "\u2013"):
-            self._place = max(0, self._place - 4)
+            self._position = max(0, self._position - 4)
             yield _silence(0.13)
         else:
             yield _silence(0.025)
 
     def _melody(self, syllable: _Syllable, mark: str) -> float:
-        fall = max(0.82, 1.1 - 0.022 * self._place)
+        fall = max(0.82, 1.1 - 0.022 * self._position)
         end = {"?": 1.28, ".": 0.86, "!": 1.08}.get(mark, 1.0)
         return self._pitch * fall * end * (1.09 if syllable.accent else 1.0)
 
     def _syllable(self, syllable: _Syllable, pitch: float) -> Iterator[Sound]:
         _, shape = _VOWELS[syllable.vowel]
-        if _HISSING.search(syllable.onset):
+        if _FRICATIVES.search(syllable.onset):
             yield from self._hiss(0.05)
-        elif syllable.onset and syllable.onset[-1] in _STOPPING:
+        elif syllable.onset and syllable.onset[-1] in _PLOSIVES:
             yield Sound([0] * int(0.03 * RATE), "closed", 0.0)
         length = (0.15 if syllable.accent else 0.115) * RATE
         done = 0.0
@@ -101,13 +104,13 @@ class Voice:
 
     def _hiss(self, seconds: float) -> Iterator[Sound]:
         count = int(seconds * RATE)
-        last = 0.0
+        previous = 0.0
         samples = []
         for index in range(count):
-            fresh = self._noise.uniform(-1.0, 1.0)
+            value = self._noise.uniform(-1.0, 1.0)
             swell = math.sin(math.pi * index / count)
-            samples.append(int((fresh - last) * swell * PEAK * 0.10))
-            last = fresh
+            samples.append(int((value - previous) * swell * PEAK * 0.10))
+            previous = value
         yield Sound(samples, "narrow", 0.25)
 
 
@@ -120,26 +123,22 @@ def _base_pitch(key: str, number: int) -> float:
 
 
 def _syllables(letters: str) -> list[_Syllable]:
-    found = [
-        _Syllable(onset.lower(), _plain(vowels.lower()), accent=False)
-        for onset, vowels in _SYLLABLE.findall(letters)
-    ]
-    if not found and letters:
-        # Numbers, abbreviations and other scripts: a syllable for every two signs.
-        names = "aeiou"
-        found = [
-            _Syllable("", names[ord(sign) % len(names)], accent=False) for sign in letters[::2][:8]
-        ]
-    # A silent final e is no syllable of its own.
-    if len(found) > 1 and letters.endswith("e") and found[-1].vowel == "e":
-        found.pop()
-    longest = len(letters) > 3
-    return [_Syllable(s.onset, s.vowel, accent=longest and not i) for i, s in enumerate(found)]
+    sounds = [(onset.lower(), _vowel(group.lower())) for onset, group in _SYLLABLE.findall(letters)]
+    if not sounds:
+        # Numbers, abbreviations and other scripts: a syllable for every two characters.
+        vowels = list(_VOWELS)
+        sounds = [("", vowels[ord(character) % len(vowels)]) for character in letters[::2][:8]]
+    # A silent final e is not a syllable.
+    if len(sounds) > 1 and letters.endswith("e") and sounds[-1][1] == "e":
+        sounds.pop()
+    has_accent = len(letters) > 3
+    return [_Syllable(*sound, accent=has_accent and not i) for i, sound in enumerate(sounds)]
 
 
-def _plain(vowels: str) -> str:
-    first = vowels.replace("y", "i")
-    return {"ou": "u", "oo": "u", "ee": "i", "ea": "i", "au": "o", "ai": "e"}.get(first, first[0])
+def _vowel(group: str) -> str:
+    """Return the vowel that a group of vowel letters sounds like."""
+    group = group.replace("y", "i")
+    return {"ou": "u", "oo": "u", "ee": "i", "ea": "i", "au": "o", "ai": "e"}.get(group, group[0])
 
 
 def _envelope(part: float) -> float:
@@ -150,7 +149,7 @@ def _envelope(part: float) -> float:
 
 
 def _steps(pitch: float) -> int:
-    """Return the length of a period in samples, rounded so that few are ever computed."""
+    """Return the length of a period in samples, rounded so that the cache has few entries."""
     return max(160, round(RATE / pitch / 6) * 6)
 
 
@@ -166,7 +165,7 @@ def _period(vowel: str, size: int) -> list[float]:
             weight / (1.0 + ((frequency - formant) / width) ** 2)
             for formant, width, weight in zip(formants, _BANDWIDTHS, (1.0, 0.5, 0.22), strict=True)
         )
-        # The tilt of a soft voice, and a fundamental that is always heard.
+        # Spectral tilt of a soft voice, and a fundamental that is always audible.
         gain = gain / harmonic**0.35 + (0.35 if harmonic == 1 else 0.012)
         for index in range(size):
             wave[index] += gain * _SINE[(index * harmonic * 4096 // size) & 4095]

@@ -1,4 +1,4 @@
-"""One daemon thread with one asyncio loop, started when it is first needed."""
+"""Event loop thread: one daemon thread with one asyncio loop, started when it is first needed."""
 
 import asyncio
 import concurrent.futures
@@ -7,20 +7,24 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-#: Loops of a parent process and what runs in them. A forked child must neither run nor close them,
-#: for they share the parent's epoll and sockets, nor drop them, for what is dropped closes itself.
-_of_the_parent: list[object] = []
+#: Rounds, and seconds each, in which cancelled tasks may end before the loop is closed.
+_CANCEL_ROUNDS = 5
+_CANCEL_TIMEOUT = 0.3
+
+#: A parent process's loops and what runs in them. A forked child must neither run nor close them,
+#: because they share the parent's epoll and sockets, nor drop them: a dropped loop closes itself.
+_parent_loops: list[object] = []
 
 
 class LoopThread:
-    """Runs coroutines in a thread of its own; thread-safe, except for :meth:`after_fork`."""
+    """Runs coroutines in its own thread; thread-safe, except for :meth:`reinit_after_fork`."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._open = True
-        self._forget()
+        self._reset()
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._pending: set[concurrent.futures.Future[None]] = set()
@@ -28,18 +32,18 @@ class LoopThread:
 
     @property
     def started(self) -> bool:
-        """Whether there is a thread, and this is not it."""
+        """Whether the thread exists and is not the calling one."""
         return self._thread not in (None, threading.current_thread())
 
     def open(self) -> None:
-        """Accept work, after a stop too."""
+        """Accept work, also after a stop."""
         with self._lock:
             self._open = True
 
     def run(self, work: Callable[[], Coroutine[Any, Any, None]], timeout: float = 10.0) -> bool:
-        """Run the coroutine that `work` makes to its end; the thread is started if it must be.
+        """Run the coroutine that `work` makes and wait for its end; start the thread if needed.
 
-        Return False when it was not done in time, or the thread has been or is being stopped.
+        Return False when it did not end within `timeout` seconds, or the thread is stopped.
         """
         with self._lock:
             if not self._open:
@@ -56,15 +60,15 @@ class LoopThread:
                 self._pending.discard(future)
         return True
 
-    def soon(self, work: Callable[[], object]) -> None:
-        """Call `work` in the thread, if there is one."""
+    def call_soon(self, work: Callable[[], object]) -> None:
+        """Call `work` in the thread, without waiting; do nothing if there is no thread."""
         with self._lock:
             if self._open and self._loop is not None:
                 self._loop.call_soon_threadsafe(work)
 
-    def stop(self, within: float) -> None:
-        """Cancel everything, end the thread and close its loop, within so many seconds."""
-        deadline = time.monotonic() + within
+    def stop(self, timeout: float) -> None:
+        """Cancel everything, end the thread and close its loop, within `timeout` seconds."""
+        deadline = time.monotonic() + timeout
         with self._lock:
             self._open = False
             loop, thread = self._loop, self._thread
@@ -77,11 +81,11 @@ class LoopThread:
             for future in self._pending:
                 future.cancel()
 
-    def after_fork(self, work: object) -> None:
-        """Forget, in a forked child, the thread that stayed in the parent, and its `work`."""
+    def reinit_after_fork(self, work: object) -> None:
+        """Detach, in a forked child, from the parent's thread and its `work`."""
         if self._loop is not None:
-            _of_the_parent.append((self._loop, work))
-        self._forget()
+            _parent_loops.append((self._loop, work))
+        self._reset()
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
@@ -107,10 +111,10 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
 
 def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
     # Tasks that end may start others (libraries close themselves in tasks), so several rounds.
-    for _ in range(5):
+    for _ in range(_CANCEL_ROUNDS):
         tasks = asyncio.all_tasks(loop)
         if not tasks:
             return
         for task in tasks:
             task.cancel()
-        loop.run_until_complete(asyncio.wait(tasks, timeout=0.3))
+        loop.run_until_complete(asyncio.wait(tasks, timeout=_CANCEL_TIMEOUT))

@@ -1,4 +1,4 @@
-"""What streams: all calls of a sandbox, in one background thread."""
+"""Session engine: all media sessions of a sandbox, in one event loop thread."""
 
 import asyncio
 import functools
@@ -6,11 +6,12 @@ import importlib
 import logging
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
-from flask_anam.sandbox.api.sessions import Sessions, SessionStart
-from flask_anam.sandbox.http.websocket import WebSocket, parse
+from flask_anam.sandbox.api.sessions import CLIENT_EXIT, SERVER_EXIT, Sessions, SessionStart
+from flask_anam.sandbox.http.messages import parse_object
+from flask_anam.sandbox.http.websocket import WebSocket
 from flask_anam.sandbox.streaming.loop_thread import LoopThread
 from flask_anam.sandbox.streaming.media_session import CallTiming, MediaSession
 
@@ -18,157 +19,164 @@ logger = logging.getLogger("flask_anam.sandbox")
 
 #: The module that needs the libraries of the extra ``sandbox``.
 _MEDIA = "flask_anam.sandbox.media.peer"
-#: What a client is told when the libraries for video are missing.
+#: Reason of the end of a session when the libraries for video are missing.
 INSTALL = 'This sandbox cannot stream video here: run pip install "Flask-Anam[sandbox]".'
-#: What a client is told when the sandbox was made with ``media=False``.
+#: Reason of the end of a session when the sandbox was made with ``media=False``.
 NO_MEDIA = "This sandbox starts sessions but streams no video (media=False)."
 
-#: Pictures a second: at most, at least, and for all calls together.
-_RATE, _LOWEST_RATE, _RATE_FOR_ALL = 25.0, 5.0, 60.0
-#: Seconds between looks at whether a session's time is over.
-_LOOK_EVERY = 0.2
-#: Seconds that stop() gives the goodbyes, and then the thread.
-_FAREWELL, _JOIN = 0.6, 1.5
+#: Largest frame rate of a session, in pictures a second.
+_MAX_FPS = 25.0
+#: Smallest frame rate of a session, in pictures a second.
+_MIN_FPS = 5.0
+#: Frame rate that all sessions share, in pictures a second.
+_TOTAL_FPS = 60.0
+#: Seconds between checks for sessions that have reached their maximum length.
+_CHECK_INTERVAL = 0.2
+#: Seconds that stop() waits for the sessions to close their connections.
+_CLOSE_TIMEOUT = 0.6
+#: Seconds that stop() waits for the thread after that.
+_JOIN_TIMEOUT = 1.5
 
 
 class SessionEngine:
-    """Connects clients to their sessions; thread-safe, except for :meth:`after_fork`."""
+    """Connects clients to sessions; thread-safe, except for :meth:`reinit_after_fork`."""
 
-    def __init__(self, sessions: Sessions, timing: CallTiming) -> None:
+    def __init__(self, sessions: Sessions, timing: CallTiming, *, media: bool) -> None:
         self._sessions = sessions
         self._timing = timing
-        self._background = LoopThread("anam-media")
-        self._forget()
-        sessions.on_end = self._ended
+        self._media = media
+        self._thread = LoopThread("anam-media")
+        self._reset()
+        sessions.on_end = self._on_end
 
-    def _forget(self) -> None:
-        self._calls: dict[str, MediaSession] = {}
+    def _reset(self) -> None:
+        self._media_sessions: dict[str, MediaSession] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._looking = False
+        self._checking = False
         # Taken while the lock of the sessions is held, so never the other way round.
         self._lock = threading.RLock()
 
     def open(self) -> None:
-        """Take calls, after a stop too."""
-        self._background.open()
+        """Accept clients, also after a stop."""
+        self._thread.open()
 
     def warm_up(self) -> None:
-        """Begin to import the libraries in a thread; cheap when they are there, or missing."""
-        if self._timing.media and _MEDIA not in sys.modules:
+        """Begin to import the libraries in a thread; cheap if they are imported, or missing."""
+        if self._media and _MEDIA not in sys.modules:
             # No daemon: a process that ends in the middle of such an import may crash.
             threading.Thread(target=_import_media, name="anam-import").start()
 
-    def after_fork(self) -> None:
-        """Forget, in a forked child, the calls of the parent: they go on there."""
-        self._background.after_fork((self._calls, self._tasks))
-        self._forget()
+    def reinit_after_fork(self) -> None:
+        """Drop, in a forked child, the parent's media sessions: they go on there."""
+        self._thread.reinit_after_fork((self._media_sessions, self._tasks))
+        self._reset()
 
     def serve(self, start: SessionStart, socket: WebSocket) -> None:
-        """Serve one WebSocket of a session until either side ends it."""
-        call = self._call_of(start)
-        if not self._sessions.runs(start):
-            self._ended(start.session_id, "The session has ended.")
+        """Serve one WebSocket of a session until either side closes it."""
+        session = self._media_session(start)
+        if not self._sessions.is_running(start):
+            self._on_end(start.session_id, "The session has ended.")
         try:
-            if self._background.run(lambda: self._attach(call, socket)):
+            if self._thread.run(lambda: self._attach(session, socket)):
                 for text in socket.messages():
-                    message = parse(text)
-                    if message is not None and not self._pass_on(call, message):
+                    message = parse_object(text)
+                    if message is not None and not self._handle(session, message):
                         break
         finally:
-            socket.close()
-            socket.cut()
-            self._background.run(lambda: call.detach(socket))
+            socket.disconnect()
+            self._thread.run(lambda: session.detach(socket))
 
     def say(self, session_id: str, text: str) -> bool:
-        """Let a session's persona speak; False when nobody is connected to it."""
-        call = self._calls.get(session_id)
-        return call is not None and self._background.run(lambda: call.say(text))
+        """Let a session's persona speak; return False when no client is connected to it."""
+        session = self._media_sessions.get(session_id)
+        return session is not None and self._thread.run(lambda: session.say(text))
 
     def warn(self, text: str) -> None:
-        """Warn all clients."""
-        for call in list(self._calls.values()):
-            self._background.run(functools.partial(call.warn, text))
+        """Send a warning to all clients."""
+        for session in list(self._media_sessions.values()):
+            self._thread.run(functools.partial(session.warn, text))
 
     def stop(self) -> None:
-        """End all calls and the thread, within about two seconds; idempotent."""
-        for session_id in list(self._calls):
-            self._sessions.end(session_id, "CLOSED_BY_ENGINE", "The sandbox has been stopped.")
-        if self._background.started:
-            self._background.run(self._farewell, _FAREWELL + 0.2)
-        self._background.stop(_JOIN)
+        """End all sessions and the thread, within about two seconds; idempotent."""
+        for session_id in list(self._media_sessions):
+            self._sessions.end(session_id, SERVER_EXIT, "The sandbox has been stopped.")
+        if self._thread.started:
+            self._thread.run(self._wait_for_tasks, _CLOSE_TIMEOUT + 0.2)
+        self._thread.stop(_JOIN_TIMEOUT)
 
-    def _call_of(self, start: SessionStart) -> MediaSession:
+    def _media_session(self, start: SessionStart) -> MediaSession:
         with self._lock:
-            call = self._calls.get(start.session_id)
-            if call is None:
-                call = MediaSession(
-                    start, self._timing, self._rate, self._finisher(start.session_id)
+            session = self._media_sessions.get(start.session_id)
+            if session is None:
+                session = MediaSession(
+                    start, self._timing, self._frame_rate, lambda: self._client_left(start)
                 )
-                self._calls[start.session_id] = call
-            return call
+                self._media_sessions[start.session_id] = session
+            return session
 
-    def _finisher(self, session_id: str) -> Callable[[str], None]:
-        return lambda status: self._sessions.end(session_id, status, "The client has left.")
+    def _client_left(self, start: SessionStart) -> None:
+        self._sessions.end(start.session_id, CLIENT_EXIT, "The client has left.")
 
-    def _rate(self) -> float:
-        """Return the pictures a second that each of the calls may have."""
-        return min(_RATE, max(_LOWEST_RATE, _RATE_FOR_ALL / max(1, len(self._calls))))
+    def _frame_rate(self) -> float:
+        """Return the pictures a second that each session may have."""
+        share = _TOTAL_FPS / max(1, len(self._media_sessions))
+        return min(_MAX_FPS, max(_MIN_FPS, share))
 
-    async def _attach(self, call: MediaSession, socket: WebSocket) -> None:
-        await call.attach(socket)
-        if not self._looking:
-            self._looking = True
-            self._start(self._look())
+    async def _attach(self, session: MediaSession, socket: WebSocket) -> None:
+        await session.attach(socket)
+        if not self._checking:
+            self._checking = True
+            self._create_task(self._end_overdue())
 
-    async def _look(self) -> None:
-        """End sessions whose time is over, as long as there are any."""
-        while self._calls:
-            await asyncio.sleep(_LOOK_EVERY)
+    async def _end_overdue(self) -> None:
+        """End sessions that have reached their maximum length, as long as clients are connected."""
+        while self._media_sessions:
+            await asyncio.sleep(_CHECK_INTERVAL)
             self._sessions.end_overdue()
-        self._looking = False
+        self._checking = False
 
-    def _pass_on(self, call: MediaSession, message: Mapping[str, Any]) -> bool:
-        if message.get("actionType") == "offer" and (obstacle := self._obstacle()):
-            self._sessions.end(call.start.session_id, "ERROR", obstacle)
-            return True  # until the client or the farewell ends it
-        return self._background.run(lambda: self._receive(call, message))
+    def _handle(self, session: MediaSession, message: Mapping[str, Any]) -> bool:
+        if message.get("actionType") == "offer" and (reason := self._why_no_media()):
+            self._sessions.end(session.start.session_id, "ERROR", reason)
+            return True  # until the client, or the end of the media session, closes the socket
+        return self._thread.run(lambda: self._receive(session, message))
 
-    async def _receive(self, call: MediaSession, message: Mapping[str, Any]) -> None:
+    async def _receive(self, session: MediaSession, message: Mapping[str, Any]) -> None:
         try:
-            await call.receive(message)
+            await session.receive(message)
         except Exception:
             logger.exception("The sandbox failed at a signalling message")
 
-    def _obstacle(self) -> str | None:
-        """Return why there can be no media, None when there can; imports the libraries."""
-        if not self._timing.media:
+    def _why_no_media(self) -> str | None:
+        """Return why nothing can be streamed, None when it can; imports the libraries."""
+        if not self._media:
             return NO_MEDIA
-        missing = _import_media()
-        if missing is None:
+        error = _import_media()
+        if error is None:
             return None
-        logger.warning("%s (%s)", INSTALL, missing)
+        logger.warning("%s (%s)", INSTALL, error)
         return INSTALL
 
-    def _ended(self, session_id: str, reason: str) -> None:
-        """Hang up, because a session has ended; may be called in any thread."""
+    def _on_end(self, session_id: str, reason: str) -> None:
+        """Disconnect the client of a session that has ended; may be called in any thread."""
         with self._lock:
-            call = self._calls.pop(session_id, None)
-        if call is not None:
-            self._background.soon(lambda: self._start(call.end(reason)))
+            session = self._media_sessions.pop(session_id, None)
+        if session is not None:
+            self._thread.call_soon(lambda: self._create_task(session.end(reason)))
 
-    def _start(self, work: Any) -> None:
+    def _create_task(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _farewell(self) -> None:
+    async def _wait_for_tasks(self) -> None:
         if self._tasks:
-            await asyncio.wait(list(self._tasks), timeout=_FAREWELL)
+            await asyncio.wait(list(self._tasks), timeout=_CLOSE_TIMEOUT)
 
 
 def _import_media() -> ImportError | None:
     try:
         importlib.import_module(_MEDIA)
-    except ImportError as missing:
-        return missing
+    except ImportError as exc:
+        return exc
     return None

@@ -1,10 +1,10 @@
-"""What a person needs to point an app, or an SDK of Anam's, at a sandbox."""
+"""Startup banner of the commands that run a sandbox."""
 
 from flask_anam.sandbox.server import Sandbox
 
 
-def announcement(sandbox: Sandbox) -> str:
-    """Return what a person needs to point an app at a sandbox."""
+def startup_banner(sandbox: Sandbox) -> str:
+    """Return the text that says how to point an app, or an SDK of Anam, at a sandbox."""
     return (
         "This is the Flask-Anam sandbox, not Anam. Point an app at it with:\n"
         f'  ANAM_BASE_URL = "{sandbox.url}"\n'
