@@ -221,7 +221,7 @@ def test_a_closed_tab_ends_the_session(sandbox: Sandbox, watched: Watched) -> No
 def test_every_supported_release_connects(
     sandbox: Sandbox, watched: Watched, page_url: str, release: str
 ) -> None:
-    """The README names the oldest of them."""
+    """The page of features names the oldest of them."""
     watched.page.goto(page_url + release)
     watched.connect(sandbox, QUIET)
     watched.wait_to_see("SESSION_READY")
@@ -234,9 +234,9 @@ def test_every_supported_release_connects(
 
 
 @pytest.mark.source
-def test_the_readme_names_the_releases_that_connect() -> None:
+def test_the_docs_name_the_releases_that_connect() -> None:
     """No more and no fewer than are tested."""
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    found = re.search(r"`@anam-ai/js-sdk` ([\d., and]+)\d", readme)
-    assert found
-    assert re.findall(r"\d+\.\d+\.\d+", readme[found.start() : found.end()]) == list(RELEASES)
+    page = (Path(__file__).parents[2] / "docs" / "features.md").read_text()
+    match = re.search(r"`@anam-ai/js-sdk` ([\d., and]+)\d", page)
+    assert match
+    assert re.findall(r"\d+\.\d+\.\d+", page[match.start() : match.end()]) == list(RELEASES)
