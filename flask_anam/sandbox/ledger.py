@@ -164,7 +164,7 @@ class Ledger:
         return "<Ledger: {} requests, {} mints, {} sessions>".format(*counts)
 
 
-def drop_oldest(records: dict[Any, Any], limit: int = MAX_RECORDS) -> None:
-    """Remove the first entries of `records` until at most `limit` are left."""
-    while len(records) > limit:
+def drop_oldest(records: dict[Any, Any]) -> None:
+    """Remove the first entries of `records` until at most `MAX_RECORDS` are left."""
+    while len(records) > MAX_RECORDS:
         del records[next(iter(records))]

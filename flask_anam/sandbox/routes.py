@@ -152,22 +152,21 @@ def _query_number(query: Mapping[str, str], name: str, *, default: int, high: in
 class _Collection:
     """One part of the catalog, as a list and entry by entry.
 
-    `summaries` are the entries of the list, `entries` those with all fields; a search looks at the
-    fields `searched`.
+    A search looks at the fields `searched`; `summaries` are the entries of the list, if it shows
+    other fields.
     """
 
-    name: str
     title: str
-    summaries: tuple[catalog.Entry, ...]
     entries: tuple[catalog.Entry, ...]
     searched: tuple[str, ...]
-    uuid_only: bool
+    summaries: tuple[catalog.Entry, ...] = ()
+    uuid_only: bool = True
 
     def search(self, request: Request, _: str) -> Response:
         term = request.query.get("search", "").lower()
         matches = [
             entry
-            for entry in self.summaries
+            for entry in self.summaries or self.entries
             if any(term in entry[name].lower() for name in self.searched)
             and _passes_filters(entry, request.query)
         ]
@@ -196,34 +195,14 @@ def _passes_filters(entry: catalog.Entry, query: Mapping[str, str]) -> bool:
 
 
 def _catalog_routes() -> Iterator[_Route]:
-    names = ("displayName",)
-    for collection in (
-        _Collection(
-            "avatars",
-            "Avatar",
-            catalog.AVATARS,
-            catalog.AVATARS,
-            ("displayName", "description"),
-            uuid_only=True,
+    for name, collection in {
+        "avatars": _Collection("Avatar", catalog.AVATARS, ("displayName", "description")),
+        "voices": _Collection("Voice", catalog.VOICES, ("displayName",)),
+        "llms": _Collection("LLM", catalog.LLMS, ("displayName",), uuid_only=False),
+        "personas": _Collection(
+            "Persona", catalog.PERSONAS, ("name",), catalog.PERSONA_SUMMARIES, uuid_only=False
         ),
-        _Collection("voices", "Voice", catalog.VOICES, catalog.VOICES, names, uuid_only=True),
-        _Collection("llms", "LLM", catalog.LLMS, catalog.LLMS, names, uuid_only=False),
-        _Collection(
-            "personas",
-            "Persona",
-            catalog.PERSONA_SUMMARIES,
-            catalog.PERSONAS,
-            ("name",),
-            uuid_only=False,
-        ),
-        _Collection(
-            "tools",
-            "Tool",
-            catalog.TOOLS,
-            catalog.TOOLS,
-            ("name", "description", "id"),
-            uuid_only=True,
-        ),
-    ):
-        yield _Route("GET", f"/v1/{collection.name}", collection.search)
-        yield _Route("GET", f"/v1/{collection.name}/{{id}}", collection.get)
+        "tools": _Collection("Tool", catalog.TOOLS, ("name", "description", "id")),
+    }.items():
+        yield _Route("GET", f"/v1/{name}", collection.search)
+        yield _Route("GET", f"/v1/{name}/{{id}}", collection.get)

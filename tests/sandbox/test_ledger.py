@@ -122,8 +122,13 @@ def test_an_answer_to_a_forgotten_request_is_no_error() -> None:
     assert repr(ledger) == "<Ledger: 0 requests, 0 mints, 0 sessions>"
 
 
-def test_only_the_newest_records_are_kept() -> None:
+def test_only_the_newest_records_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """A sandbox that runs for days does not fill the memory."""
+    monkeypatch.setattr("flask_anam.sandbox.ledger.MAX_RECORDS", 3)
     records = dict.fromkeys(range(10))
-    drop_oldest(records, limit=3)
+    drop_oldest(records)
     assert list(records) == [7, 8, 9]
+    ledger = Ledger()
+    for number in range(10):
+        ledger.add_request(RequestRecord("GET", f"/{number}", {}, {}, 1, None, b"", None, 0.0))
+    assert [record.path for record in ledger.requests] == ["/7", "/8", "/9"]

@@ -32,11 +32,7 @@ _RATE_HEADERS = (
     ("RateLimit-Remaining", "0"),
     ("RateLimit-Reset", "1"),
 )
-_CATALOG_FIELDS = {
-    "avatarId": catalog.AVATARS,
-    "voiceId": catalog.VOICES,
-    "llmId": catalog.LLMS,
-}
+_CATALOG_FIELDS = {"avatarId": catalog.AVATARS, "voiceId": catalog.VOICES, "llmId": catalog.LLMS}
 
 
 @dataclass(frozen=True)

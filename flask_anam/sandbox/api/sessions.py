@@ -53,7 +53,7 @@ class Sessions:
     def __init__(
         self, ledger: Ledger, *, limit: int | None, single_use: bool, clock: Callable[[], float]
     ) -> None:
-        self.limit = DEFAULT_LIMIT if limit is None else limit
+        self._limit = DEFAULT_LIMIT if limit is None else limit
         self._ledger = ledger
         self._single_use = single_use
         self._clock = clock
@@ -83,7 +83,7 @@ class Sessions:
                     "This session token has already started a session; ask for a new one.",
                 )
             others = [s for s in self._running() if s.start.session_id != start.session_id]
-            if len(others) >= self.limit:
+            if len(others) >= self._limit:
                 raise ApiError(429, "Concurrent session limit reached")
             reason = "The session has been started again elsewhere."
             self.end(start.session_id, CLIENT_EXIT, reason)
@@ -176,9 +176,9 @@ class Sessions:
         """Return the body of ``GET /v1/sessions/concurrency``."""
         with self._lock:
             running = self._running()
-            can_start = len(running) < self.limit
+            can_start = len(running) < self._limit
             return {
-                "limit": self.limit,
+                "limit": self._limit,
                 "active": len(running),
                 "canStartSession": can_start,
                 "estimatedWaitSeconds": 0 if can_start else self._estimated_wait(running),

@@ -1,5 +1,6 @@
 """HTTP connections: reads requests, sends the API's responses, and applies the ordered faults."""
 
+import functools
 import logging
 import socket
 import threading
@@ -53,10 +54,11 @@ class ConnectionHandler:
         self, connection: socket.socket, source: BinaryIO, number: int, stopping: threading.Event
     ) -> bool:
         """Serve one request; return whether the connection stays open."""
+        send = functools.partial(http1.send_response, connection, stopping=stopping)
         try:
             request = http1.read_request(source, connection)
         except ApiError as exc:
-            self._send(connection, None, exc.response(), _NO_FAULT, stopping)
+            send(None, exc.response(), _NO_FAULT, now=self._clock())
             http1.lingering_close(connection)
             return False
         if request is None:
@@ -76,7 +78,7 @@ class ConnectionHandler:
             return False
         self._ledger.set_status(entry, response.status)
         logger.debug("%s %s -> %d", request.method, request.path, response.status)
-        stays_open = self._send(connection, request, response, fault, stopping)
+        stays_open = send(request, response, fault, now=self._clock())
         if response.upgrade is None:
             return stays_open
         try:
@@ -86,18 +88,6 @@ class ConnectionHandler:
         except Exception:
             logger.exception("The sandbox failed at %s", request.path)
         return False
-
-    def _send(
-        self,
-        connection: socket.socket,
-        request: Request | None,
-        response: Response,
-        fault: Fault,
-        stopping: threading.Event,
-    ) -> bool:
-        return http1.send_response(
-            connection, request, response, fault, now=self._clock(), stopping=stopping
-        )
 
     def _record(self, request: Request, number: int) -> int:
         try:

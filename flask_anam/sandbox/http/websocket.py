@@ -95,10 +95,7 @@ class WebSocket:
     """
 
     def __init__(
-        self,
-        connection: socket.socket,
-        source: BinaryIO,
-        receive_timeout: float = _RECEIVE_TIMEOUT,
+        self, connection: socket.socket, source: BinaryIO, receive_timeout: float = _RECEIVE_TIMEOUT
     ) -> None:
         self._connection = connection
         self._source = source

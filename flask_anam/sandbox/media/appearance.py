@@ -28,37 +28,16 @@ class Appearance:
     glasses: bool = False
 
 
-_SKIN_COLOURS: tuple[Colour, ...] = (
-    (247, 212, 188),
-    (236, 188, 154),
-    (214, 160, 120),
-    (176, 120, 84),
-    (128, 84, 60),
-)
-_HAIR_COLOURS: tuple[Colour, ...] = (
-    (62, 42, 36),
-    (34, 30, 36),
-    (122, 74, 44),
-    (190, 138, 78),
-    (150, 72, 44),
-    (128, 124, 128),
-)
-_EYE_COLOURS: tuple[Colour, ...] = ((92, 64, 44), (70, 104, 128), (78, 110, 82), (58, 46, 42))
-_CLOTHES_COLOURS: tuple[Colour, ...] = (
-    (44, 62, 92),
-    (96, 56, 84),
-    (38, 92, 88),
-    (148, 76, 62),
-    (72, 70, 78),
-    (88, 98, 58),
-)
-_BACKDROP_COLOURS: tuple[Colour, ...] = (
-    (178, 200, 214),
-    (224, 206, 188),
-    (196, 206, 186),
-    (208, 196, 216),
-    (190, 208, 206),
-)
+def _colours(codes: str) -> list[Colour]:
+    return [(code[0], code[1], code[2]) for code in map(bytes.fromhex, codes.split())]
+
+
+_SKIN_COLOURS = _colours("f7d4bc ecbc9a d6a078 b07854 80543c")
+_HAIR_COLOURS = _colours("3e2a24 221e24 7a4a2c be8a4e 96482c 807c80")
+_EYE_COLOURS = _colours("5c402c 466880 4e6e52 3a2e2a")
+_SHIRT_COLOURS = _colours("f4f0e8 e2e8ee")
+_CLOTHES_COLOURS = _colours("2c3e5c 603854 265c58 944c3e 48464e 58623a")
+_BACKDROP_COLOURS = _colours("b2c8d6 e0cebc c4ceba d0c4d8 bed0ce")
 
 #: Appearances of the catalog's first avatars, by avatar id.
 _DESIGNED: dict[str, Appearance] = {
@@ -97,7 +76,7 @@ def appearance_of(avatar: str) -> Appearance:
         hair=pick(_HAIR_COLOURS),
         eyes=pick(_EYE_COLOURS),
         clothes=pick(_CLOTHES_COLOURS),
-        shirt=pick(((244, 240, 232), (226, 232, 238))),
+        shirt=pick(_SHIRT_COLOURS),
         backdrop=pick(_BACKDROP_COLOURS),
         cut=pick(HAIR),
         outfit=pick(CLOTHES),

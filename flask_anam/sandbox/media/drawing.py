@@ -24,18 +24,7 @@ _TONGUE: Colour = (196, 96, 96)
 _TEETH: Colour = (250, 246, 240)
 
 _FACE = smooth(
-    mirrored(
-        [
-            (0, 104),
-            (46, 114),
-            (74, 152),
-            (78, 200),
-            (72, 246),
-            (50, 286),
-            (20, 305),
-            (0, 308),
-        ]
-    )
+    mirrored([(0, 104), (46, 114), (74, 152), (78, 200), (72, 246), (50, 286), (20, 305), (0, 308)])
 )
 
 
@@ -64,6 +53,7 @@ def back(canvas: Canvas, look: Appearance) -> None:
     elif look.cut == "curls":
         for x, y, size in _CURLS:
             canvas.fill(ellipse(x, y, size, size), hair)
+            canvas.fill(ellipse(-x, y, size, size), hair)
     elif look.cut == "bun":
         canvas.fill(ellipse(0, 66, 40, 34), hair)
         canvas.fill(ellipse(-10, 56, 20, 12, turn=-20), mix(hair, _WHITE, 0.1), 0.6)
@@ -74,19 +64,8 @@ def back(canvas: Canvas, look: Appearance) -> None:
     canvas.fill(smooth(mirrored(chin)), _shadow(look, 0.34))
 
 
-_CURLS = [
-    (-88, 150, 34),
-    (88, 150, 34),
-    (-96, 200, 34),
-    (96, 200, 34),
-    (-92, 250, 32),
-    (92, 250, 32),
-    (-70, 106, 36),
-    (70, 106, 36),
-    (-28, 84, 38),
-    (28, 84, 38),
-    (0, 90, 40),
-]
+#: x and y of the centre, and radius, of the curls on one side.
+_CURLS = ((88, 150, 34), (96, 200, 34), (92, 250, 32), (70, 106, 36), (28, 84, 38), (0, 90, 40))
 
 
 def body(canvas: Canvas, look: Appearance) -> None:
@@ -220,19 +199,9 @@ def eyes(canvas: Canvas, look: Appearance, lids: str, gaze: int) -> None:
             canvas.fill(stroke(arc, 3.2), line)
             continue
         top = 196 if lids == "open" else 204
-        almond = smooth(
-            [
-                (x - 17, 208),
-                (x - 9, top + 2),
-                (x, top),
-                (x + 9, top + 2),
-                (x + 17, 206),
-                (x + 9, 215),
-                (x, 217),
-                (x - 9, 215),
-            ],
-            steps=5,
-        )
+        upper_lid = [(x - 17, 208), (x - 9, top + 2), (x, top), (x + 9, top + 2), (x + 17, 206)]
+        lower_lid = [(x + 9, 215), (x, 217), (x - 9, 215)]
+        almond = smooth([*upper_lid, *lower_lid], steps=5)
         canvas.fill(ellipse(x, 203, 18, 12), mix(look.skin, _SHADE, 0.16), 0.5)
         canvas.fill(almond, (250, 247, 243))
         middle = x + gaze * 2.5
@@ -245,14 +214,8 @@ def eyes(canvas: Canvas, look: Appearance, lids: str, gaze: int) -> None:
         if lids == "open":
             canvas.fill(ellipse(middle - 3, 202, 2.6, 2.6), _WHITE)
             canvas.fill(ellipse(middle + 3.4, 210, 1.3, 1.3), _WHITE, 0.7)
-        lid = [
-            (x - 18 * side, 209),
-            (x - 9 * side, top + 1),
-            (x + 2 * side, top - 1),
-            (x + 11 * side, top + 1.5),
-            (x + 19 * side, 204),
-        ]
-        canvas.fill(stroke(lid, 2.2, end=4.4), line)
+        lash = [(-18, 209), (-9, top + 1), (2, top - 1), (11, top + 1.5), (19, 204)]
+        canvas.fill(stroke([(x + side * dx, y) for dx, y in lash], 2.2, end=4.4), line)
         fold = [(x - 13 * side, top - 4), (x, top - 7.5), (x + 15 * side, top - 3)]
         canvas.fill(stroke(fold, 1.6), _shadow(look, 0.5), 0.5)
         canvas.fill(stroke([(x - 10, 217), (x, 219), (x + 11, 216)], 1.4), _shadow(look, 0.5), 0.45)
@@ -285,43 +248,15 @@ def mouth(canvas: Canvas, look: Appearance, shape: str, opening: float) -> None:
     wide = 25 + (widest - 25) * opening
     high = 3 + highest * opening
     top, bottom = 274 - high * 0.3, 274 + high * 0.7
-    outer = [
-        (-wide - 4, 273),
-        (-wide * 0.4, top - 5),
-        (0, top - 3.5),
-        (wide * 0.4, top - 5),
-        (wide + 4, 273),
-        (wide * 0.55, bottom + 5),
-        (0, bottom + 8),
-        (-wide * 0.55, bottom + 5),
-    ]
-    canvas.fill(smooth(outer, steps=6), lip)
-    inner = [
-        (-wide, 273),
-        (-wide * 0.4, top),
-        (0, top + 0.6),
-        (wide * 0.4, top),
-        (wide, 273),
-        (wide * 0.55, bottom - 0.5),
-        (0, bottom + 1),
-        (-wide * 0.55, bottom - 0.5),
-    ]
-    canvas.fill(smooth(inner, steps=6), _INSIDE)
+    outer = [(0, top - 3.5), (wide * 0.4, top - 5), (wide + 4, 273), (wide * 0.55, bottom + 5)]
+    canvas.fill(smooth(mirrored([*outer, (0, bottom + 8)]), steps=6), lip)
+    inner = [(0, top + 0.6), (wide * 0.4, top), (wide, 273), (wide * 0.55, bottom - 0.5)]
+    canvas.fill(smooth(mirrored([*inner, (0, bottom + 1)]), steps=6), _INSIDE)
     if shape != "round" and high > 7:
-        teeth = min(7.0, high * 0.34)
-        canvas.fill(
-            smooth(
-                [
-                    (-wide * 0.72, top + 2),
-                    (0, top + 1.2),
-                    (wide * 0.72, top + 2),
-                    (wide * 0.5, top + teeth),
-                    (-wide * 0.5, top + teeth),
-                ],
-                steps=4,
-            ),
-            _TEETH,
-        )
+        length = min(7.0, high * 0.34)
+        gum = [(-wide * 0.72, top + 2), (0, top + 1.2), (wide * 0.72, top + 2)]
+        edge = [(wide * 0.5, top + length), (-wide * 0.5, top + length)]
+        canvas.fill(smooth([*gum, *edge], steps=4), _TEETH)
     if high > 10:
         canvas.fill(ellipse(0, bottom - high * 0.12, wide * 0.45, high * 0.16), _TONGUE, 0.9)
     canvas.fill(ellipse(-3, bottom + 4.6, wide * 0.3, 1.5), _WHITE, 0.25)

@@ -92,10 +92,7 @@ class PersonaVideo(MediaStreamTrack):
         self._due = max(self._due + 1 / self._frame_rate(), now)
         frame = av.VideoFrame(width, height, "yuv420p")
         picture = self._face.picture(
-            now - self._start,
-            self._actor.shape,
-            self._actor.opening,
-            speaking=self._actor.speaking,
+            now - self._start, self._actor.shape, self._actor.opening, speaking=self._actor.speaking
         )
         if self._face.incomplete and self._drawing.done():
             self._drawing = asyncio.ensure_future(asyncio.to_thread(self._face.draw_missing))
