@@ -66,7 +66,7 @@ def usage(
     if click.get_current_context().invoked_subcommand:
         return
     state = get_state()
-    found = state.recorder.store.per_user(
+    found = state.recorder.store.totals_by_user(
         _wanted(state, since, until, user_id, persona), limit=1_000_000
     )
     if as_csv:

@@ -119,7 +119,7 @@ def test_many_records_are_read_from_pages(world: World, usage_url: str) -> None:
     assert {record.session_id: record.seconds for record in records} == ended
     assert (found.settled, found.waiting) == (len(ended), 150 - len(ended))
     assert seen[-1] == (150, 150)
-    totals = world.recorder.store.per_user(UsageQuery())
+    totals = world.recorder.store.totals_by_user(UsageQuery())
     assert sum(total.seconds for total in totals) == sum(ended.values())
 
 

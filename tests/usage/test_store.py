@@ -308,12 +308,12 @@ def test_sessions_are_listed_newest_first_and_page_by_page(
 def test_totals_are_per_user_and_persona(store: SessionStore, record: Maker) -> None:
     """Most seconds first; tokens without a user have a line of their own."""
     fill(store, record)
-    found = store.per_user(UsageQuery())
+    found = store.totals_by_user(UsageQuery())
     assert found[0] == Totals(0, "ada", "support", tokens=4, sessions=2, ended=2, seconds=120.0)
     rest = {(one.user_id, one.persona_type): (one.tokens, one.sessions) for one in found[1:]}
     assert rest == {("bob", "support"): (1, 1), (None, "coach"): (1, 0)}
-    assert len(store.per_user(UsageQuery(), limit=1)) == 1
-    assert store.per_user(UsageQuery(user_id="nobody")) == []
+    assert len(store.totals_by_user(UsageQuery(), limit=1)) == 1
+    assert store.totals_by_user(UsageQuery(user_id="nobody")) == []
 
 
 def test_totals_are_per_stretch_of_time(store: SessionStore, record: Maker) -> None:

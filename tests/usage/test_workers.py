@@ -58,7 +58,7 @@ def seconds_of_users(url: str, sandbox: Sandbox) -> dict[str | None, float]:
             sandbox._account.sessions.end(entry.session_id, "NORMAL_EXIT", "over")
         found = state.reconciler.run(key_finder(state))
         assert (found.settled, found.failed) == (2000, 0)
-        totals = state.recorder.store.per_user(UsageQuery())
+        totals = state.recorder.store.totals_by_user(UsageQuery())
         state.recorder.close()
     return {total.user_id: total.seconds for total in totals}
 

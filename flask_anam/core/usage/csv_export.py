@@ -1,16 +1,16 @@
-"""Session records and token counts as CSV, line by line; safe to open in a spreadsheet."""
+"""CSV export of session records and token counts, line by line; safe to open in a spreadsheet."""
 
 from __future__ import annotations
 
 import csv
 import re
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 
+from flask_anam.core.usage.periods import format_timestamp
 from flask_anam.core.usage.records import SessionRecord, UsageQuery
 from flask_anam.core.usage.store import SessionStore
 
-#: Records read at once.
+#: Records that one query reads.
 PAGE = 500
 SESSION_COLUMNS = (
     "minted_at",
@@ -26,77 +26,70 @@ SESSION_COLUMNS = (
     "exit_status",
 )
 TOKEN_COLUMNS = ("start", "persona_type", "outcome", "number")
-#: Where a spreadsheet may take what follows for a formula, whoever wrote it: at the beginning of a
-#: cell, and behind what some take for the end of one. The wide signs are those of East Asian ones.
+#: CSV injection: where a spreadsheet may evaluate what follows as a formula, at the start of a cell
+#: and after what some programs take for its end. The fullwidth signs count in East Asian versions.
 _FORMULA = re.compile("(^|[\t\n\r;|])([=+@\uff1d\uff0b\uff0d\uff20-])")
 
 
 class _Line:
-    """What `csv.writer` writes to: it keeps the last line only."""
+    """File object for `csv.writer`, whose `writerow` returns what `write` returns."""
 
-    text = ""
-
-    def write(self, text: str) -> int:
-        """Take a line."""
-        self.text = text
-        return len(text)
+    def write(self, text: str) -> str:
+        """Return a line."""
+        return text
 
 
-def session_lines(store: SessionStore, which: UsageQuery, now: float) -> Iterator[str]:
-    """Yield a heading and a line per record, newest first; reads `PAGE` records at a time.
+def session_lines(store: SessionStore, query: UsageQuery, now: float) -> Iterator[str]:
+    """Yield a header and a line per record, newest first; reads `PAGE` records at a time.
 
     The first page is read before the first line, so that a store that is down is noticed before
     anything has been sent.
     """
-    page = store.sessions(which, limit=PAGE)
+    page = store.sessions(query, limit=PAGE)
     yield from lines([SESSION_COLUMNS])
     while page:
-        yield from lines(_session(one, now) for one in page)
-        full = len(page) == PAGE
-        page = store.sessions(which, limit=PAGE, before=page[-1].id) if full else []
+        yield from lines(_session(record, now) for record in page)
+        is_full = len(page) == PAGE
+        page = store.sessions(query, limit=PAGE, before=page[-1].id) if is_full else []
 
 
-def token_lines(store: SessionStore, which: UsageQuery, step: int) -> Iterator[str]:
-    """Yield a heading, and a line per step of so many seconds, persona and outcome."""
-    found = store.counts(which, step)
+def token_lines(store: SessionStore, query: UsageQuery, step: int) -> Iterator[str]:
+    """Yield a header, and a line per step (seconds), persona and outcome."""
+    counts = store.counts(query, step)
     yield from lines([TOKEN_COLUMNS])
-    yield from lines((_time(c.start), c.persona_type, c.outcome, c.number) for c in found)
+    yield from lines((_time(c.start), c.persona_type, c.outcome, c.number) for c in counts)
 
 
 def lines(rows: Iterable[Iterable[object]]) -> Iterator[str]:
-    """Yield rows as lines of CSV; no cell can be a formula."""
-    line = _Line()
-    writer = csv.writer(line)
+    """Yield rows as lines of CSV, each cell made safe."""
+    writer = csv.writer(_Line())
     for row in rows:
-        writer.writerow([safe_cell(value) for value in row])
-        yield line.text
+        yield writer.writerow([safe_cell(value) for value in row])
 
 
-def _session(one: SessionRecord, now: float) -> tuple[object, ...]:
+def _session(record: SessionRecord, now: float) -> tuple[object, ...]:
     return (
-        _time(one.minted_at),
-        _time(one.started_at),
-        _time(one.ended_at),
-        None if one.seconds is None else round(one.seconds, 1),
-        one.state(now),
-        one.persona_type,
-        one.user_id,
-        one.token_id,
-        one.session_id,
-        one.source,
-        one.exit_status,
+        _time(record.minted_at),
+        _time(record.started_at),
+        _time(record.ended_at),
+        None if record.seconds is None else round(record.seconds, 1),
+        record.state(now),
+        record.persona_type,
+        record.user_id,
+        record.token_id,
+        record.session_id,
+        record.source,
+        record.exit_status,
     )
 
 
 def _time(moment: float | None) -> str:
-    if moment is None:
-        return ""
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return "" if moment is None else format_timestamp(moment)
 
 
 def safe_cell(value: object) -> object:
-    """Return a cell in which no spreadsheet finds a formula."""
+    """Return a cell that no spreadsheet evaluates as a formula: an apostrophe stands before it."""
     if not isinstance(value, str):
         return value
-    plain = _FORMULA.sub(r"\1'\2", value)
-    return f"'{plain}" if plain.startswith(("\t", "\n", "\r")) else plain
+    text = _FORMULA.sub(r"\1'\2", value)
+    return f"'{text}" if text.startswith(("\t", "\n", "\r")) else text

@@ -1,39 +1,42 @@
-"""Stretches of time that a dashboard shows, and how finely it cuts them up. All times are UTC."""
+"""Periods: the times that a report covers, and the steps it is divided into. All are UTC."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from flask_anam.core.clock import parse_timestamp
 from flask_anam.core.usage.records import COUNT_BUCKET
 from flask_anam.errors import InvalidRequest
 
-#: Name to seconds in all and seconds of one step.
+#: Name to seconds of the period and seconds of one step.
 PRESETS: Mapping[str, tuple[int, int]] = {
     "hour": (3600, 300),
     "day": (86400, 3600),
     "week": (7 * 86400, 6 * 3600),
     "month": (30 * 86400, 86400),
 }
+#: The name of a period between two given times.
 CUSTOM = "custom"
-#: Steps for a custom period, which gets the finest one that makes no more than this many.
+#: Seconds of the steps that a custom period may have; it gets the shortest one that fits.
 _STEPS = (300, 900, 1800, 3600, 3 * 3600, 6 * 3600, 86400, 7 * 86400)
-_MOST_STEPS = 62
-#: Seconds of a custom period at most: a leap year.
-LONGEST_PERIOD = 366 * 86400
-_HOW = "Use a date or a date and time (UTC), such as 2026-07-14 or 2026-07-14T09:30."
+#: Upper limit of the steps of a custom period.
+_MAX_STEPS = 62
+#: Upper limit of seconds of a custom period: a leap year.
+MAX_PERIOD = 366 * 86400
+_HINT = "Use a date or a date and time (UTC), such as 2026-07-14 or 2026-07-14T09:30."
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A stretch of time.
+    """Period: the time that a report covers, in steps.
 
     Attributes:
         name: of `PRESETS`, or ``custom``.
         since: Unix seconds at which it begins; a multiple of `COUNT_BUCKET`.
-        until: Unix seconds at which it is over; likewise.
+        until: Unix seconds at which it ends, exclusive; a multiple of `COUNT_BUCKET`.
         step: seconds of one bar; a multiple of `COUNT_BUCKET`.
 
     """
@@ -44,19 +47,19 @@ class Period:
     step: int
 
     def before(self) -> tuple[int, int]:
-        """Return beginning and end of the time before it that is as long."""
+        """Return start and end of the preceding period of equal length."""
         return 2 * self.since - self.until, self.since
 
     def starts(self) -> range:
-        """Return when its steps begin; the first may begin before the period does."""
+        """Return the start of each step, Unix seconds; the first may begin before the period."""
         return range(self.since - self.since % self.step, self.until, self.step)
 
 
 def preset(name: str, now: float) -> Period:
-    """Return a period that ends with the step that is under way.
+    """Return the period of that name that ends with the current step.
 
     Raises:
-        InvalidRequest: there is none of that name.
+        InvalidRequest: `name` is not in `PRESETS`.
 
     """
     if name not in PRESETS:
@@ -68,27 +71,31 @@ def preset(name: str, now: float) -> Period:
 
 
 def custom(since: str, until: str, now: float) -> Period:
-    """Return the period between two moments; without the second one until now.
+    """Return the period between two ISO 8601 times; an empty `until` means now.
 
     Raises:
-        InvalidRequest: one cannot be read, they are in the wrong order or too far apart; the
-            details name the field.
+        InvalidRequest: a time cannot be read, `until` is not after `since`, or the period is
+            longer than `MAX_PERIOD`; the details name the field.
 
     """
-    moments = {"since": since, "until": until}
-    found, details = dict[str, float](), dict[str, object]()
-    for field, text in moments.items():
+    times, details = dict[str, float](), dict[str, object]()
+    for field, text in {"since": since, "until": until}.items():
         try:
-            found[field] = now if field == "until" and not text else parse_timestamp(text.strip())
+            times[field] = now if field == "until" and not text else parse_timestamp(text.strip())
         except ValueError:
-            details[field] = [_HOW if text else f"Say when it begins. {_HOW}"]
+            details[field] = [_HINT if text else f"Say when it begins. {_HINT}"]
     if details:
         raise InvalidRequest(details=details)
-    start = math.floor(found["since"] / COUNT_BUCKET) * COUNT_BUCKET
-    end = math.ceil(found["until"] / COUNT_BUCKET) * COUNT_BUCKET
+    start = math.floor(times["since"] / COUNT_BUCKET) * COUNT_BUCKET
+    end = math.ceil(times["until"] / COUNT_BUCKET) * COUNT_BUCKET
     if start >= end:
         raise InvalidRequest(details={"until": ["The end must come after the beginning."]})
-    if end - start > LONGEST_PERIOD:
+    if end - start > MAX_PERIOD:
         raise InvalidRequest(details={"since": ["Choose at most 366 days."]})
-    step = next(one for one in _STEPS if (end - start) / one <= _MOST_STEPS)
+    step = next(step for step in _STEPS if (end - start) / step <= _MAX_STEPS)
     return Period(CUSTOM, start, end, step)
+
+
+def format_timestamp(moment: float) -> str:
+    """Return a time as ISO 8601 in UTC, to the second: ``2026-07-14T09:30:00Z``."""
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,6 +1,6 @@
-"""What a user may still have: minutes in a window of time, and sessions at once.
+"""Quotas: minutes per window of time, and concurrent sessions, of one user.
 
-Windows are those of the limits library, fixed and aligned to the clock (UTC).
+Windows are fixed windows of the `limits` library, aligned to the clock (UTC).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One window of a minutes limit.
+    """Fixed window: one window of a minutes limit.
 
     Attributes:
         since: Unix seconds at which it began.
-        seconds: how many seconds of conversation it allows.
+        seconds: seconds of conversation that it allows.
         ends_in: seconds until it ends.
 
     """
@@ -36,12 +36,12 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """The limits of a user at one moment.
+    """Quota: the limits of a user at one moment.
 
     Attributes:
         now: that moment, Unix seconds.
         windows: the windows of the minutes limit that it falls into.
-        max_concurrent: how many sessions may run or be about to start, or None.
+        max_concurrent: upper limit of sessions that run or may still start, or None.
 
     """
 
@@ -50,24 +50,24 @@ class Quota:
     max_concurrent: int | None
 
     def granted(self, record: SessionRecord, spent: list[float], open_now: int) -> SessionRecord:
-        """Return the record of a mint, with no more seconds than are left.
+        """Return the record of a mint, its `max_seconds` at most what is left in every window.
 
         Args:
-            record: of the mint to come.
+            record: of the mint under way.
             spent: seconds used or reserved, for each window.
-            open_now: sessions of the user that run or may still start.
+            open_now: number of the user's sessions that run or may still start.
 
         Raises:
-            TooManySessions: as many sessions as are allowed are open.
+            TooManySessions: `open_now` has reached the limit.
             MinutesExhausted: less than a second is left in a window.
 
         """
         if self.max_concurrent is not None and open_now >= self.max_concurrent:
             raise TooManySessions
         left = [window.seconds - used for window, used in zip(self.windows, spent, strict=True)]
-        full = [w.ends_in for w, rest in zip(self.windows, left, strict=True) if rest < 1]
-        if full:
-            raise MinutesExhausted(retry_after=max(full))
+        used_up = [w.ends_in for w, rest in zip(self.windows, left, strict=True) if rest < 1]
+        if used_up:
+            raise MinutesExhausted(retry_after=max(used_up))
         allowed = [math.floor(rest) for rest in left]
         if record.max_seconds is not None:
             allowed.append(record.max_seconds)
@@ -75,13 +75,14 @@ class Quota:
 
 
 class QuotaRules:
-    """The limits of one app, from its settings. Thread-safe."""
+    """Quota rules: the limits of one app, from its settings. Thread-safe."""
 
     def __init__(self, settings: Settings) -> None:
-        """Check that they can be kept.
+        """Read the limits.
 
         Raises:
-            ConfigError: tokens may be used more than once, so that nothing could be counted on.
+            ConfigError: there is a limit, and ``ANAM_TOKEN_REUSE = "until_expiry"`` lets one token
+                start many sessions, so that it could not be kept.
 
         """
         limit = settings.minutes_limit
@@ -98,7 +99,7 @@ class QuotaRules:
 
     @property
     def any(self) -> bool:
-        """Whether there is a limit at all."""
+        """Whether there is a limit."""
         return bool(self._items) or self._at_once is not None
 
     def at(self, now: float) -> Quota:

@@ -1,8 +1,8 @@
-"""What is known of each token and its conversation, and how it changes.
+"""Session records: one per minted token, from the mint on, and how reports change it.
 
-One record per minted token, from the mint on; a token that may be used more than once gets
-another record per session. A record tells when its token was made, when the conversation started
-and ended, and who said so. It holds no prompt, no token and no API key.
+A token that may be used more than once gets another record per session. A record holds when its
+token was made, when the conversation started and ended, and who reported that. It holds no
+prompt, no token and no API key.
 """
 
 from __future__ import annotations
@@ -10,27 +10,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-#: Seconds after a token's end, or a session's longest time, in which a report may still come.
+#: Seconds after a token's end, or a session's upper limit, in which a report may still come.
 GRACE = 60.0
-#: Seconds that a session without a known longest time is believed to run at most.
+#: Seconds after which a session without a known upper limit is taken to be over.
 MAX_SESSION_SECONDS = 4 * 3600.0
-#: Sessions that one token can be reported to have started, where it may start several.
+#: Upper limit of the sessions that can be reported for one token, where it may start several.
 MAX_SESSIONS_PER_TOKEN = 100
-#: Seconds of a stretch of time in which tokens are counted together.
+#: Seconds of an interval in which outcomes of token requests are counted together.
 COUNT_BUCKET = 300
 #: Characters of a client label at most; the shortest bound that Anam publishes for one.
 MAX_LABEL = 128
-#: Seconds that any database can hold as the longest time of a session: 68 years.
+#: Upper limit of seconds that any database can hold for a session: 68 years.
 MAX_STORABLE_SECONDS = 2**31 - 1
 
 
 class Unstorable(ValueError):
-    """A store cannot hold a value that it was given, while it works for all others."""
+    """A store does not take a value, while it takes others; it is not down."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionRecord:
-    """What is known of one token and its conversation; times are Unix seconds.
+    """Session record: what is known of one token and its conversation; times are Unix seconds.
 
     Attributes:
         id: number of the record in its store; 0 before it is stored.
@@ -43,12 +43,12 @@ class SessionRecord:
         slot: keyed hash of the browser tab, or None.
         minted_at: when the token was made.
         expires_at: when the token can start nothing any more.
-        max_seconds: the longest that the session may last, if it was told to Anam.
+        max_seconds: upper limit of the session, if Anam was given one.
         refused_at: when the token was given back unused, or None.
         started_at: when the conversation started, or None.
         ended_at: when it ended, or None.
         seconds: how long it lasted, or None before its end.
-        source: who said so: ``mint``, ``report`` or ``anam``.
+        source: who reported it: ``mint`` (nobody yet), ``report`` (the browser) or ``anam``.
         exit_status: how it ended, in Anam's words, or None.
 
     """
@@ -73,17 +73,20 @@ class SessionRecord:
 
     def runs_until(self) -> float:
         """Return when a started session must be over, at the latest."""
-        longest = MAX_SESSION_SECONDS if self.max_seconds is None else self.max_seconds
-        return (self.started_at or self.minted_at) + longest + GRACE
+        limit = MAX_SESSION_SECONDS if self.max_seconds is None else self.max_seconds
+        return (self.started_at or self.minted_at) + limit + GRACE
 
     def is_running(self, now: float) -> bool:
         """Whether it has started and, as far as is known, not ended."""
         return self.started_at is not None and self.ended_at is None and now < self.runs_until()
 
+    def is_unused(self) -> bool:
+        """Whether nobody has used its token or given it back, as far as is known."""
+        return self.started_at is None and self.refused_at is None and self.source != "anam"
+
     def may_start(self, now: float) -> bool:
         """Whether its token may still start a session."""
-        unused = self.started_at is None and self.refused_at is None and self.source != "anam"
-        return unused and now < self.expires_at + GRACE
+        return self.is_unused() and now < self.expires_at + GRACE
 
     def billable_seconds(self, now: float) -> float:
         """Return the seconds that count against the user's minutes: used ones, else reserved."""
@@ -104,7 +107,16 @@ class SessionRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageQuery:
-    """Which records: those that fit all that is given. Times are Unix seconds."""
+    """Filter: selects the records that match every given field. Times are Unix seconds.
+
+    Attributes:
+        since: minted at this time or later.
+        until: minted before this time.
+        user_id: of this user, as it is stored.
+        persona_type: of this persona.
+        started: only records of sessions that have started.
+
+    """
 
     since: float | None = None
     until: float | None = None
@@ -115,16 +127,16 @@ class UsageQuery:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Sums over records.
+    """Aggregate: sums over a group of records.
 
     Attributes:
-        start: Unix seconds at which a stretch of time begins; 0 where time plays no part.
-        user_id: as it is stored; None where users play no part, or for tokens without one.
+        start: Unix seconds at which an interval begins; 0 where records are not grouped by time.
+        user_id: as it is stored; None where records are not grouped by user, or have none.
         persona_type: our name for the persona.
         tokens: tokens that were minted.
         sessions: how many have started a session.
         ended: how many of these are over.
-        seconds: how long those lasted in all.
+        seconds: sum of the lengths of these.
 
     """
 
@@ -139,12 +151,13 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class OutcomeCount:
-    """How often something happened to tokens of a persona in a stretch of time.
+    """Counter: how often requests for tokens of a persona had an outcome in an interval.
 
     Attributes:
-        start: Unix seconds at which it begins.
+        start: Unix seconds at which the interval begins.
         persona_type: our name for the persona.
-        outcome: ``minted``, ``reused``, ``stale`` (reused for want of a new one), or an error code.
+        outcome: ``minted``, ``reused``, ``replayed`` (reused for an equal call), ``stale`` (reused
+            while no new token could be minted), or an error code.
         number: how often.
 
     """
@@ -155,7 +168,7 @@ class OutcomeCount:
     number: int
 
 
-#: Start of the stretch of time, persona type, outcome.
+#: Start of the interval (Unix seconds), persona type, outcome.
 CountKey = tuple[int, str, str]
 
 
@@ -171,20 +184,20 @@ def started(
         again: whether one token may start several sessions; then the record may be a new one.
 
     """
-    if not mine or any(one.session_id == session_id for one in mine):
+    if not mine or any(record.session_id == session_id for record in mine):
         return None
-    free = [one for one in mine if one.session_id is None and one.source != "anam"]
+    free = [record for record in mine if record.session_id is None and record.source != "anam"]
     if not free and (not again or len(mine) >= MAX_SESSIONS_PER_TOKEN):
         return None
-    fresh = replace(mine[0], id=0, ended_at=None, seconds=None, exit_status=None)
-    record = free[0] if free else fresh
+    another = replace(mine[0], id=0, ended_at=None, seconds=None, exit_status=None)
+    record = free[0] if free else another
     return replace(record, session_id=session_id, started_at=at, source="report")
 
 
 def ended(record: SessionRecord, at: float, exit_status: str | None) -> SessionRecord:
     """Return the record of a session that is reported to have ended.
 
-    It has not lasted longer than it was allowed to, however late the report comes.
+    Its length is at most `max_seconds`, however late the report comes.
     """
     seconds = max(0.0, at - (at if record.started_at is None else record.started_at))
     if record.max_seconds is not None:

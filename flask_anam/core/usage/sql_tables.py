@@ -1,4 +1,4 @@
-"""The tables as this release sees them; `migrations` make them, and a test compares the two."""
+"""SQL tables of this release. The migrations create them; a test compares the two."""
 
 from __future__ import annotations
 
@@ -22,40 +22,37 @@ from sqlalchemy.types import TypeEngine
 
 
 class ExactText(TypeDecorator[str]):
-    """Text of which nothing is taken for equal that is not.
+    """Column type: text that is compared exactly.
 
-    MySQL's own text takes "Ada" for "ada", and even with a binary collation "ada " for "ada": one
-    user would be let into the sessions, and have the minutes, of another. So it gets bytes.
+    MySQL's own text types take "Ada" for "ada", and even with a binary collation "ada " for "ada":
+    one user would get the sessions and the minutes of another. So MySQL stores bytes.
     """
 
     impl = String
     cache_ok = True
 
     def __init__(self, length: int) -> None:
-        """Make the type of a text of so many characters at most."""
+        """Set the upper limit of characters."""
         super().__init__(length)
         self.length = length
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Return the type of a kind of database."""
-        if _has_odd_text(dialect):
+        """Return the type for a database."""
+        if _is_mysql(dialect):
             return dialect.type_descriptor(mysql.VARBINARY(4 * self.length))
         return dialect.type_descriptor(String(self.length))
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
-        """Return a value as it is sent."""
-        return value.encode() if value is not None and _has_odd_text(dialect) else value
+        """Return a value as it is sent to the database."""
+        return value.encode() if value is not None and _is_mysql(dialect) else value
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002
-        """Return a value as it is read."""
+        """Return a value as text."""
         return value.decode() if isinstance(value, bytes) else value
 
 
-def _has_odd_text(dialect: Dialect) -> bool:
+def _is_mysql(dialect: Dialect) -> bool:
     return dialect.name in {"mysql", "mariadb"}
-
-
-_text = ExactText
 
 
 metadata = MetaData()
@@ -64,13 +61,13 @@ sessions = Table(
     "anam_sessions",
     metadata,
     Column("id", BigInteger().with_variant(Integer(), "sqlite"), primary_key=True),
-    Column("label", _text(128), nullable=False),
-    Column("token_id", _text(16)),
-    Column("session_id", _text(64)),
-    Column("user_id", _text(255)),
-    Column("persona_type", _text(100), nullable=False),
-    Column("account", _text(64), nullable=False),
-    Column("slot", _text(64)),
+    Column("label", ExactText(128), nullable=False),
+    Column("token_id", ExactText(16)),
+    Column("session_id", ExactText(64)),
+    Column("user_id", ExactText(255)),
+    Column("persona_type", ExactText(100), nullable=False),
+    Column("account", ExactText(64), nullable=False),
+    Column("slot", ExactText(64)),
     Column("minted_at", Double(), nullable=False),
     Column("expires_at", Double(), nullable=False),
     Column("max_seconds", Integer()),
@@ -78,8 +75,8 @@ sessions = Table(
     Column("started_at", Double()),
     Column("ended_at", Double()),
     Column("seconds", Double()),
-    Column("source", _text(8), nullable=False),
-    Column("exit_status", _text(64)),
+    Column("source", ExactText(8), nullable=False),
+    Column("exit_status", ExactText(64)),
     UniqueConstraint("token_id", "session_id", name="uq_anam_sessions_token_session"),
     Index("ix_anam_sessions_label", "label"),
     Index("ix_anam_sessions_session", "session_id"),
@@ -88,11 +85,11 @@ sessions = Table(
     Index("ix_anam_sessions_source", "source", "id"),
 )
 
-#: One row per user with limits: whoever changes it is alone with that user until its commit.
+#: One row per user with limits. Changing it locks the user until the transaction is over.
 users = Table(
     "anam_users",
     metadata,
-    Column("user_id", _text(255), primary_key=True),
+    Column("user_id", ExactText(255), primary_key=True),
     Column("turn", Integer(), nullable=False),
 )
 
@@ -100,7 +97,7 @@ counts = Table(
     "anam_counts",
     metadata,
     Column("start", BigInteger(), primary_key=True, autoincrement=False),
-    Column("persona_type", _text(100), primary_key=True),
-    Column("outcome", _text(64), primary_key=True),
+    Column("persona_type", ExactText(100), primary_key=True),
+    Column("outcome", ExactText(64), primary_key=True),
     Column("number", BigInteger(), nullable=False),
 )

@@ -1,20 +1,7 @@
 """Session store: the interface of every store of session records.
 
-To read, for a dashboard, a command or a bill, ask a `SessionStore`; all times are Unix seconds,
-and a record belongs to the time at which its token was made (`minted_at`):
-
-============================= ====================================================
-``sessions(which)``           the records themselves, newest first, page by page
-``running(now)``              sessions that have started and not ended
-``per_user(which)``           tokens, sessions and seconds of each user and persona
-``totals_by_interval(which)`` the same for each interval of time and persona
-``duration_histogram(which)`` how many ended sessions lasted up to so many seconds
-``counts(which)``             tokens minted, reused and failed by code, per interval
-``purge(before)``             deletes what is older
-============================= ====================================================
-
-`which` is a `UsageQuery`: since, until, user and persona. User ids are as they are stored; with
-``ANAM_USAGE_USER_IDS = "hashed"`` ask `UsageRecorder.stored_user_id` for them.
+All times are Unix seconds. A record belongs to the time at which its token was minted. User ids
+are as they are stored: plain, or as a keyed hash (`UsageRecorder.stored_user_id`).
 """
 
 from __future__ import annotations
@@ -27,13 +14,13 @@ from flask_anam.core.usage.records import CountKey, OutcomeCount, SessionRecord,
 
 
 class SessionStore(ABC):
-    """Where session records are kept. Thread-safe.
+    """Session store: the interface. Implementations are thread-safe.
 
-    Every method may raise `Unstorable` for a value, and what the store's own library raises for
-    all else; `UsageRecorder` stands between a store and those who must not fail with it.
+    Every method may raise `Unstorable` for a value, and the exceptions of the store's own library;
+    `UsageRecorder` and `flask_anam.usage` stand between a store and other callers.
     """
 
-    #: Whether other processes see what is stored, and it outlives this one.
+    #: Whether other processes see the records, and they outlive this one.
     shared: bool = False
 
     # Writing
@@ -44,7 +31,7 @@ class SessionStore(ABC):
 
     @abstractmethod
     def reserve(self, record: SessionRecord, quota: Quota) -> SessionRecord:
-        """Store a record of a mint to come, if the user's quota has room; exact among processes.
+        """Store a record of a mint under way, if the user's quota has room; exact among processes.
 
         Returns it with `max_seconds` as the quota allows.
 
@@ -55,15 +42,15 @@ class SessionStore(ABC):
 
     @abstractmethod
     def confirm(self, label: str, token_id: str, minted_at: float, expires_at: float) -> None:
-        """Note that the mint of a reserved record has worked."""
+        """Record that the mint of a reserved record has worked."""
 
     @abstractmethod
     def cancel(self, label: str) -> None:
-        """Forget a reserved record: its mint has failed."""
+        """Delete a reserved record: its mint has failed."""
 
     @abstractmethod
     def refuse(self, user_id: str, token_id: str, at: float) -> None:
-        """Note that this user's token failed to start, if no start is known."""
+        """Record that this user's token failed to start, unless a start is known."""
 
     @abstractmethod
     def supersede(self, record: SessionRecord, at: float) -> None:
@@ -73,13 +60,13 @@ class SessionStore(ABC):
     def start(
         self, user_id: str, token_id: str, session_id: str, at: float, *, again: bool = False
     ) -> SessionRecord | None:
-        """Note a start that this user's browser reports; None when it changes nothing.
+        """Record a start that this user's browser reports; None when it changes nothing.
 
         Args:
             user_id: who reports; must be the one who got the token.
             token_id: of the token used.
             session_id: Anam's id of the session.
-            at: when.
+            at: when, Unix seconds.
             again: whether one token may start several sessions.
 
         """
@@ -94,12 +81,12 @@ class SessionStore(ABC):
         *,
         label: str | None = None,
     ) -> SessionRecord | None:
-        """Note the end of this user's session; None when there is none that runs.
+        """Record the end of this user's session; None when there is none that runs.
 
         Args:
             user_id: whose session; as it is stored.
             session_id: Anam's id, which several of the user's tokens may claim.
-            at: when.
+            at: when, Unix seconds.
             exit_status: how, in Anam's words, or None.
             label: of the token whose session it is, where that is known.
 
@@ -115,7 +102,7 @@ class SessionStore(ABC):
 
     @abstractmethod
     def purge(self, before: float, *, user_id: str | None = None) -> int:
-        """Forget records and counts older than `before`; return how many records.
+        """Delete records and counts older than `before`; return the number of records.
 
         With `user_id` only that user's records, and no counts.
         """
@@ -131,19 +118,19 @@ class SessionStore(ABC):
         label: str | None = None,
         user_id: str | None = None,
     ) -> list[SessionRecord]:
-        """Return the records that have all that is given: one of the first three at least."""
+        """Return the records that match every given id: at least one of the first three."""
 
     @abstractmethod
     def pending(
         self, *, since: float, after: int = 0, limit: int = 500, user_id: str | None = None
     ) -> list[SessionRecord]:
-        """Return records that Anam has not confirmed, by id from the one after `after`."""
+        """Return records that Anam has not confirmed, ordered by id, with ids above `after`."""
 
     @abstractmethod
     def sessions(
-        self, which: UsageQuery, *, limit: int = 100, before: int | None = None
+        self, query: UsageQuery, *, limit: int = 100, before: int | None = None
     ) -> list[SessionRecord]:
-        """Return records, newest first; `before` is the id of the last one of the page before."""
+        """Return records, newest first; `before` is the lowest id of the page before."""
 
     @abstractmethod
     def running(
@@ -156,26 +143,26 @@ class SessionStore(ABC):
         """Return how many sessions run as far as is known."""
 
     @abstractmethod
-    def per_user(self, which: UsageQuery, *, limit: int = 1000) -> list[Totals]:
+    def totals_by_user(self, query: UsageQuery, *, limit: int = 1000) -> list[Totals]:
         """Return totals by user and persona, most seconds first."""
 
     @abstractmethod
-    def totals_by_interval(self, which: UsageQuery, seconds: int) -> list[Totals]:
-        """Return totals by stretches of so many seconds and persona, in the order of time."""
+    def totals_by_interval(self, query: UsageQuery, seconds: int) -> list[Totals]:
+        """Return totals by interval of `seconds` and persona, in the order of time."""
 
     @abstractmethod
-    def duration_histogram(self, which: UsageQuery, edges: Sequence[float]) -> list[int]:
-        """Return how many ended sessions lasted at most each of the edges, and one for the rest.
+    def duration_histogram(self, query: UsageQuery, edges: Sequence[float]) -> list[int]:
+        """Return how many ended sessions lasted at most each of the edges, and how many longer.
 
         Args:
-            which: of which records.
-            edges: seconds, rising. The numbers are per step, not running totals.
+            query: of which records.
+            edges: seconds, ascending. The numbers are per step, not cumulative.
 
         """
 
     @abstractmethod
-    def counts(self, which: UsageQuery, seconds: int) -> list[OutcomeCount]:
-        """Return the counts by stretches of so many seconds (a multiple of `COUNT_BUCKET`)."""
+    def counts(self, query: UsageQuery, seconds: int) -> list[OutcomeCount]:
+        """Return the counts by interval of `seconds` (a multiple of `COUNT_BUCKET`)."""
 
     def upgrade(self) -> tuple[str | None, str]:
         """Bring the schema up to date; return its revision before and after."""
@@ -183,4 +170,4 @@ class SessionStore(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of what this process holds open."""
+        """Close the connections of this process."""

@@ -11,8 +11,8 @@ from markupsafe import Markup
 from flask_anam.core.usage.records import Totals
 from flask_anam.core.usage.report import (
     GROUPS,
-    READ,
-    SHOWN,
+    MAX_RUNNING_READ,
+    MAX_USERS_SHOWN,
     UsageReport,
     UserUse,
     group_of,
@@ -113,9 +113,9 @@ def present(report: UsageReport) -> dict[str, Any]:
                 session.persona_type,
                 fmt.duration(report.now - (session.started_at or report.now)),
             )
-            for session in report.running[:SHOWN]
+            for session in report.running[:MAX_USERS_SHOWN]
         ],
-        "running_more": fmt.number(max(0, len(report.running) - SHOWN)),
+        "running_more": fmt.number(max(0, len(report.running) - MAX_USERS_SHOWN)),
         "running_count": len(report.running),
         "nothing": not report.tokens and not any(persona.tokens for persona in report.personas),
     }
@@ -137,7 +137,8 @@ def _tiles(report: UsageReport, chosen: Sequence[str]) -> list[Tile]:
     seconds = sum(persona.seconds for persona in report.personas)
     median, ended = report.durations.quantile(0.5), report.durations.ended
     mean = fmt.duration(seconds / ended) if ended else ""
-    active = fmt.number(len(report.running)) + ("+" if len(report.running) == READ else "")
+    more = "+" if len(report.running) == MAX_RUNNING_READ else ""
+    active = fmt.number(len(report.running)) + more
     return [
         *tiles,
         Tile(

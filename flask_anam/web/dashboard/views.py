@@ -108,7 +108,7 @@ def _report(state: AnamState, query: ReportQuery) -> dict[str, Any]:
 def _csv_lines(state: AnamState, query: ReportQuery) -> Iterator[str]:
     """Return the lines of a table. The first is read here, so that a store that is down raises."""
     state.recorder.flush()
-    store, which = state.recorder.store, query.wanted()
+    store, which = state.recorder.store, query.usage_query()
     if _table() == "tokens":
         lines = token_lines(store, which, query.period.step)
     else:

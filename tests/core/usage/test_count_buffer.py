@@ -13,7 +13,7 @@ from core.conftest import FrozenClock
 from flask_anam.core.outage import OUTAGE_PAUSE
 from flask_anam.core.usage import count_buffer
 from flask_anam.core.usage.count_buffer import CountBuffer
-from flask_anam.core.usage.memory_store import MAX_BUCKETS, MemorySessionStore
+from flask_anam.core.usage.memory_store import KEEP_COUNTS_FOR, MemorySessionStore
 from flask_anam.core.usage.recorder import StoreGuard
 from flask_anam.core.usage.records import COUNT_BUCKET, CountKey, UsageQuery
 
@@ -133,7 +133,7 @@ def test_a_store_in_memory_gets_them_at_once(store: Store, clock: FrozenClock) -
 def test_memory_forgets_counts_after_a_month() -> None:
     """However many stretches of time and personas there have been."""
     store = MemorySessionStore()
-    for start in (0, COUNT_BUCKET, (MAX_BUCKETS + 1) * COUNT_BUCKET):
+    for start in (0, COUNT_BUCKET, KEEP_COUNTS_FOR + COUNT_BUCKET):
         store.count({(start, "support", "minted"): 1, (start, "coach", "reused"): 2})
-    kept = {count.start for count in store.counts(UsageQuery(), COUNT_BUCKET)}
-    assert kept == {COUNT_BUCKET, (MAX_BUCKETS + 1) * COUNT_BUCKET}
+    starts = {count.start for count in store.counts(UsageQuery(), COUNT_BUCKET)}
+    assert starts == {COUNT_BUCKET, KEEP_COUNTS_FOR + COUNT_BUCKET}
