@@ -32,11 +32,11 @@ SCRIPT = str(Path(__file__).parent / "lease_worker.py")
 
 def _different_keys(count: int) -> list[str]:
     """Return keys that fall to different files of a file lease."""
-    found: dict[int, str] = {}
+    keys: dict[int, str] = {}
     for number in range(1000):
         key = f"key-{number}"
-        found.setdefault(hashlib.sha256(key.encode()).digest()[0], key)
-    return list(found.values())[:count]
+        keys.setdefault(hashlib.sha256(key.encode()).digest()[0], key)
+    return list(keys.values())[:count]
 
 
 def test_one_of_eight_threads_wins(shared: Opened) -> None:
@@ -67,13 +67,13 @@ def test_one_of_four_processes_wins(shared: Opened) -> None:
 
 def test_a_lease_given_back_is_free(shared: Opened) -> None:
     """At once, and only the one that is named; on real servers, unlike tests/core/cache."""
-    one, other = _different_keys(2)
+    first, other = _different_keys(2)
     lease = shared.backend.lease
-    owner = lease.acquire(one, HOLD)
+    owner = lease.acquire(first, HOLD)
     assert owner is not None
     assert lease.acquire(other, HOLD) is not None
-    lease.release(one, owner)
-    assert lease.acquire(one, HOLD) is not None
+    lease.release(first, owner)
+    assert lease.acquire(first, HOLD) is not None
     assert lease.acquire(other, HOLD) is None
 
 

@@ -1,4 +1,4 @@
-"""After a fork: what is registered is renewed in the child, and kept alive by nobody."""
+"""After a fork: what is registered is reset in the child, and kept alive by nobody."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:Deprecati
 
 
 class Thing:
-    """Something that counts how often it was made anew."""
+    """Something that counts how often it was reset."""
 
     def __init__(self) -> None:
-        self.renewed = 0
+        self.resets = 0
         fork.reset_after_fork(self)
 
     def reinit_after_fork(self) -> None:
         """Count."""
-        self.renewed += 1
+        self.resets += 1
 
 
-def test_a_thing_is_renewed_in_the_child_only() -> None:
+def test_a_thing_is_reset_in_the_child_only() -> None:
     """Once per fork, before the child's own code runs."""
     thing = Thing()
-    assert child_says(lambda: thing.renewed == 1)
-    assert thing.renewed == 0
+    assert child_says(lambda: thing.resets == 1)
+    assert thing.resets == 0
 
 
-def test_a_child_of_a_child_renews_again() -> None:
+def test_a_child_of_a_child_resets_again() -> None:
     """Servers fork more than once."""
     thing = Thing()
-    assert child_says(lambda: child_says(lambda: thing.renewed == 2) and thing.renewed == 1)
+    assert child_says(lambda: child_says(lambda: thing.resets == 2) and thing.resets == 1)
 
 
 def test_nothing_is_kept_alive() -> None:
-    """A thing that is gone is not renewed, and not held in memory."""
+    """A thing that is gone is not reset, and not held in memory."""
     thing = Thing()
     assert thing in fork._registered
     known = len(fork._registered)

@@ -113,8 +113,8 @@ def test_waiters_share_the_leaders_error_as_objects_of_their_own(error: AnamErro
         raised = [future.exception(10) for future in futures]
     assert gate.calls == 1
     assert raised[0] is error
-    assert len({id(one) for one in raised}) == 10
-    assert {(type(one), str(one)) for one in raised} == {(type(error), str(error))}
+    assert len({id(error) for error in raised}) == 10
+    assert {(type(other), str(other)) for other in raised} == {(type(error), str(error))}
 
 
 @pytest.mark.parametrize(

@@ -33,23 +33,23 @@ class Bytes(SimpleCache):
 
     def get(self, key: str) -> object:
         """Return bytes."""
-        kept = super().get(key)
-        return kept.encode() if isinstance(kept, str) else kept
+        value = super().get(key)
+        return value.encode() if isinstance(value, str) else value
 
 
 @pytest.mark.parametrize("kind", [SimpleCache, Eternal, Bytes], ids=lambda kind: kind.__name__)
 def test_an_add_has_one_winner_until_its_end(kind: type[SimpleCache], clock: FrozenClock) -> None:
     """Two seconds more than asked for by our clock, also when the cache forgot the expiry."""
     cache = kind()
-    one, two = AddLease(cache, clock), AddLease(cache, clock)
-    assert one.acquire("k", 8)
-    assert [one.acquire("k", 8), two.acquire("k", 8)] == [None, None]
-    assert two.acquire("other", 8)
+    first, second = AddLease(cache, clock), AddLease(cache, clock)
+    assert first.acquire("k", 8)
+    assert [first.acquire("k", 8), second.acquire("k", 8)] == [None, None]
+    assert second.acquire("other", 8)
     clock.move(9.9)
-    assert two.acquire("k", 8) is None
+    assert second.acquire("k", 8) is None
     clock.move(0.2)
-    assert two.acquire("k", 8)
-    assert one.acquire("k", 8) is None
+    assert second.acquire("k", 8)
+    assert first.acquire("k", 8) is None
 
 
 class Recording(SimpleCache):
@@ -131,16 +131,16 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_file_lease_has_one_holder(folder: Path) -> None:
     """Two objects stand for two processes: the lock belongs to the open file."""
-    one, two = FileLease(folder), FileLease(folder)
-    owner = one.acquire("k", 8)
+    first, second = FileLease(folder), FileLease(folder)
+    owner = first.acquire("k", 8)
     assert owner
-    assert [one.acquire("k", 8), two.acquire("k", 8)] == [None, None]
-    one.release("k", owner)
-    again = two.acquire("k", 8)
+    assert [first.acquire("k", 8), second.acquire("k", 8)] == [None, None]
+    first.release("k", owner)
+    again = second.acquire("k", 8)
     assert again
-    one.release("k", owner)
-    assert one.acquire("k", 8) is None
-    two.release("k", again)
+    first.release("k", owner)
+    assert first.acquire("k", 8) is None
+    second.release("k", again)
 
 
 def test_lock_files_are_few_and_closed_to_others(folder: Path) -> None:

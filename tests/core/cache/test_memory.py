@@ -49,8 +49,8 @@ def test_a_full_cache_makes_room_for_several_at_once(cache: MemoryCache) -> None
     cache.set("for ever", 0, timeout=0)
     cache.set("one more", 0, timeout=1000)
     assert cache.get("live 0") is None
-    kept = cache.get_many(*(f"live {n}" for n in range(1, 8)), "for ever", "one more")
-    assert kept == [1, 2, 3, 4, 5, 6, 7, 0, 0]
+    values = cache.get_many(*(f"live {n}" for n in range(1, 8)), "for ever", "one more")
+    assert values == [1, 2, 3, 4, 5, 6, 7, 0, 0]
     assert not cache.has("over")
 
 

@@ -76,14 +76,14 @@ def test_an_account_is_compared_with_the_personas(check: Check) -> None:
     """What exists is fine, what does not is named, and a refused key ends the check."""
     unknown = {**PERSONA, "avatarId": UUID.replace("3", "9")}
     personas: dict[str, object] = {"good": PERSONA, "bad": unknown, "own": lambda user: PERSONA}
-    found = {finding.subject: finding for finding in check(**personas)}
-    assert {subject: finding.level for subject, finding in found.items()} == {
+    findings = {finding.subject: finding for finding in check(**personas)}
+    assert {subject: finding.level for subject, finding in findings.items()} == {
         "API key": "ok",
         "persona good": "ok",
         "persona bad": "error",
         "persona own": "ok",
     }
-    assert f"avatarId {unknown['avatarId']} is not in the account" in found["persona bad"].text
+    assert f"avatarId {unknown['avatarId']} is not in the account" in findings["persona bad"].text
     refused = check("other", **personas)
     assert [(f.level, f.subject) for f in refused] == [("error", "API key")]
 

@@ -27,7 +27,7 @@ def enter(breaker: CircuitBreaker, seconds: float = 8.0) -> bool:
 
 
 def refuses(breaker: CircuitBreaker) -> float:
-    """Return how long to wait, as told by a breaker that refuses."""
+    """Return the seconds to wait, of a breaker that refuses."""
     with pytest.raises(AnamUnavailable) as caught:
         enter(breaker)
     assert caught.value.hinted_wait is not None

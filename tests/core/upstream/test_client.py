@@ -331,8 +331,8 @@ def test_every_attempt_is_observed(
         client.get("/v1/avatars", "wrong", deadline)
     with client._bulkhead.acquire(deadline), pytest.raises(errors.Busy):
         client.mint(BODY, KEY, Deadline.after(clock, 0.01))
-    found = usage.metrics()
-    seconds = found["upstream_attempt_seconds"]
+    metrics = usage.metrics()
+    seconds = metrics["upstream_attempt_seconds"]
     assert isinstance(seconds, dict)
     assert {name: histogram["count"] for name, histogram in seconds.items()} == {
         "mint anam_unavailable": 1,
@@ -342,4 +342,4 @@ def test_every_attempt_is_observed(
         "read ok": 1,
         "read anam_auth": 1,
     }
-    assert (found["upstream_attempts"], found["upstream_retries"]) == (7, 2)
+    assert (metrics["upstream_attempts"], metrics["upstream_retries"]) == (7, 2)

@@ -27,16 +27,16 @@ Saying = Callable[[], dict[str, Any]]
 class FakeClient(AnamClient):
     """A client that gives one answer after another, and the last one again and again."""
 
-    def __init__(self, *said: dict[str, Any] | UpstreamError) -> None:
-        self.said = list(said)
+    def __init__(self, *answers: dict[str, Any] | UpstreamError) -> None:
+        self.answers = list(answers)
         self.keys: list[str] = []
 
     def concurrency(self, api_key: str, deadline: Deadline) -> dict[str, Any]:
         self.keys.append(api_key)
-        said = self.said.pop(0) if len(self.said) > 1 else self.said[0]
-        if isinstance(said, UpstreamError):
-            raise said
-        return said
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, UpstreamError):
+            raise answer
+        return answer
 
 
 def monitor_of(client: FakeClient, clock: FrozenClock) -> ConcurrencyMonitor:
@@ -68,10 +68,10 @@ def test_a_crowd_asks_once(make_client: ClientMaker, sandbox: Sandbox, clock: Fr
     def ask(_number: int) -> str:
         together.wait(10)
         try:
-            found = monitor.status(KEY, Deadline.after(clock, 8))
+            status = monitor.status(KEY, Deadline.after(clock, 8))
         except UpstreamError as error:
             return error.code
-        return "stale" if found.stale else "ok"
+        return "stale" if status.stale else "ok"
 
     for status, outcome in ((200, "ok"), (503, "anam_unavailable")):
         sandbox.fail_next(status, path=PATH, delay=0.5)
@@ -117,7 +117,7 @@ def test_the_last_answer_is_told_for_a_minute(clock: FrozenClock, deadline: Dead
     clock.move(31)
     with pytest.raises(AnamUnavailable):
         monitor.status(KEY, deadline)
-    client.said = [FULL]
+    client.answers = [FULL]
     clock.move(5)
     assert monitor.status(KEY, deadline).stale is False
 
@@ -190,8 +190,8 @@ def test_an_old_answer_refuses_nobody(clock: FrozenClock, deadline: Deadline) ->
 def test_odd_numbers_count_as_not_told(clock: FrozenClock, deadline: Deadline) -> None:
     """Of the right kind or None, whatever comes back."""
     odd = {"limit": -1, "active": float("inf"), "canStartSession": 1, "estimatedWaitSeconds": 2.2}
-    found = monitor_of(FakeClient(odd), clock).status(KEY, deadline)
-    assert (found.limit, found.active, found.can_start, found.wait) == (None, None, None, 3)
+    status = monitor_of(FakeClient(odd), clock).status(KEY, deadline)
+    assert (status.limit, status.active, status.can_start, status.wait) == (None, None, None, 3)
 
 
 def test_advice_that_fails_never_stops_a_mint(
