@@ -1,4 +1,4 @@
-"""Argument checks for the sandbox's own methods."""
+"""Argument checks of the public methods."""
 
 import math
 

@@ -17,7 +17,7 @@ class RequestRecord:
 
     `headers` has lower-cased names; they and the body are not in ``repr``, because they hold the
     API key and prompts. `connection` is the number of the TCP connection, from 1; equal numbers
-    mean that it was reused. `body` is the parsed JSON, or None when it was empty or no JSON.
+    mean that it was reused. `body` is the parsed JSON, or None when it was empty or not JSON.
     `status` is None until the response is known, and stays None when the client got none.
     `at` is in Unix seconds, by the sandbox's clock.
     """

@@ -1,1 +1,1 @@
-"""What the sandboxed API does: account, tokens, sessions, catalog, and the rules for a mint."""
+"""API behaviour: account, tokens, sessions, catalog, and the validation rules for a mint."""

@@ -1,4 +1,4 @@
-"""Made-up but well-formed avatars, voices, models, tools and one persona, with stable ids."""
+"""Catalog of made-up avatars, voices, models, tools and one persona, with stable ids."""
 
 import uuid
 from typing import Any

@@ -12,7 +12,7 @@ _HEADER = {"alg": "HS256", "typ": "JWT"}
 
 
 class InvalidTokenError(ValueError):
-    """The text is not a JWT signed with this secret."""
+    """Invalid token: the text is not a JWT signed with this secret."""
 
 
 def token_id(token: str) -> str:

@@ -151,7 +151,7 @@ def reset_on_close(connection: socket.socket) -> None:
 
 
 def lingering_close(connection: socket.socket) -> None:
-    """Lingering close: send FIN and read what is still coming, so that no RST eats the response."""
+    """Lingering close: send FIN, then read, so that no RST discards the response."""
     connection.shutdown(socket.SHUT_WR)
     connection.settimeout(0.5)
     for _ in range(16):

@@ -80,7 +80,7 @@ def accept_headers(request: Request) -> Headers:
 
 
 class _ClosedError(Exception):
-    """The connection must be closed; `code` goes into our close frame."""
+    """Close signal: ends the connection; `code` goes into our close frame."""
 
     def __init__(self, code: _CloseCode) -> None:
         super().__init__(code)

@@ -17,7 +17,7 @@ _parent_loops: list[object] = []
 
 
 class LoopThread:
-    """Runs coroutines in its own thread; thread-safe, except for :meth:`reinit_after_fork`."""
+    """Event loop in its own thread; thread-safe, except for :meth:`reinit_after_fork`."""
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -39,7 +39,7 @@ _JOIN_TIMEOUT = 1.5
 
 
 class SessionEngine:
-    """Connects clients to sessions; thread-safe, except for :meth:`reinit_after_fork`."""
+    """Session engine: connects clients to sessions; thread-safe, except for :meth:`reinit_after_fork`."""
 
     def __init__(self, sessions: Sessions, timing: CallTiming, *, media: bool) -> None:
         self._sessions = sessions
