@@ -6,7 +6,6 @@ import asyncio
 import gc
 import os
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -19,9 +18,9 @@ from anam import AnamClient, AnamEvent, ClientOptions
 from anam.client import Session
 from page.chromium import go_without, the_browser
 from playwright.sync_api import Browser, Page
+from sandbox.clients import QUIET, wait_for
 
 from flask_anam.sandbox import Sandbox
-from flask_anam.sandbox.api import catalog
 
 _PACKAGES = Path(__file__).parent / "node_modules"
 #: The releases of the JavaScript SDK in package.json, and the names they have there.
@@ -36,9 +35,6 @@ SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 _PAGE = """<!doctype html><title>Sandbox</title><link rel="icon" href="data:,">
 <body style="margin:0"><video id="persona" autoplay playsinline style="width:100%"></video>
 <script src="/{release}.js"></script></body>"""
-
-#: A persona that is quick to test with: no greeting, a short prompt.
-QUIET = {**catalog.EXAMPLE_PERSONA, "systemPrompt": "Be kind.", "skipGreeting": True}
 
 
 _T = TypeVar("_T")
@@ -112,16 +108,6 @@ def open_files() -> int:
     """Return how many files and sockets this process has open."""
     gc.collect()
     return len(os.listdir("/dev/fd"))  # noqa: PTH208
-
-
-def wait_for(condition: Callable[[], object], within: float = 60.0) -> bool:
-    """Wait until `condition` holds; False when it does not in time."""
-    end = time.monotonic() + within
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 @pytest.fixture

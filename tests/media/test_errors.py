@@ -11,8 +11,9 @@ import pytest
 import requests
 from anam import AnamClient, ClientOptions
 from anam.errors import AnamError
-from media.conftest import QUIET, RELEASES, run
+from media.conftest import RELEASES, run
 from playwright.sync_api import Page
+from sandbox.clients import QUIET
 
 from flask_anam.sandbox import Sandbox
 from flask_anam.sandbox.api import catalog

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 import requests
-from media.conftest import QUIET, RELEASES, SCREENSHOTS, wait_for
+from media.conftest import RELEASES, SCREENSHOTS
 from playwright.sync_api import Page
+from sandbox.clients import QUIET, wait_for
 
 from flask_anam.sandbox import Sandbox
 from flask_anam.sandbox.api import catalog

@@ -10,15 +10,14 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 import pytest
-import requests
 from aiortc import RTCConfiguration, RTCPeerConnection
-from media.conftest import CURRENT, QUIET, open_files, run, talking, wait_for
+from media.conftest import CURRENT, open_files, run, talking
 from page.chromium import FLAGS, the_browser
 from playwright.sync_api import Browser
-from websockets.sync.client import ClientConnection, connect
+from sandbox.clients import QUIET, open_websocket, start_session, wait_for, wait_until_read
+from websockets.sync.client import ClientConnection
 
 from flask_anam.sandbox import Sandbox
 from flask_anam.sandbox.streaming.media_session import CallTiming
@@ -32,10 +31,7 @@ _CONNECT = """async ([token, baseUrl]) => {
 
 
 def _line(sandbox: Sandbox) -> ClientConnection:
-    headers = {"Authorization": f"Bearer {sandbox.issue_token(QUIET)}"}
-    answer = requests.post(f"{sandbox.url}/v1/engine/session", headers=headers, timeout=10)
-    host, id_ = urlsplit(sandbox.url).netloc, answer.json()["sessionId"]
-    return connect(f"ws://{host}/ws?session_id={id_}", proxy=None)
+    return open_websocket(sandbox, start_session(sandbox))
 
 
 def _talk(sandbox: Sandbox, count: int = 1) -> None:
@@ -177,3 +173,39 @@ def test_rude_clients_leave_nothing_behind(
     )
     _talk(sandbox)
     assert all(session.ended_at for session in sandbox.ledger.sessions[:-1])
+
+
+_GARBAGE: list[str | bytes] = [
+    "",
+    "not json",
+    "[" * 50_000,
+    "[]",
+    "7",
+    "{}",
+    '{"actionType": 7}',
+    '{"actionType": "heartbeat", "payload": ""}',
+    '{"actionType": "unheard of", "payload": {}}',
+    '{"actionType": "offer"}',
+    '{"actionType": "offer", "payload": {"connectionDescription": {"sdp": 7}}}',
+    '{"actionType": "offer", "payload": {"connectionDescription": {"sdp": "v=0 nonsense"}}}',
+    '{"actionType": "icecandidate", "payload": {"candidate": "candidate:what"}}',
+    '{"actionType": "icecandidate", "payload": {"candidate": 7}}',
+    '{"actionType": "icecandidate", "payload": {"candidate": ""}}',
+    '{"actionType": "talkstream", "payload": {"content": {}}}',
+    '{"actionType": "agentaudioinput", "payload": {"audioData": "AAAA"}}',
+    b"\xff\xfe binary",
+]
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_garbage_is_survived(sandbox: Sandbox) -> None:
+    """The line stays, the session stays, and an offer that makes no sense is a warning."""
+    session_id = start_session(sandbox)
+    with open_websocket(sandbox, session_id) as line:
+        for message in _GARBAGE:
+            line.send(message)
+        warning = json.loads(line.recv(20))
+        assert (warning["actionType"], warning["sessionId"]) == ("warning", session_id)
+        wait_until_read(line)
+    assert sandbox.ledger.sessions[0].ended_at is None
+    sandbox.stop()

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import requests
 from anam import AnamEvent, PersonaConfig
-from media.conftest import QUIET, run, talking
+from media.conftest import run, talking
+from sandbox.clients import QUIET
 
 from flask_anam.sandbox import Sandbox
 from flask_anam.sandbox.api import catalog

@@ -1,14 +1,13 @@
-"""``fail_next``: every kind of trouble, seen from the client's side of the socket."""
+"""Fault injection by ``fail_next``, seen from the client's side of the socket."""
 
 import json
-import socket
 import time
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 import requests
+from sandbox.clients import open_connection, receive_all
 
 from flask_anam.sandbox import Sandbox
 
@@ -17,13 +16,9 @@ Caller = Callable[..., requests.Response]
 
 def _exchange(sandbox: Sandbox, path: str = "/x") -> bytes:
     """Return all the bytes that come back for a GET until the server closes."""
-    parts = urlsplit(sandbox.url)
-    with socket.create_connection((str(parts.hostname), int(parts.port or 0)), 10) as connection:
+    with open_connection(sandbox) as connection:
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        received = b""
-        while chunk := connection.recv(65536):
-            received += chunk
-        return received
+        return receive_all(connection)
 
 
 def test_a_failure_has_the_vendors_shape(mint: Caller, sandbox: Sandbox) -> None:

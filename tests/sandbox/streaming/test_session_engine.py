@@ -1,29 +1,60 @@
-"""The extra that is missing, the process that forks, the words of the command line."""
+"""Session engine: the ends of sessions, the missing extra, imports and forks."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+import json
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from sandbox.clients import QUIET, open_websocket, start_session, wait_for, wait_until_read
+from sandbox.scripts import run_script
 
 from flask_anam.sandbox import Sandbox
-from flask_anam.sandbox.banner import startup_banner
-
-_TESTS = str(Path(__file__).parents[1])
 
 
-def _run(script: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", script],
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([_TESTS, *sys.path])},
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout + done.stderr
+def test_a_restarted_session_ends_the_earlier_one(sandbox: Sandbox) -> None:
+    """The same token again: the first client learns that it was replaced."""
+    token = sandbox.issue_token(QUIET)
+    session_id = start_session(sandbox, token)
+    with open_websocket(sandbox, session_id) as line:
+        wait_until_read(line)
+        assert start_session(sandbox, token) == session_id
+        message = json.loads(line.recv(20))
+        assert "started again" in message["payload"]
+        with open_websocket(sandbox, session_id) as other:
+            wait_until_read(other)
+    assert [s.ended_at is None for s in sandbox.ledger.sessions] == [False, True]
+
+
+def test_without_media_a_session_ends_with_the_reason(make_sandbox: Callable[..., Sandbox]) -> None:
+    """The only way to tell a client why there is no video."""
+    sandbox = make_sandbox(media=False)
+    with open_websocket(sandbox, start_session(sandbox)) as line:
+        line.send(json.dumps({"actionType": "offer", "payload": {}}))
+        message = json.loads(line.recv(20))
+        assert (message["actionType"], "media=False" in message["payload"]) == ("endsession", True)
+    assert wait_for(lambda: sandbox.ledger.sessions[0].exit_status == "ERROR")
+
+
+def test_stop_ends_streams_in_time(make_sandbox: Callable[..., Sandbox]) -> None:
+    """Clients learn it, and a sandbox that starts again takes new ones."""
+    sandbox = make_sandbox()
+    with ExitStack() as stack:
+        lines = [
+            stack.enter_context(open_websocket(sandbox, start_session(sandbox))) for _ in range(5)
+        ]
+        for line in lines:
+            wait_until_read(line)
+        stopping = threading.Thread(target=sandbox.stop)
+        stopping.start()
+        for line in lines:
+            assert json.loads(line.recv(20))["payload"] == "The sandbox has been stopped."
+        stopping.join(20)
+        assert not stopping.is_alive()
+    sandbox.start()
+    with open_websocket(sandbox, start_session(sandbox)) as line:
+        wait_until_read(line)
 
 
 def test_without_the_extra_a_session_says_what_to_install() -> None:
@@ -52,7 +83,7 @@ with Sandbox() as sandbox:
         print(line.recv(10))
     print(sandbox.ledger.sessions[0].exit_status)
 """
-    out = _run(script)
+    out = run_script(script, may_log=True)
     assert '"actionType": "endsession"' in out
     assert 'pip install \\"Flask-Anam[sandbox]\\"' in out
     assert "ERROR" in out
@@ -87,7 +118,7 @@ with Sandbox() as sandbox:
     finish()
     print(loaded())
 """
-    first, second = _run(script).splitlines()
+    first, second = run_script(script).splitlines()
     assert first.startswith("[] ")
     assert second == "['aioice', 'aiortc', 'av']"
 
@@ -109,7 +140,7 @@ with app.test_request_context():
 finish()
 print(loaded())
 """
-    assert _run(script).splitlines()[:2] == ["[]", "['aioice', 'aiortc', 'av']"]
+    assert run_script(script, may_log=True).splitlines()[:2] == ["[]", "['aioice', 'aiortc', 'av']"]
 
 
 def test_the_sandbox_of_the_command_line_brings_the_libraries_in() -> None:
@@ -128,7 +159,7 @@ thread.join()
 finish()
 print(loaded())
 """
-    assert _run(script).splitlines() == ["['aioice', 'aiortc', 'av']"]
+    assert run_script(script).splitlines() == ["['aioice', 'aiortc', 'av']"]
 
 
 def test_without_the_extra_a_warm_up_does_nothing() -> None:
@@ -144,7 +175,7 @@ with Sandbox() as sandbox:
             thread.join()
 print("quiet")
 """
-    assert _run(script) == "quiet\n"
+    assert run_script(script) == "quiet\n"
 
 
 def test_a_fork_leaves_the_sessions_to_the_parent() -> None:
@@ -190,14 +221,4 @@ assert done == ["moving"], done
 sandbox.stop()
 print("both streamed")
 """
-    assert "both streamed" in _run(script)
-
-
-def test_the_startup_banner_names_every_way_in() -> None:
-    """The app's settings, both SDKs and the extra."""
-    with Sandbox() as sandbox:
-        text = startup_banner(sandbox)
-    assert f'ANAM_BASE_URL = "{sandbox.url}"' in text
-    assert f'createClient(token, {{ api: {{ baseUrl: "{sandbox.url}" }} }})' in text
-    assert f'ClientOptions(api_base_url="{sandbox.url}")' in text
-    assert 'pip install "Flask-Anam[sandbox]"' in text
+    assert "both streamed" in run_script(script, may_log=True)

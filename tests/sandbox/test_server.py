@@ -1,30 +1,22 @@
-"""How a sandbox starts, stops, survives a fork and keeps its secrets."""
+"""Sandbox server: start, stop, fork, arguments, and secrets that are not shown."""
 
 import gc
-import http.client
 import logging
-import os
-import socket
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import requests
+from sandbox.clients import open_connection
+from sandbox.scripts import run_script
 
 from flask_anam.sandbox import Sandbox
 
 Caller = Callable[..., requests.Response]
+
 Maker = Callable[..., Sandbox]
-
-
-def _connect(sandbox: Sandbox) -> socket.socket:
-    parts = urlsplit(sandbox.url)
-    return socket.create_connection((str(parts.hostname), int(parts.port or 0)), timeout=10)
 
 
 def test_the_url_is_known_before_the_start() -> None:
@@ -34,7 +26,7 @@ def test_the_url_is_known_before_the_start() -> None:
     early = Sandbox()
     assert early.url.startswith("http://127.0.0.1:")
     assert not early.url.endswith("/")
-    with _connect(early) as connection:
+    with open_connection(early) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         early.start()
         assert connection.recv(12) == b"HTTP/1.1 200"
@@ -91,7 +83,7 @@ def test_stop_ends_every_thread(make_sandbox: Maker) -> None:
     lines = [b"", b"GET /half", b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n"]
     waiting = ["/silent", "/late", "/drip", "/drip-headers"]
     lines += [f"GET {path} HTTP/1.1\r\n\r\n".encode() for path in waiting]
-    connections = [_connect(sandbox) for _ in lines]
+    connections = [open_connection(sandbox) for _ in lines]
     for connection, line in zip(connections, lines, strict=True):
         connection.sendall(line)
     assert all(sandbox.ledger.wait_for(path, 1) for path in waiting)
@@ -141,7 +133,7 @@ def test_serve_forever_ends_quietly_on_ctrl_c() -> None:
         "sandbox.serve_forever()\n"
         "print(sandbox)\n"
     )
-    assert "not running" in _run(script)
+    assert "not running" in run_script(script)
 
 
 def test_ensure_running_works_in_a_forked_child() -> None:
@@ -190,7 +182,7 @@ assert ask(sandbox) == 200
 sandbox.stop()
 print("both served")
 """
-    assert "both served" in _run(script)
+    assert "both served" in run_script(script)
 
 
 def test_a_forked_child_serves_when_the_parent_does_not() -> None:
@@ -211,7 +203,7 @@ if os.fork() == 0:
     sys.exit()
 os.wait()
 """
-    assert _run(script).strip() == "200"
+    assert run_script(script).strip() == "200"
 
 
 def test_an_interpreter_may_end_with_a_sandbox_running() -> None:
@@ -227,20 +219,7 @@ def test_an_interpreter_may_end_with_a_sandbox_running() -> None:
         "print(connection.recv(12))\n"
         "connection.close()\n"
     )
-    assert "200" in _run(script)
-
-
-def _run(script: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", script],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    assert (done.returncode, done.stderr) == (0, ""), done.stderr
-    return done.stdout
+    assert "200" in run_script(script)
 
 
 def test_many_threads_may_ask_for_it_to_run() -> None:
@@ -254,14 +233,6 @@ def test_many_threads_may_ask_for_it_to_run() -> None:
     accepting = [thread for thread in threading.enumerate() if thread.name == "anam-sandbox"]
     sandbox.stop()
     assert len(accepting) == 1
-
-
-def test_latency_is_added_to_every_answer(make_sandbox: Maker, call: Caller) -> None:
-    """The stand-in can be as far away as the vendor."""
-    sandbox = make_sandbox(latency=0.1)
-    begun = time.monotonic()
-    call("GET", "/", at=sandbox)
-    assert time.monotonic() - begun >= 0.1
 
 
 def test_no_key_or_token_shows_in_a_repr_or_in_the_log(
@@ -313,14 +284,3 @@ def test_wrong_settings_are_refused(settings: dict[str, Any], error: type[Except
     """The text names the setting."""
     with pytest.raises(error, match=next(iter(settings))):
         Sandbox(**settings)
-
-
-def test_a_client_that_hangs_up_is_forgotten(sandbox: Sandbox) -> None:
-    """A half-sent request leaves no record, and the next client is served."""
-    with _connect(sandbox) as connection:
-        connection.sendall(b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nab")
-    client = http.client.HTTPConnection(urlsplit(sandbox.url).netloc, timeout=10)
-    client.request("GET", "/")
-    assert client.getresponse().status == 200
-    client.close()
-    assert [record.method for record in sandbox.ledger.requests] == ["GET"]

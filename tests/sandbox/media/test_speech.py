@@ -1,0 +1,25 @@
+"""Formant synthesis: any text is audible, and voices differ."""
+
+from __future__ import annotations
+
+import pytest
+
+from flask_anam.sandbox.api import catalog
+from flask_anam.sandbox.media.speech import SHAPES, Voice
+
+
+@pytest.mark.parametrize("text", ["", "…", "42", "你好", "e", "rhythm", "ÀÉ", "--"])
+def test_any_text_can_be_spoken(text: str) -> None:
+    """Numbers, other scripts and mere signs are some sound, or a short silence."""
+    for voice in catalog.VOICES:
+        sounds = list(Voice(voice["id"]).word(text))
+        assert all(sound.shape in SHAPES and 0 <= sound.opening <= 1 for sound in sounds)
+        assert 0 < sum(len(sound.samples) for sound in sounds) < 48_000 * 2
+
+
+def test_voices_differ() -> None:
+    """A man's voice is lower than a woman's, so that its periods are longer."""
+    low, high = (
+        next(v["id"] for v in catalog.VOICES if v["gender"] == g) for g in ("MALE", "FEMALE")
+    )
+    assert Voice(low)._pitch < 130 < 175 < Voice(high)._pitch
