@@ -124,7 +124,7 @@ class Sprite:
 
 
 class Canvas:
-    """Canvas: a picture to draw on. Its units are `scale` pixels; (0, 0) is at `origin`, in pixels."""
+    """Canvas: a picture to draw on, in units of `scale` pixels; `origin` is (0, 0), in pixels."""
 
     def __init__(
         self, size: tuple[int, int], scale: float, origin: Point, under: "Canvas | None" = None

@@ -39,7 +39,10 @@ _JOIN_TIMEOUT = 1.5
 
 
 class SessionEngine:
-    """Session engine: connects clients to sessions; thread-safe, except for :meth:`reinit_after_fork`."""
+    """Session engine: connects clients to sessions.
+
+    Thread-safe, except for :meth:`reinit_after_fork`.
+    """
 
     def __init__(self, sessions: Sessions, timing: CallTiming, *, media: bool) -> None:
         self._sessions = sessions
