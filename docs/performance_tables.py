@@ -1,4 +1,4 @@
-"""Makes the tables and plots of the page on performance from what ``make bench`` wrote down."""
+"""Generator of the tables and plots in performance.md, from the results of ``make bench``."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ PICTURES = ("reused", "herd", "mixed")
 
 
 @cache
-def _found() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8"))
-    return found
+def _results() -> dict[str, Any]:
+    results: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8"))
+    return results
 
 
 def render_about() -> str:
     """Return what the figures were measured on."""
-    about = _found()["about"]
+    about = _results()["about"]
     names = ", ".join(f"{name} {number}" for name, number in about["packages"].items())
     text = (
         f"Measured by `make bench` on {about['cores']} cores with Python {about['python']}, "
@@ -37,12 +37,12 @@ def render_about() -> str:
 
 def render(name: str) -> str:
     """Return one table, and its plot where there is one."""
-    text = report.as_markdown(_found(), name)
-    if name in report.pictures(_found()):
+    text = report.as_markdown(_results(), name)
+    if name in report.pictures(_results()):
         text += f"\n![The same as bars](_generated_{name}.svg)\n"
     return text
 
 
 def picture(name: str) -> str:
     """Return one plot, as SVG."""
-    return report.pictures(_found())[name]
+    return report.pictures(_results())[name]

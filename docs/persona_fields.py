@@ -1,4 +1,4 @@
-"""Makes the list of persona fields on the page "Personas" from the marshmallow schemas.
+"""Generator of the list of persona fields in personas.md, from the marshmallow schemas.
 
 ``write_persona_page`` writes ``_generated_persona_fields.md``, which ``personas.md`` includes.
 """

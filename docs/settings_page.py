@@ -1,4 +1,4 @@
-"""Makes the page of settings from the one table in the code, `Settings`."""
+"""Generator of the page of settings, from the table in the code, `Settings`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INTRO = """\
 Flask-Anam reads its settings from `app.config` once, in `FlaskAnam(app)` or `init_app(app)`.
 Later changes of `app.config` have no effect. Every key starts with `ANAM_`.
 
-Only `ANAM_API_KEY` must be set, and not even that with `ANAM_SANDBOX = True`.
+Only `ANAM_API_KEY` is required, and only without `ANAM_SANDBOX = True`.
 
 ```python
 app.config.update(
@@ -28,15 +28,15 @@ app.config.update(
 
 ## Wrong values
 
-A wrong value stops the app at start-up with a `ConfigError`. Its text names the key, what was
-expected and the cure, and shows no secret:
+A wrong value stops the app at start-up with a `ConfigError`. The message contains the key, the
+expected value and how to fix it, but no secret:
 
 ```text
 ANAM_TOKEN_RATE_LIMIT must be a rate limit such as "10 per hour", got 'ten'.
 Use the notation of Flask-Limiter; several limits are separated by a semicolon.
 ```
 
-A key that nearly is a setting, such as `ANAM_API_KEYS`, gives a warning with the right name.
+A key that resembles a setting, such as `ANAM_API_KEYS`, causes a warning with the correct name.
 
 ## From the environment
 
@@ -46,14 +46,14 @@ Flask can read settings from variables that start with `FLASK_`. Call this befor
 app.config.from_prefixed_env()  # FLASK_ANAM_API_KEY becomes ANAM_API_KEY
 ```
 
-Flask reads such values as JSON where it can. An API key that is a number must stand in quotes
-inside the variable.
+Flask parses such values as JSON if possible. An API key that is a number must be quoted inside the
+variable.
 
 ## Where tokens are kept
 
-`ANAM_CACHE` takes a ready cachelib object or a URL.
+`ANAM_CACHE` is a cachelib object or a URL.
 
-| URL | Kept in | Shared between workers | Needs |
+| URL | Stored in | Shared between workers | Needs |
 |---|---|---|---|
 | `memory://` | this process | no | |
 | `null://` | nowhere | no | |
@@ -64,13 +64,13 @@ inside the variable.
 | `mongodb://host/database?collection=tokens` | MongoDB | yes | `pymongo` |
 
 With several workers, use a shared cache. The report that a conversation has started may reach
-another worker than the one that stored its token. Only in a shared cache is the token found then.
+another worker than the one that stored its token, and that worker needs to find the token.
 
-A cache that other processes can read needs a `SECRET_KEY`, since its entries are signed.
+A cache that other processes can read needs a `SECRET_KEY`, because its entries are signed.
 
 ## Rotating the API key
 
-`ANAM_API_KEY` may be a callable. It is called before each call to Anam, so a new key is used at
+`ANAM_API_KEY` can be a callable. It is called before each request to Anam, so a new key is used at
 once. Tokens that were stored for the old key are not handed out any more.
 
 ```python
