@@ -1,4 +1,4 @@
-"""Metrics collector: the bridge to Prometheus, whose library is imported only when it is used."""
+"""Metrics collector for Prometheus, whose library is imported only when it is used."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger("flask_anam")
 
 
 def open_shared_backend(app_name: str) -> SharedBackend | None:
-    """Return what the workers of an app share, where Prometheus has a folder for it."""
+    """Return the metrics backend of all workers, if `PROMETHEUS_MULTIPROC_DIR` names a folder."""
     if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         return None
     try:
@@ -36,17 +36,17 @@ def open_shared_backend(app_name: str) -> SharedBackend | None:
 
 
 def collector_of(*states: AnamState) -> Collector:
-    """Return a collector for the registry of a host; empty where the workers share a folder.
+    """Return a collector for the host's own registry; empty where the workers share a folder.
 
     Raises:
         ConfigError: `prometheus_client` is missing, or two apps have one name.
 
     """
     names = [state.app.name for state in states]
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
+    duplicates = [name for name in names if names.count(name) > 1]
+    if duplicates:
         raise ConfigError(
-            f"Two of these apps are called {twice[0]!r}, so that their counts could not be told "
+            f"Two of these apps are called {duplicates[0]!r}, so that their counts could not be told "
             "apart. Give each Flask() another name."
         )
     sources = {
@@ -62,7 +62,7 @@ def collector_of(*states: AnamState) -> Collector:
 
 
 def prometheus_text(state: AnamState, accept: str) -> tuple[bytes, str]:
-    """Return the counts as text for a scraper with that Accept header, and the content type.
+    """Return the metrics as text for a scraper with this Accept header, and the content type.
 
     Raises:
         ConfigError: `prometheus_client` is missing.

@@ -1,8 +1,8 @@
-"""Our counts as Prometheus knows them. The only module that imports prometheus_client.
+"""Prometheus exporter: the metrics as Prometheus expects them.
 
-Where `PROMETHEUS_MULTIPROC_DIR` is set, every worker writes its counts to files in that folder, and
-whoever is asked reads them all; else the counts of this process are turned into Prometheus' words
-when somebody asks.
+The only module that imports prometheus_client. With `PROMETHEUS_MULTIPROC_DIR` every worker writes
+its values to files in that folder, and the worker that is scraped reads them all. Without it the
+values of this process are converted at each scrape.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ _BY_NAME = {f"anam_{metric.name}": metric for metric in METRICS}
 
 
 class SharedFiles:
-    """The counts of all workers of one app. Thread-safe and safe after fork.
+    """Shared backend: the values of all workers of one app, in files. Thread-safe, safe after fork.
 
     Args:
-        app_name: what tells the app from others.
+        app_name: value of the label that tells apps apart.
 
     """
 
@@ -60,46 +60,46 @@ class SharedFiles:
         self._safely(lambda: child(self._app, *labels).observe(value))
 
     def read(self) -> Snapshot:
-        """Return what all workers counted, those that are gone included."""
+        """Return the values of all workers, those that have ended included."""
         files = [str(path) for path in Path(os.environ[FOLDER]).glob("*.db")]
-        found = Snapshot()
+        snapshot = Snapshot()
         for family in MultiProcessCollector.merge(files, accumulate=False):  # type: ignore[no-untyped-call]
             if metric := _BY_NAME.get(family.name):
-                self._read_family(metric, family, found)
-        return found
+                self._read_family(metric, family, snapshot)
+        return snapshot
 
-    def _read_family(self, metric: Metric, family: Family, found: Snapshot) -> None:
+    def _read_family(self, metric: Metric, family: Family, snapshot: Snapshot) -> None:
         bounds = [*metric.buckets, float("inf")]
         for sample in family.samples:
             if sample.labels.get(APP) != self._app:
                 continue
             labels = tuple(sample.labels[name] for name in metric.labels)
             if not metric.buckets:
-                found.numbers.setdefault(metric.name, {})[labels] = sample.value
+                snapshot.numbers.setdefault(metric.name, {})[labels] = sample.value
                 continue
-            series = found.histograms.setdefault(metric.name, {})
-            spread = series.setdefault(labels, HistogramData([0] * len(bounds)))
+            series = snapshot.histograms.setdefault(metric.name, {})
+            data = series.setdefault(labels, HistogramData([0] * len(bounds)))
             if sample.name.endswith("_sum"):
-                spread.total = sample.value
+                data.total = sample.value
             else:
-                spread.counts[bounds.index(float(sample.labels["le"]))] = int(sample.value)
+                data.counts[bounds.index(float(sample.labels["le"]))] = int(sample.value)
 
     def _safely(self, change: Callable[[], None]) -> None:
-        """Make a change; a folder that cannot be written to costs nobody a token."""
+        """Make a change; a folder that cannot be written to does not make a request fail."""
         try:
             change()
-        except (OSError, ValueError) as failure:
+        except (OSError, ValueError) as exc:
             if not self._has_failed:
                 self._has_failed = True
-                kind = type(failure).__name__
+                kind = type(exc).__name__
                 log.error("%s cannot be written to (%s): counts are lost.", FOLDER, kind)
 
 
 class AnamCollector(Collector):
-    """Reads the counts of apps whenever a registry is asked for its metrics.
+    """Collector: reads the values of apps at each scrape of a registry.
 
     Args:
-        sources: what reads the counts, by the name of the app.
+        sources: returns the values, by the name of the app.
 
     """
 
@@ -108,18 +108,18 @@ class AnamCollector(Collector):
 
     def collect(self) -> Iterator[Family]:
         """Yield every metric with the series of all apps."""
-        readings = {app: read() for app, read in self._sources.items()}
-        for metric in METRICS if readings else ():
-            yield _histogram(metric, readings) if metric.buckets else _number(metric, readings)
+        snapshots = {app: read() for app, read in self._sources.items()}
+        for metric in METRICS if snapshots else ():
+            yield _histogram(metric, snapshots) if metric.buckets else _number(metric, snapshots)
 
 
 def is_shared() -> bool:
-    """Whether `prometheus_client` writes to files: it decides that when it is imported first."""
+    """Whether `prometheus_client` writes to files; it decides that at its first import."""
     return bool(getattr(values.ValueClass, "_multiprocess", False))
 
 
 def exposition(collector: Collector, accept: str) -> tuple[bytes, str]:
-    """Return the text for a scraper that sent this Accept header, and its content type."""
+    """Return the text for a scraper with this Accept header, and its content type."""
     registry = CollectorRegistry()
     registry.register(collector)
     try:
@@ -131,7 +131,7 @@ def exposition(collector: Collector, accept: str) -> tuple[bytes, str]:
 
 @lru_cache
 def _shared_number(metric: Metric) -> Counter | Gauge:
-    """Return what all apps of this process count in: two would overwrite each other's files."""
+    """Return the metric of all apps of this process: two would overwrite each other's files."""
     name, labels = f"anam_{metric.name}", (APP, *metric.labels)
     if metric.is_gauge:  # a session may end in another worker than it began in: only the sum counts
         return Gauge(name, metric.help, labels, registry=None, multiprocess_mode="sum")
@@ -144,22 +144,22 @@ def _shared_histogram(metric: Metric) -> Histogram:
     return Histogram(name, metric.help, labels, registry=None, buckets=metric.buckets)
 
 
-def _number(metric: Metric, readings: Mapping[str, Snapshot]) -> Family:
+def _number(metric: Metric, snapshots: Mapping[str, Snapshot]) -> Family:
     kind = GaugeMetricFamily if metric.is_gauge else CounterMetricFamily
     family = kind(f"anam_{metric.name}", metric.help, labels=[APP, *metric.labels])
-    for app, reading in readings.items():
-        series = reading.by_labels(metric) or ({} if metric.labels else {(): 0})
+    for app, snapshot in snapshots.items():
+        series = snapshot.by_labels(metric) or ({} if metric.labels else {(): 0})
         for labels, value in series.items():
             family.add_metric([app, *labels], value)
     return family
 
 
-def _histogram(metric: Metric, readings: Mapping[str, Snapshot]) -> Family:
+def _histogram(metric: Metric, snapshots: Mapping[str, Snapshot]) -> Family:
     family = HistogramMetricFamily(f"anam_{metric.name}", metric.help, labels=[APP, *metric.labels])
     bounds = [*(str(bound) for bound in metric.buckets), "+Inf"]
-    for app, reading in readings.items():
+    for app, snapshot in snapshots.items():
         empty = {} if metric.labels else {(): HistogramData([0] * len(bounds))}
-        for labels, spread in (reading.histograms.get(metric.name) or empty).items():
-            buckets = list(zip(bounds, accumulate(spread.counts), strict=True))
-            family.add_metric([app, *labels], buckets, spread.total)
+        for labels, data in (snapshot.histograms.get(metric.name) or empty).items():
+            buckets = list(zip(bounds, accumulate(data.counts), strict=True))
+            family.add_metric([app, *labels], buckets, data.total)
     return family

@@ -8,13 +8,13 @@ from hosts import ADA, BOB, PERSONA
 from usage.conftest import World
 
 from flask_anam.core.usage import reconciler as reconcile
-from flask_anam.core.usage.reconciler import Reconciled
+from flask_anam.core.usage.reconciler import Reconciliation
 from flask_anam.core.usage.records import SessionRecord, UsageQuery
 from flask_anam.sandbox import Sandbox
 from flask_anam.session_control import key_finder
 
 
-def run(world: World, **how: Any) -> Reconciled:
+def run(world: World, **how: Any) -> Reconciliation:
     """Reconcile as the command does."""
     with world.app.app_context():
         return world.state.reconciler.run(key_finder(world.state), **how)
@@ -39,7 +39,7 @@ def test_anams_numbers_replace_reports(world: World, usage_url: str) -> None:
     assert (found.asked, found.settled, found.failed) == (1, 1, 0)
     record = one(world, session_id)
     assert (record.seconds, record.source, record.exit_status) == (60.0, "anam", "NORMAL_EXIT")
-    assert run(world) == Reconciled()
+    assert run(world) == Reconciliation()
 
 
 def test_unreported_sessions_are_found_by_their_label(world: World, usage_url: str) -> None:
@@ -99,7 +99,7 @@ def test_tokens_that_were_never_used_are_closed(world: World, usage_url: str) ->
 def test_many_records_are_read_from_pages(world: World, usage_url: str) -> None:
     """In a few calls, whoever else talks in the account; the sums are those of the ledger."""
     world.make(usage_url)
-    for number in range(reconcile.ONE_BY_ONE + 130):
+    for number in range(reconcile.MAX_SINGLE_LOOKUPS + 130):
         user = ADA if number % 3 else BOB
         token = world.token(user, str(number))
         if number % 4:

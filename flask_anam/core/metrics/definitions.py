@@ -1,9 +1,10 @@
-"""Everything that is measured, and how a reading of it is told to programs and to people."""
+"""Metric definitions, and a snapshot of all metrics as a dict and as tables."""
 
 from __future__ import annotations
 
 from flask_anam.core.metrics.registry import HistogramData, Metric, Snapshot
 
+#: Upper bounds of buckets, in seconds.
 _QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 _LONG = (10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0)
 
@@ -27,65 +28,65 @@ ACTIVE = Metric(
 DURATION = Metric("session_seconds", "How long conversations lasted.", buckets=_LONG)
 LOST = Metric("usage_records_lost", "Usage records that could not be stored.")
 
-#: Everything that is measured.
+#: All metrics, in the order in which they are exposed.
 METRICS = (
     *(TOKENS, FAILURES, REFUSALS, HAND_OUT, ATTEMPTS, RETRIES),
     *(STARTED, ENDED, ACTIVE, DURATION, LOST),
 )
 
 
-def summary(found: Snapshot) -> dict[str, object]:
-    """Return a reading by the names of ``get_metrics()``."""
-    duration = found.histogram(DURATION)
-    stale, replayed = found.sum(TOKENS, "stale"), found.sum(TOKENS, "replayed")
+def summary(snapshot: Snapshot) -> dict[str, object]:
+    """Return a snapshot by the names of ``get_metrics()``."""
+    duration = snapshot.histogram(DURATION)
+    stale, replayed = snapshot.sum(TOKENS, "stale"), snapshot.sum(TOKENS, "replayed")
     return {
-        "tokens_created": found.sum(TOKENS, "minted"),
-        "tokens_reused": found.sum(TOKENS, "reused") + replayed + stale,
+        "tokens_created": snapshot.sum(TOKENS, "minted"),
+        "tokens_reused": snapshot.sum(TOKENS, "reused") + replayed + stale,
         "tokens_reused_stale": stale,
         "tokens_replayed": replayed,
-        "tokens_used": found.sum(STARTED),
-        "tokens_failed": found.sum(FAILURES),
-        "tokens_failed_by_code": _by_first(found, FAILURES),
-        "tokens_refused": found.sum(REFUSALS),
-        "tokens_refused_by_reason": _by_first(found, REFUSALS),
-        "tokens_by_persona": _by_persona(found),
-        "token_seconds": _histograms(found, HAND_OUT),
-        "upstream_attempts": found.histogram(ATTEMPTS).count,
-        "upstream_retries": found.sum(RETRIES),
-        "upstream_attempt_seconds": _histograms(found, ATTEMPTS),
-        "sessions_started": found.sum(STARTED),
-        "sessions_active": found.sum(ACTIVE),
-        "sessions_ended": found.sum(ENDED),
+        "tokens_used": snapshot.sum(STARTED),
+        "tokens_failed": snapshot.sum(FAILURES),
+        "tokens_failed_by_code": _by_first(snapshot, FAILURES),
+        "tokens_refused": snapshot.sum(REFUSALS),
+        "tokens_refused_by_reason": _by_first(snapshot, REFUSALS),
+        "tokens_by_persona": _by_persona(snapshot),
+        "token_seconds": _histograms(snapshot, HAND_OUT),
+        "upstream_attempts": snapshot.histogram(ATTEMPTS).count,
+        "upstream_retries": snapshot.sum(RETRIES),
+        "upstream_attempt_seconds": _histograms(snapshot, ATTEMPTS),
+        "sessions_started": snapshot.sum(STARTED),
+        "sessions_active": snapshot.sum(ACTIVE),
+        "sessions_ended": snapshot.sum(ENDED),
         "average_session_duration": duration.total / duration.count if duration.count else 0.0,
         "session_seconds": _histogram(DURATION, duration),
-        "usage_records_lost": found.sum(LOST),
+        "usage_records_lost": snapshot.sum(LOST),
     }
 
 
-def tables_for_cli(found: Snapshot) -> list[list[tuple[str, ...]]]:
-    """Return a reading as tables for people, each with its header."""
+def tables_for_cli(snapshot: Snapshot) -> list[list[tuple[str, ...]]]:
+    """Return a snapshot as tables of text, each with its header; empty tables are left out."""
     counts = [
         (name.replace("_", " "), str(value))
-        for name, value in summary(found).items()
+        for name, value in summary(snapshot).items()
         if isinstance(value, int)
     ]
-    mean = found.histogram(DURATION)
+    mean = snapshot.histogram(DURATION)
     if mean.count:
         counts.append(("average session duration", f"{mean.total / mean.count:.1f} s"))
     outcomes = ("minted", "reused", "replayed", "stale", "failed")
     personas = [
         (name, *(str(own[outcome]) for outcome in outcomes))
-        for name, own in _by_persona(found).items()
+        for name, own in _by_persona(snapshot).items()
     ]
     reasons = [
         (name, what, str(number))
         for what, metric in (("failed", FAILURES), ("refused", REFUSALS))
-        for name, number in _by_first(found, metric).items()
+        for name, number in _by_first(snapshot, metric).items()
     ]
     times = [
-        (f"{what} {' '.join(labels)}", str(one.count), f"{one.total / one.count * 1000:.0f} ms")
+        (f"{what} {' '.join(labels)}", str(data.count), f"{data.total / data.count * 1000:.0f} ms")
         for what, metric in (("token", HAND_OUT), ("call", ATTEMPTS))
-        for labels, one in sorted(found.histograms.get(metric.name, {}).items())
+        for labels, data in sorted(snapshot.histograms.get(metric.name, {}).items())
     ]
     tables: list[list[tuple[str, ...]]] = [
         [("COUNTER", "VALUE"), *counts],
@@ -96,32 +97,32 @@ def tables_for_cli(found: Snapshot) -> list[list[tuple[str, ...]]]:
     return [table for table in tables if len(table) > 1]
 
 
-def _by_first(found: Snapshot, metric: Metric) -> dict[str, int]:
-    firsts = sorted({labels[0] for labels in found.by_labels(metric)})
-    return {first: found.sum(metric, first) for first in firsts}
+def _by_first(snapshot: Snapshot, metric: Metric) -> dict[str, int]:
+    firsts = sorted({labels[0] for labels in snapshot.by_labels(metric)})
+    return {first: snapshot.sum(metric, first) for first in firsts}
 
 
-def _by_persona(found: Snapshot) -> dict[str, dict[str, int]]:
-    """Return what each persona type was handed out for, and how often that failed."""
+def _by_persona(snapshot: Snapshot) -> dict[str, dict[str, int]]:
+    """Return the number of requests by persona type and outcome."""
     outcomes = ("minted", "reused", "replayed", "stale", "failed")
     counts: dict[str, dict[str, int]] = {}
     for metric in (TOKENS, FAILURES):
-        for (outcome, persona_type), number in found.by_labels(metric).items():
+        for (outcome, persona_type), number in snapshot.by_labels(metric).items():
             own = counts.setdefault(persona_type, dict.fromkeys(outcomes, 0))
             own[outcome if metric is TOKENS else "failed"] += int(number)
     return dict(sorted(counts.items()))
 
 
-def _histograms(found: Snapshot, metric: Metric) -> dict[str, dict[str, object]]:
-    """Return the histograms of a metric by its labels, which are joined by a space."""
-    series = found.histograms.get(metric.name, {})
+def _histograms(snapshot: Snapshot, metric: Metric) -> dict[str, dict[str, object]]:
+    """Return the histograms of a metric by the values of its labels, joined by a space."""
+    series = snapshot.histograms.get(metric.name, {})
     return {" ".join(labels): _histogram(metric, series[labels]) for labels in sorted(series)}
 
 
-def _histogram(metric: Metric, spread: HistogramData) -> dict[str, object]:
-    """Return a histogram as Prometheus counts it: each bucket holds all values up to its bound."""
+def _histogram(metric: Metric, data: HistogramData) -> dict[str, object]:
+    """Return a histogram with cumulative buckets, as Prometheus has it."""
     buckets, so_far = {}, 0
-    for bound, count in zip((*metric.buckets, "+Inf"), spread.counts, strict=True):
+    for bound, count in zip((*metric.buckets, "+Inf"), data.counts, strict=True):
         so_far += count
         buckets[str(bound)] = so_far
-    return {"count": so_far, "sum": spread.total, "buckets": buckets}
+    return {"count": so_far, "sum": data.total, "buckets": buckets}

@@ -1,4 +1,4 @@
-"""What was used: tokens handed out, refused and failed, calls to Anam, and sessions."""
+"""Metrics recorder: counts token requests, calls to Anam and sessions."""
 
 from __future__ import annotations
 
@@ -18,36 +18,38 @@ from flask_anam.core.metrics.definitions import (
 )
 from flask_anam.core.metrics.registry import MetricsRegistry, SharedBackend, Snapshot
 
-#: Persona types that are counted by name at most, and the word for all others.
-MAX_PERSONA_LABELS, OTHER = 100, "other"
+#: Upper limit of persona types that have a label of their own.
+MAX_PERSONA_LABELS = 100
+#: The label of all others.
+OTHER = "other"
 
 
 class MetricsRecorder:
-    """Counters of one app. Thread-safe; no lock is held while something else is waited for.
+    """Metrics recorder of one app. Thread-safe; holds no lock while it waits.
 
-    They are those of this process and lost when it ends, unless there is a mirror.
+    Its values are those of this process and lost when it ends, unless there is a backend.
 
     Args:
-        mirror: keeps the counts of all workers together.
+        backend: keeps the values of all workers.
 
     """
 
-    def __init__(self, mirror: SharedBackend | None = None) -> None:
-        self._registry = MetricsRegistry(mirror)
+    def __init__(self, backend: SharedBackend | None = None) -> None:
+        self._registry = MetricsRegistry(backend)
         self._names: set[str] = set()
 
     @property
     def is_shared(self) -> bool:
-        """Whether the counts are those of all workers."""
+        """Whether the values are those of all workers."""
         return self._registry.is_shared
 
     def handed_out(self, how: str, persona_type: str, seconds: float) -> None:
-        """Count a token: ``minted``, ``reused``, ``replayed`` or ``stale``, within that time."""
+        """Count a token that was ``minted``, ``reused``, ``replayed`` or ``stale``, and its seconds."""
         self._registry.add(TOKENS, how, self._label(persona_type))
         self._registry.observe(HAND_OUT, seconds, how)
 
     def failed(self, code: str, persona_type: str, seconds: float) -> None:
-        """Count a token request that ended in an error of that code, after that time."""
+        """Count a token request that ended in an error of that code, and its seconds."""
         self._registry.add(FAILURES, code, self._label(persona_type))
         self._registry.observe(HAND_OUT, seconds, "failed")
 
@@ -68,26 +70,26 @@ class MetricsRecorder:
         self._registry.add(LOST, amount=how_many)
 
     def session_started(self) -> None:
-        """Count a conversation that has started."""
+        """Count the start of a conversation."""
         self._registry.add(STARTED)
         self._registry.add(ACTIVE)
 
     def session_ended(self, seconds: float) -> None:
-        """Count a conversation that is over, after that time."""
+        """Count the end of a conversation that lasted `seconds`."""
         self._registry.add(ENDED)
         self._registry.add(ACTIVE, amount=-1)
         self._registry.observe(DURATION, seconds)
 
     def read(self) -> Snapshot:
-        """Return all counts, as of one moment as nearly as can be."""
+        """Return all values; updates made meanwhile may be in some of them."""
         return self._registry.read()
 
     def metrics(self) -> dict[str, object]:
-        """Return all counts by name; times in seconds, the average 0.0 before the first end."""
+        """Return all values by name; times in seconds, the average 0.0 before the first end."""
         return summary(self.read())
 
     def _label(self, persona_type: str) -> str:
-        """Return a persona type as a label: whatever an app declares, there are not too many."""
+        """Return the label of a persona type; their number is limited, whatever an app declares."""
         if persona_type not in self._names:
             if len(self._names) >= MAX_PERSONA_LABELS:
                 return OTHER

@@ -1,6 +1,6 @@
-"""The SQL database of session records: how it is reached, and brought up to date.
+"""SQL database of session records: engine, transactions, time limits and schema migrations.
 
-Imports SQLAlchemy only when a database is opened, and Alembic only when one must be changed.
+SQLAlchemy is imported only when a database is opened, Alembic only when a schema must be changed.
 """
 
 from __future__ import annotations
@@ -23,26 +23,35 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("flask_anam")
 
-#: The newest schema that this release knows, and where a database notes its own.
-HEAD, VERSION_TABLE = "0001", "anam_alembic_version"
+#: The newest schema revision that this release knows.
+HEAD = "0001"
+#: The table in which a database has its own revision.
+VERSION_TABLE = "anam_alembic_version"
 MIGRATIONS = Path(__file__).parent / "migrations"
-#: Seconds to wait for a connection, for a lock, and for one statement that writes.
-CONNECT_WITHIN, LOCK_WITHIN, WRITE_WITHIN = 2, 3, 5
-#: Seconds that a statement which only reads may take.
+#: Seconds to wait for a connection.
+CONNECT_WITHIN = 2
+#: Seconds to wait for a lock.
+LOCK_WITHIN = 3
+#: Seconds that one statement that writes may take.
+WRITE_WITHIN = 5
+#: Seconds that one statement that only reads may take.
 READ_WITHIN = 60
 #: Seconds to wait while another process changes the schema.
 MIGRATE_WITHIN = 60
-#: Drivers that are used, where installed, when a URL names none.
+#: Seconds after which a pooled connection is replaced.
+RECYCLE_AFTER = 1800
+#: Drivers, by backend; the first that is installed is used when a URL names none.
 _DRIVERS = {"postgresql": ("psycopg", "psycopg2"), "mysql": ("pymysql", "MySQLdb")}
 _DRIVERS["mariadb"] = _DRIVERS["mysql"]
-_ADVISORY = 0x666C616E616D  # "flanam": the lock of our migrations on PostgreSQL
+#: Key of the advisory lock of our migrations on PostgreSQL: "flanam" in ASCII.
+_ADVISORY_LOCK = 0x666C616E616D
 
 #: Alembic keeps its state in module globals, so that only one thread may use it at a time.
 _migrating = threading.Lock()
 
 
 class Database:
-    """One database, opened at its first use. Thread-safe; a forked child opens its own.
+    """Database: one engine, opened at its first use. Thread-safe; a forked child opens its own.
 
     Args:
         url: an SQLAlchemy URL of SQLite, PostgreSQL, MySQL or MariaDB; may hold a password.
@@ -50,10 +59,10 @@ class Database:
     """
 
     def __init__(self, url: str) -> None:
-        """Check that it can be used.
+        """Check the URL and that the libraries are installed; nothing is connected to yet.
 
         Raises:
-            ConfigError: the URL makes no sense, or a library is missing.
+            ConfigError: the URL is not a database URL, or a library or driver is missing.
 
         """
         self._url = _checked(url)
@@ -68,7 +77,7 @@ class Database:
         if engine is not None:
             engine.dispose(close=False)
         self._opening = threading.Lock()
-        self._turn = threading.Lock()
+        self._writing = threading.Lock()
 
     @property
     def dialect(self) -> str:
@@ -81,36 +90,42 @@ class Database:
 
         Raises:
             Unstorable: the database does not take a value.
+            TimeoutError: other threads write to SQLite for `LOCK_WITHIN` seconds.
 
         """
         if self.dialect != "sqlite":
-            with _values_told_apart(), self._ready().begin() as connection:
+            with _unstorable_values(), self._ready().begin() as connection:
                 yield connection
             return
-        # Threads of one process queue up here: SQLite itself would let them try at random.
-        if not self._turn.acquire(timeout=LOCK_WITHIN):
+        # Threads of one process queue here: SQLite would let them retry in random order.
+        if not self._writing.acquire(timeout=LOCK_WITHIN):
             raise TimeoutError("The database is busy.")
         try:
-            with _values_told_apart(), self._ready().connect() as connection:
+            with _unstorable_values(), self._ready().connect() as connection:
                 writer = connection.execution_options(anam_writes=True)
                 with writer.begin():
                     yield writer
         finally:
-            self._turn.release()
+            self._writing.release()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Yield a connection for queries that may take a while; raises Unstorable as well."""
-        with _values_told_apart(), self._ready().begin() as connection:
+        """Yield a connection for queries that take up to `READ_WITHIN` seconds.
+
+        Raises:
+            Unstorable: the database does not take a value of a condition.
+
+        """
+        with _unstorable_values(), self._ready().begin() as connection:
             if self.dialect == "postgresql":
                 limit = f"SET LOCAL statement_timeout = '{READ_WITHIN}s'"
                 connection.exec_driver_sql(limit)
             yield connection
 
     def upgrade(self) -> tuple[str | None, str]:
-        """Bring the schema up to date, forward only; return its revision before and after.
+        """Migrate the schema, forward only; return its revision before and after.
 
-        Several processes may do this at the same time: one does, the others wait for it.
+        Several processes may do this at the same time: one migrates, the others wait for it.
         """
         with self._opening:
             return self._upgrade(self._open())
@@ -124,7 +139,7 @@ class Database:
     def _ready(self) -> Engine:
         if self._current and self._engine is not None:
             return self._engine
-        # Threads that come while the first one waits in vain must not wait one after the other.
+        # While the first thread waits for a database that is down, the others must not queue.
         if not self._opening.acquire(timeout=LOCK_WITHIN):
             raise TimeoutError("The database is being opened.")
         try:
@@ -140,7 +155,7 @@ class Database:
         if before != HEAD and not _is_newer(before):
             with _migrating, engine.connect() as connection:
                 writer = connection.execution_options(anam_writes=True)
-                with writer.begin(), _alone(writer, self.dialect):
+                with writer.begin(), _migration_lock(writer, self.dialect):
                     _migrate(writer)
         self._current = True
         return before, _revision(engine) or HEAD
@@ -152,20 +167,20 @@ class Database:
 
 
 @contextmanager
-def _values_told_apart() -> Iterator[None]:
-    """Tell a value that a database does not take from a database that is out of order.
+def _unstorable_values() -> Iterator[None]:
+    """Raise Unstorable for a value that the database does not take; other errors pass.
 
-    Drivers refuse some values themselves: SQLite's too large numbers, psycopg2 a NUL.
+    Some drivers refuse values themselves: sqlite3 numbers that are too large, psycopg2 a NUL.
     """
     from sqlalchemy.exc import DataError, StatementError
 
     try:
         yield
-    except (OverflowError, ValueError) as no:
-        raise Unstorable(type(no).__name__) from None
-    except StatementError as no:
-        if isinstance(no, DataError) or isinstance(no.orig, OverflowError | ValueError):
-            raise Unstorable(type(no.orig).__name__) from None
+    except (OverflowError, ValueError) as exc:
+        raise Unstorable(type(exc).__name__) from None
+    except StatementError as exc:
+        if isinstance(exc, DataError) or isinstance(exc.orig, OverflowError | ValueError):
+            raise Unstorable(type(exc.orig).__name__) from None
         raise
 
 
@@ -179,20 +194,20 @@ def _checked(url: str) -> URL:
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
     try:
-        found = make_url(url)
+        parsed = make_url(url)
     except (ArgumentError, ValueError):
         raise ConfigError("ANAM_USAGE_URL is not a database URL.") from None
-    backend = "postgresql" if found.drivername == "postgres" else found.drivername
+    backend = "postgresql" if parsed.drivername == "postgres" else parsed.drivername
     for driver in _DRIVERS.get(backend, ()):
         if find_spec(driver):
             backend = f"{backend}+{driver.lower()}"
             break
-    found = found.set(drivername=backend)
+    parsed = parsed.set(drivername=backend)
     try:
-        found.get_dialect().import_dbapi()
-    except (NoSuchModuleError, ImportError) as no:
-        raise ConfigError(f"ANAM_USAGE_URL cannot be used: {no}. Install its driver.") from None
-    return found
+        parsed.get_dialect().import_dbapi()
+    except (NoSuchModuleError, ImportError) as exc:
+        raise ConfigError(f"ANAM_USAGE_URL cannot be used: {exc}. Install its driver.") from None
+    return parsed
 
 
 def _make_engine(url: URL) -> Engine:
@@ -203,8 +218,8 @@ def _make_engine(url: URL) -> Engine:
     if backend == "sqlite":
         _make_file(Path(str(url.database)))
     else:
-        options |= {"pool_pre_ping": True, "pool_timeout": CONNECT_WITHIN, "pool_recycle": 1800}
-        options["isolation_level"] = "READ COMMITTED"
+        options |= {"pool_pre_ping": True, "pool_timeout": CONNECT_WITHIN}
+        options |= {"pool_recycle": RECYCLE_AFTER, "isolation_level": "READ COMMITTED"}
     engine = create_engine(url, **options)
     if backend == "sqlite":
         event.listen(engine, "connect", _set_up_sqlite)
@@ -213,15 +228,15 @@ def _make_engine(url: URL) -> Engine:
 
 
 def _make_file(path: Path) -> None:
-    """Make the file of an SQLite database, for its owner alone: it says who talked when."""
+    """Create the file of an SQLite database with rights for its owner only: it is personal data."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not str(path).startswith("file:"):  # which SQLite itself takes apart
+    if not str(path).startswith("file:"):  # SQLite parses such a path itself
         with suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 def _connect_args(url: URL) -> dict[str, Any]:
-    """Return what keeps a database that is down from holding us up; the URL may say otherwise."""
+    """Return the time limits for a driver; those in the query of the URL take precedence."""
     driver = url.get_driver_name()
     args: dict[str, Any] = {}
     if url.get_backend_name() == "sqlite":
@@ -240,8 +255,8 @@ def _connect_args(url: URL) -> dict[str, Any]:
 def _set_up_sqlite(raw: Any, _: object) -> None:
     import sqlite3
 
-    raw.isolation_level = None  # transactions are begun below, and nowhere else
-    with suppress(sqlite3.OperationalError):  # another process is just doing it
+    raw.isolation_level = None  # transactions begin in _begin_sqlite only
+    with suppress(sqlite3.OperationalError):  # another process does so at the same time
         raw.execute("PRAGMA journal_mode=WAL")
     raw.execute("PRAGMA synchronous=NORMAL")
 
@@ -257,14 +272,14 @@ def _revision(engine: Engine) -> str | None:
 
     if not inspect(engine).has_table(VERSION_TABLE):
         return None
-    question = text(f"SELECT version_num FROM {VERSION_TABLE}")  # noqa: S608 - a constant
+    query = text(f"SELECT version_num FROM {VERSION_TABLE}")  # noqa: S608 - a constant
     with engine.connect() as connection:
-        found = connection.execute(question).scalar()
-    return None if found is None else str(found)
+        revision = connection.execute(query).scalar()
+    return None if revision is None else str(revision)
 
 
 def _is_newer(revision: str | None) -> bool:
-    """Whether a database comes from a later release; it is used as it is then."""
+    """Whether a database is of a later release; then it is used as it is."""
     if revision is None or any((MIGRATIONS / "versions").glob(f"v{revision}_*.py")):
         return False
     log.warning("The usage database is of a later release (%s); it is left as it is.", revision)
@@ -272,16 +287,16 @@ def _is_newer(revision: str | None) -> bool:
 
 
 @contextmanager
-def _alone(connection: Connection, dialect: str) -> Iterator[None]:
-    """Keep other processes from migrating; a transaction of SQLite does so by itself."""
+def _migration_lock(connection: Connection, dialect: str) -> Iterator[None]:
+    """Hold a lock while migrating; on SQLite the transaction itself is one."""
     if dialect == "postgresql":
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{MIGRATE_WITHIN}s'")
         connection.exec_driver_sql(f"SET LOCAL statement_timeout = '{MIGRATE_WITHIN}s'")
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY})")
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
     elif dialect in {"mysql", "mariadb"}:
         name = f"'{VERSION_TABLE}'"
-        got = connection.exec_driver_sql(f"SELECT GET_LOCK({name}, {MIGRATE_WITHIN})").scalar()
-        if got != 1:
+        result = connection.exec_driver_sql(f"SELECT GET_LOCK({name}, {MIGRATE_WITHIN})").scalar()
+        if result != 1:
             raise TimeoutError("Another process is changing the schema.")
         try:
             yield

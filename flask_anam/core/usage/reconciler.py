@@ -1,6 +1,6 @@
 """Reconciler: compares usage records with Anam, which knows when each session began and ended.
 
-A session is found by the client label of its mint, whether or not a browser ever reported it.
+A session is matched by the client label of its mint, whether or not a browser ever reported it.
 """
 
 from __future__ import annotations
@@ -22,36 +22,42 @@ from flask_anam.errors import AnamError, AnamRejected, UpstreamError
 
 log = logging.getLogger("flask_anam")
 
-#: Records that are looked up one by one; of more, Anam's list is read page by page.
-ONE_BY_ONE, MOST_PAGES = 20, 500
-#: Seconds after a token's end from which a session that Anam does not know never was.
-NEVER_WAS_AFTER = 600.0
+#: Upper limit of records that are looked up singly; for more, Anam's list is read page by page.
+MAX_SINGLE_LOOKUPS = 20
+#: Upper limit of pages of Anam's list that are read.
+MAX_PAGES = 500
+#: Seconds after a token's expiry from which a session that Anam does not know never existed.
+UNUSED_AFTER = 600.0
 #: The same where the API key has changed since, so that this may be another account.
-NEVER_WAS_ELSEWHERE = 86400.0
+UNUSED_ELSEWHERE_AFTER = 86400.0
 #: Seconds for which Anam may still show a session as running that has ended.
 SETTLES_WITHIN = 120.0
-#: Seconds after which an unanswered record is not asked for any more.
+#: Seconds after the mint from which on an unconfirmed record is not looked up any more.
 GIVE_UP_AFTER = 30 * 86400.0
 #: Failures in a row after which a run ends.
-PATIENCE = 3
-#: Records of one user that are looked up before that user is refused, and how often, in seconds.
-MAX_RECORDS_PER_USER_CHECK, USER_CHECK_INTERVAL = 5, 10.0
+MAX_FAILURES_IN_A_ROW = 3
+#: Upper limit of records that are looked up before a user is refused.
+MAX_LOOKUPS_PER_USER = 5
+#: Seconds between two such look-ups for the same user.
+USER_CHECK_INTERVAL = 10.0
+#: Upper limit of users whose last look-up is remembered.
+MAX_USERS_REMEMBERED = 10_000
 
-#: Finds the API key for a record; None when it cannot be had.
+#: Resolves the API key of a record; None when there is none.
 KeyFinder = Callable[[SessionRecord], str | None]
 
 
 @dataclass(slots=True)
-class Reconciled:
-    """What a run found out, in numbers of records.
+class Reconciliation:
+    """Result of a reconciliation, in numbers of records.
 
     Attributes:
-        asked: records that were looked at.
-        settled: now as Anam has them, with their end.
-        running: known to Anam as running.
-        unused: tokens that never started a session, and never will.
-        waiting: tokens that may still start one.
-        failed: those that could not be looked up.
+        asked: looked up at Anam.
+        settled: now equal to Anam's, with their end.
+        running: of sessions that run according to Anam.
+        unused: of tokens that never started a session, and no longer can.
+        waiting: of tokens that may still start one.
+        failed: could not be looked up.
 
     """
 
@@ -70,7 +76,7 @@ class Reconciler:
 
     Args:
         client: the Anam API.
-        recorder: what is compared.
+        recorder: the usage records.
         clock: time.
         deadline: makes the deadline of one call.
 
@@ -96,18 +102,21 @@ class Reconciler:
         *,
         user_id: str | None = None,
         limit: int = 10_000,
-        on_progress: Callable[[int, int], None] = lambda _done, _all: None,
-    ) -> Reconciled:
+        on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+    ) -> Reconciliation:
         """Look up the records that Anam has not confirmed, oldest first.
 
         Args:
-            key_for: finds the API key of a record.
-            user_id: only this user's, as it is stored.
-            limit: how many records at most.
-            on_progress: called with the number of records done, and of all.
+            key_for: resolves the API key of a record.
+            user_id: only records of this user, as it is stored.
+            limit: upper limit of records.
+            on_progress: called with the number of records done, and of all records.
+
+        Raises:
+            Exception: of the session store, which cannot be read or written.
 
         """
-        done = Reconciled()
+        done = Reconciliation()
         groups: dict[str, list[SessionRecord]] = defaultdict(list)
         records = list(self._pending(limit, user_id))
         for record in records:
@@ -122,7 +131,7 @@ class Reconciler:
             account = self._recorder.account_hash(key)
             for label, ours in _by_label(group):
                 on_progress(done.asked + done.failed, len(records))
-                if failures >= PATIENCE:
+                if failures >= MAX_FAILURES_IN_A_ROW:
                     done.failed += len(ours)
                     continue
                 try:
@@ -138,9 +147,10 @@ class Reconciler:
         return done
 
     def check_user(self, request: TokenRequest, deadline: Deadline) -> bool:
-        """Look up a user's open records before that user is refused; whether it changed anything.
+        """Look up a user's open records before that user is refused; return whether any changed.
 
-        Asks Anam for a few records at most, and for those of one user every ten seconds only.
+        Asks Anam about at most `MAX_LOOKUPS_PER_USER` records, and about one user at most every
+        `USER_CHECK_INTERVAL` seconds. Raises nothing.
         """
         user, now = self._recorder.stored_user_id(request.user_id), self._clock.monotonic()
         if (
@@ -148,23 +158,23 @@ class Reconciler:
             or now - self._asked_of.get(user, -USER_CHECK_INTERVAL) < USER_CHECK_INTERVAL
         ):
             return False
-        if len(self._asked_of) > 10_000:
+        if len(self._asked_of) > MAX_USERS_REMEMBERED:
             self._asked_of.clear()
         self._asked_of[user] = now
-        account, done = self._recorder.account_hash(request.api_key), Reconciled()
+        account, done = self._recorder.account_hash(request.api_key), Reconciliation()
         try:
-            for record in list(self._pending(1000, user))[-MAX_RECORDS_PER_USER_CHECK:]:
+            for record in list(self._pending(1000, user))[-MAX_LOOKUPS_PER_USER:]:
                 if record.account == account and record.label:
-                    found = self._search(record, request.api_key, deadline)
-                    self._settle([record], found, done, account)
+                    sessions = self._search(record, request.api_key, deadline)
+                    self._settle([record], sessions, done, account)
         except AnamError as error:
             log.warning("A user's sessions could not be looked up: %s", error.code)
-        except Exception as failure:  # noqa: BLE001 - the store; the user is refused as it is
-            log.warning("A user's sessions could not be read: %s", type(failure).__name__)
+        except Exception as exc:  # noqa: BLE001 - the store fails; the user is refused
+            log.warning("A user's sessions could not be read: %s", type(exc).__name__)
         return done.settled + done.unused > 0
 
     def stop_orphans(self, request: TokenRequest, deadline: Deadline) -> None:
-        """Stop what the tab that now asks for a token has left running with the same persona."""
+        """Stop orphaned sessions: those that a tab left running with the persona it asks for."""
         for record in self._recorder.orphaned_sessions(request):
             if record.account != self._recorder.account_hash(request.api_key):
                 continue
@@ -178,9 +188,9 @@ class Reconciler:
     def stop(
         self, claims: Sequence[SessionRecord], api_key: str, deadline: Deadline
     ) -> SessionRecord | None:
-        """Stop a session at Anam; return the record that it is of, None when it is of none.
+        """Stop a session at Anam; return the record that it belongs to, or None.
 
-        Anam is asked first whose session it is: the id came from a browser.
+        The id came from a browser, so Anam is asked for the label of the session first.
 
         Args:
             claims: records of one account that claim the same session.
@@ -188,7 +198,7 @@ class Reconciler:
             deadline: of both calls.
 
         Raises:
-            UpstreamError: Anam could not be asked.
+            UpstreamError: Anam refused, failed or could not be reached.
 
         """
         by_label = {record.label: record for record in claims if record.session_id and record.label}
@@ -196,69 +206,69 @@ class Reconciler:
             return None
         session_id = str(claims[0].session_id)
         try:
-            found = get_session(self._client, session_id, api_key, deadline)
+            session = get_session(self._client, session_id, api_key, deadline)
         except AnamRejected:
             return None
-        record = by_label.get(found.label or "")
-        if record is not None and found.ended_at is None:
+        record = by_label.get(session.label or "")
+        if record is not None and session.ended_at is None:
             with suppress(AnamRejected):  # it has ended in between
-                self._client.stop_session(found.id, api_key, deadline)
+                self._client.stop_session(session.id, api_key, deadline)
         return record
 
     def _pending(self, limit: int, user_id: str | None) -> Iterable[SessionRecord]:
         since, after = self._clock.time() - GIVE_UP_AFTER, 0
         while limit > 0:
-            some = self._store.pending(
+            page = self._store.pending(
                 since=since, after=after, limit=min(limit, 500), user_id=user_id
             )
-            if not some:
+            if not page:
                 return
-            yield from some
-            after, limit = some[-1].id, limit - len(some)
+            yield from page
+            after, limit = page[-1].id, limit - len(page)
 
     def _listed(
         self, records: Sequence[SessionRecord], key: str
     ) -> tuple[dict[str, list[AnamSession]], bool]:
-        """Return Anam's sessions by label, and whether these are all; nothing for a few records."""
-        found: dict[str, list[AnamSession]] = defaultdict(list)
-        if len(records) <= ONE_BY_ONE:
-            return found, False
+        """Return Anam's sessions by label, and whether these are all; none for a few records."""
+        by_label: dict[str, list[AnamSession]] = defaultdict(list)
+        if len(records) <= MAX_SINGLE_LOOKUPS:
+            return by_label, False
         oldest = min(record.minted_at for record in records) - SETTLES_WITHIN
         seen: set[str] = set()
-        for page in range(1, MOST_PAGES + 1):
+        for page in range(1, MAX_PAGES + 1):
             try:
                 sessions, is_last = list_sessions(self._client, key, self._deadline(), page=page)
             except UpstreamError:
-                return found, False
+                return by_label, False
             for session in sessions:
                 if session.label and session.id not in seen:
                     seen.add(session.id)
-                    found[session.label].append(session)
+                    by_label[session.label].append(session)
             if is_last:
-                return found, True
+                return by_label, True
             if all(session.started_at < oldest for session in sessions):
-                return found, False  # the rest is older, if they come in order
-        return found, False
+                return by_label, False  # the rest is older, if pages come in order
+        return by_label, False
 
     def _search(self, record: SessionRecord, key: str, deadline: Deadline) -> list[AnamSession]:
         term = record.label or record.session_id or ""
-        found, _ = list_sessions(self._client, key, deadline, search=term)
+        sessions, _ = list_sessions(self._client, key, deadline, search=term)
         if not record.label:
-            return [session for session in found if session.id == record.session_id]
-        return [session for session in found if session.label == record.label]
+            return [session for session in sessions if session.id == record.session_id]
+        return [session for session in sessions if session.label == record.label]
 
     def _settle(
         self,
         records: list[SessionRecord],
         sessions: list[AnamSession],
-        done: Reconciled,
+        done: Reconciliation,
         account: str,
     ) -> None:
-        """Write down what Anam says of the sessions of one label."""
-        left = list(records)
+        """Update the records of one label to the sessions that Anam has of it."""
+        left, ids = list(records), {session.id for session in sessions}
         for session in sessions:
-            same = [one for one in left if one.session_id == session.id]
-            free = [one for one in left if one.session_id not in {one.id for one in sessions}]
+            same = [record for record in left if record.session_id == session.id]
+            free = [record for record in left if record.session_id not in ids]
             record = next(iter(same or free), None)
             if record is not None:
                 left.remove(record)
@@ -267,21 +277,20 @@ class Reconciler:
             done.asked += 1
             if sessions:
                 continue
-            known = record.account == account
-            wait = NEVER_WAS_AFTER if known else NEVER_WAS_ELSEWHERE
+            wait = UNUSED_AFTER if record.account == account else UNUSED_ELSEWHERE_AFTER
             if self._clock.time() < record.expires_at + wait:
                 done.waiting += 1
                 continue
             done.unused += 1
-            over = {"seconds": 0.0, "ended_at": record.started_at, "exit_status": "NOT_FOUND"}
-            self._store.change(record.id, source="anam", **(over if record.started_at else {}))
+            end = {"seconds": 0.0, "ended_at": record.started_at, "exit_status": "NOT_FOUND"}
+            self._store.change(record.id, source="anam", **(end if record.started_at else {}))
 
     def _write(
         self,
         record: SessionRecord | None,
         model: SessionRecord,
         session: AnamSession,
-        done: Reconciled,
+        done: Reconciliation,
     ) -> None:
         now = self._clock.time()
         facts: dict[str, object] = {"session_id": session.id, "started_at": session.started_at}
@@ -291,8 +300,8 @@ class Reconciler:
             facts |= {"exit_status": session.exit_status, "source": "anam"}
         else:
             done.running += 1
-            said = record.ended_at if record else None
-            if said is None or now - said > SETTLES_WITHIN:
+            reported = record.ended_at if record else None
+            if reported is None or now - reported > SETTLES_WITHIN:
                 facts |= {"ended_at": None, "seconds": None, "exit_status": None}
             facts["source"] = "report"
         if record is None:
@@ -303,8 +312,8 @@ class Reconciler:
 
 
 def _by_label(records: Sequence[SessionRecord]) -> list[tuple[str, list[SessionRecord]]]:
-    """Return records by label; one without a label stands alone."""
+    """Return records by label; each one without a label is a group of its own."""
     groups: dict[tuple[str, int], list[SessionRecord]] = defaultdict(list)
     for record in records:
         groups[record.label, 0 if record.label else record.id].append(record)
-    return [(label, found) for (label, _), found in groups.items()]
+    return [(label, group) for (label, _), group in groups.items()]

@@ -1,26 +1,25 @@
-"""Counting: tokens, failures, sessions and how long they lasted."""
+"""The metrics recorder: tokens, failures, sessions and how long they lasted."""
 
 from __future__ import annotations
 
 import threading
 
 import pytest
+from core.conftest import FrozenClock
 from core.forking import child_says
 
 from flask_anam.core.metrics.recorder import MAX_PERSONA_LABELS, MetricsRecorder
 
-from .conftest import FrozenClock
-
 
 @pytest.fixture
-def usage(clock: FrozenClock) -> MetricsRecorder:
+def recorder(clock: FrozenClock) -> MetricsRecorder:
     """Return fresh counters."""
     return MetricsRecorder()
 
 
-def test_fresh_counters_are_zero(usage: MetricsRecorder) -> None:
+def test_fresh_counters_are_zero(recorder: MetricsRecorder) -> None:
     """Every counter is there from the beginning, the average too."""
-    metrics = usage.metrics()
+    metrics = recorder.metrics()
     histogram = metrics.pop("session_seconds")
     assert isinstance(histogram, dict)
     assert (histogram["count"], histogram["sum"], set(histogram["buckets"].values())) == (0, 0, {0})
@@ -32,15 +31,15 @@ def test_fresh_counters_are_zero(usage: MetricsRecorder) -> None:
     assert len(metrics) == 19
 
 
-def test_tokens_and_failures_are_counted(usage: MetricsRecorder) -> None:
+def test_tokens_and_failures_are_counted(recorder: MetricsRecorder) -> None:
     """Failures are told apart by code, in the order of the alphabet, and summed up."""
     for how in ("minted", "minted", "reused", "replayed", "stale"):
-        usage.handed_out(how, "support", 0.0)
+        recorder.handed_out(how, "support", 0.0)
     for code in ("busy", "anam_timeout", "busy"):
-        usage.failed(code, "coach", 0.0)
+        recorder.failed(code, "coach", 0.0)
     for reason in ("token_limit", "unauthenticated"):
-        usage.refused(reason)
-    metrics = usage.metrics()
+        recorder.refused(reason)
+    metrics = recorder.metrics()
     assert (metrics["tokens_created"], metrics["tokens_reused"]) == (2, 3)
     assert (metrics["tokens_replayed"], metrics["tokens_reused_stale"]) == (1, 1)
     assert metrics["tokens_failed"] == 3
@@ -56,13 +55,13 @@ def test_tokens_and_failures_are_counted(usage: MetricsRecorder) -> None:
     }
 
 
-def test_times_are_spread_over_buckets(usage: MetricsRecorder) -> None:
+def test_times_are_spread_over_buckets(recorder: MetricsRecorder) -> None:
     """As Prometheus counts: a bucket holds all that took no longer than its bound."""
     for seconds in (0.001, 0.3, 0.5, 60.0):
-        usage.on_attempt("mint", "ok", seconds)
-    usage.on_attempt("mint", "anam_timeout", 4.0)
-    usage.on_retry()
-    metrics = usage.metrics()
+        recorder.on_attempt("mint", "ok", seconds)
+    recorder.on_attempt("mint", "anam_timeout", 4.0)
+    recorder.on_retry()
+    metrics = recorder.metrics()
     assert (metrics["upstream_attempts"], metrics["upstream_retries"]) == (5, 1)
     found = metrics["upstream_attempt_seconds"]
     assert isinstance(found, dict)
@@ -73,59 +72,59 @@ def test_times_are_spread_over_buckets(usage: MetricsRecorder) -> None:
     assert [buckets[bound] for bound in ("0.001", "0.25", "0.5", "8.0", "+Inf")] == [1, 1, 3, 3, 4]
 
 
-def test_lost_records_are_counted(usage: MetricsRecorder) -> None:
+def test_lost_records_are_counted(recorder: MetricsRecorder) -> None:
     """By the number that the store tells."""
-    usage.records_lost(3)
-    usage.records_lost()
-    assert usage.metrics()["usage_records_lost"] == 4
+    recorder.records_lost(3)
+    recorder.records_lost()
+    assert recorder.metrics()["usage_records_lost"] == 4
 
 
-def test_an_app_with_many_personas_has_few_labels(usage: MetricsRecorder) -> None:
+def test_an_app_with_many_personas_has_few_labels(recorder: MetricsRecorder) -> None:
     """The first hundred are counted by name, and all others together."""
     for number in range(MAX_PERSONA_LABELS + 20):
-        usage.handed_out("minted", f"persona {number}", 0.0)
-    usage.failed("busy", "persona 7", 0.0)
-    found = usage.metrics()["tokens_by_persona"]
+        recorder.handed_out("minted", f"persona {number}", 0.0)
+    recorder.failed("busy", "persona 7", 0.0)
+    found = recorder.metrics()["tokens_by_persona"]
     assert isinstance(found, dict)
     assert len(found) == MAX_PERSONA_LABELS + 1 == 101
     assert (found["other"]["minted"], found["persona 7"]["failed"]) == (20, 1)
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-def test_a_forked_child_counts_what_it_does(usage: MetricsRecorder) -> None:
+def test_a_forked_child_counts_what_it_does(recorder: MetricsRecorder) -> None:
     """What a parent counted stays with the parent, so that the sum over processes is right."""
-    usage.handed_out("minted", "support", 0.0)
-    usage.session_started()
+    recorder.handed_out("minted", "support", 0.0)
+    recorder.session_started()
 
     def child() -> bool:
-        metrics = usage.metrics()
+        metrics = recorder.metrics()
         return metrics["tokens_created"] == metrics["sessions_active"] == 0
 
     assert child_says(child)
-    assert usage.metrics()["tokens_created"] == 1
+    assert recorder.metrics()["tokens_created"] == 1
 
 
-def test_the_average_duration_is_the_true_mean(usage: MetricsRecorder) -> None:
+def test_the_average_duration_is_the_true_mean(recorder: MetricsRecorder) -> None:
     """Ten, twenty and ninety seconds make forty, whatever their order."""
     for seconds in (90.0, 10.0, 20.0):
-        usage.session_started()
-        usage.session_ended(seconds)
-    usage.session_started()
-    metrics = usage.metrics()
+        recorder.session_started()
+        recorder.session_ended(seconds)
+    recorder.session_started()
+    metrics = recorder.metrics()
     assert (metrics["average_session_duration"], metrics["sessions_ended"]) == (40.0, 3)
     assert (metrics["tokens_used"], metrics["sessions_active"]) == (4, 1)
 
 
-def test_no_count_is_lost_between_threads(usage: MetricsRecorder) -> None:
+def test_no_count_is_lost_between_threads(recorder: MetricsRecorder) -> None:
     """Eight threads count a thousand each."""
 
     def work() -> None:
         for _ in range(1000):
-            usage.handed_out("minted", "support", 0.0)
+            recorder.handed_out("minted", "support", 0.0)
 
     threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert usage.metrics()["tokens_created"] == 8000
+    assert recorder.metrics()["tokens_created"] == 8000
