@@ -34,6 +34,7 @@ FLOORS = [
     ["auth", "signals", "rate_limits"],
     ["state"],
     ["session_control", "metrics"],
+    ["usage"],
     ["web", "cli", "wiring"],
     ["extension"],
     ["testing"],

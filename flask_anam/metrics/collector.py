@@ -46,8 +46,8 @@ def collector_of(*states: AnamState) -> Collector:
     duplicates = [name for name in names if names.count(name) > 1]
     if duplicates:
         raise ConfigError(
-            f"Two of these apps are called {duplicates[0]!r}, so that their counts could not be told "
-            "apart. Give each Flask() another name."
+            f"Two of these apps are called {duplicates[0]!r}, so that their counts could not be "
+            "told apart. Give each Flask() another name."
         )
     sources = {
         state.app.name: state.metrics_recorder.read

@@ -74,7 +74,7 @@ def test_old_records_are_purged(busy: World) -> None:
     """By age or moment; of one user, if wanted."""
     assert run(busy, "usage", "purge", "--older-than", "2020-01-01").startswith("0 ")
     assert run(busy, "usage", "purge", "--older-than", "2099-01-01", "--user", "ada") == (
-        "1 session records are forgotten.\n"
+        "1 session records are deleted.\n"
     )
     assert run(busy, "usage", "purge", "--older-than", "2099-01-01").startswith("1 ")
     assert busy.recorder.store.sessions(UsageQuery()) == []

@@ -44,7 +44,7 @@ class MetricsRecorder:
         return self._registry.is_shared
 
     def handed_out(self, how: str, persona_type: str, seconds: float) -> None:
-        """Count a token that was ``minted``, ``reused``, ``replayed`` or ``stale``, and its seconds."""
+        """Count a token, ``minted``, ``reused``, ``replayed`` or ``stale``, and its seconds."""
         self._registry.add(TOKENS, how, self._label(persona_type))
         self._registry.observe(HAND_OUT, seconds, how)
 

@@ -6,11 +6,36 @@ are as they are stored: plain, or as a keyed hash (`UsageRecorder.stored_user_id
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
+from flask_anam.core.outage import OUTAGE_PAUSE
 from flask_anam.core.usage.quotas import Quota
 from flask_anam.core.usage.records import CountKey, OutcomeCount, SessionRecord, Totals, UsageQuery
+from flask_anam.errors import AnamError, Busy
+
+log = logging.getLogger("flask_anam")
+
+
+@contextmanager
+def unavailable_as_busy() -> Iterator[None]:
+    """Raise Busy in place of an exception of a store's library, and log its type.
+
+    Raises:
+        Busy: the store failed.
+        AnamError: it was raised inside.
+
+    """
+    try:
+        yield
+    except AnamError:
+        raise
+    except Exception as exc:  # noqa: BLE001 - each database has errors of its own
+        log.error("The usage store cannot be read: %s", type(exc).__name__)
+        text = "The usage store does not answer. Try again in a moment."
+        raise Busy(text, hinted_wait=OUTAGE_PAUSE) from None
 
 
 class SessionStore(ABC):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any
@@ -13,15 +12,14 @@ from flask_anam.auth import METRICS, host_login_page
 from flask_anam.core.usage.csv_export import session_lines, token_lines
 from flask_anam.core.usage.periods import CUSTOM, Period, custom, preset
 from flask_anam.core.usage.report import GROUPS, ReportQuery, build_report, meanings
-from flask_anam.errors import AnamError, Busy, InvalidRequest, Unauthenticated
+from flask_anam.core.usage.store import unavailable_as_busy
+from flask_anam.errors import AnamError, InvalidRequest, Unauthenticated
 from flask_anam.state import AnamState, get_state
 from flask_anam.web.dashboard import formatting as fmt
 from flask_anam.web.dashboard.presenter import GROUP_TEXTS, RANGES, present
 from flask_anam.web.request_guards import check_same_site, query
 from flask_anam.web.responses import as_it_is
 from flask_anam.web.templating import render
-
-log = logging.getLogger("flask_anam")
 
 #: Only our own stylesheets and images: no scripts, no inline styles, no embedding in frames.
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -99,10 +97,8 @@ def _read_query(state: AnamState) -> ReportQuery:
 def _report(state: AnamState, query: ReportQuery) -> dict[str, Any]:
     quota = state.recorder.rules.at(state.clock.time())
     state.recorder.flush()
-    try:
+    with unavailable_as_busy():
         return present(build_report(state.recorder.store, query, quota))
-    except Exception as exc:  # noqa: BLE001 - a store may raise errors of any library
-        raise _store_unavailable(exc) from None
 
 
 def _csv_lines(state: AnamState, query: ReportQuery) -> Iterator[str]:
@@ -113,10 +109,8 @@ def _csv_lines(state: AnamState, query: ReportQuery) -> Iterator[str]:
         lines = token_lines(store, which, query.period.step)
     else:
         lines = session_lines(store, which, state.clock.time())
-    try:
+    with unavailable_as_busy():
         first = next(lines)
-    except Exception as exc:  # noqa: BLE001 - as above
-        raise _store_unavailable(exc) from None
     return chain([first], lines)
 
 
@@ -125,11 +119,6 @@ def _table() -> str:
     if table not in _TABLES:
         raise InvalidRequest(details={"table": [f"Use one of {', '.join(_TABLES)}."]})
     return table
-
-
-def _store_unavailable(exc: Exception) -> AnamError:
-    log.error("The usage store cannot be read: %s", type(exc).__name__)
-    return Busy("The usage store does not answer. Try again in a moment.", hinted_wait=5)
 
 
 def _error_response(error: AnamError) -> Response:
