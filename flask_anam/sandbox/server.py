@@ -192,8 +192,7 @@ class Sandbox:
             OSError: The sandbox was stopped, and its port has been taken since.
 
         Example:
-            >>> threading.Timer(0, sandbox.stop).start()
-            >>> sandbox.serve_forever()
+            >>> Sandbox(port=8090).serve_forever()  # doctest: +SKIP
 
         """
         try:
