@@ -67,17 +67,23 @@ def _language(value: str) -> str | None:
 
 
 class PersonaConfigSchema(VendorSchema):
-    """A persona config: either ``personaId`` alone (stateful) or a persona described inline.
+    """Schema of a persona config: a stored persona (``personaId``) or one described inline.
+
+    ``load()`` takes a mapping with names in camelCase or snake_case and returns a dict in
+    camelCase, as ``dump()`` does. It raises `marshmallow.ValidationError`, whose ``messages``
+    have field names and rules and never a prompt. Thread-safe.
+
+    Source of names, ranges and lists: Anam's OpenAPI (July 2026).
 
     Args:
         system_prompt_max_length: characters; None for no limit. Anam publishes none.
-        unknown_values: "error" refuses values outside a published list, "warn" lets them pass
-            with a `PersonaWarning`.
+        unknown_values: what to do with values outside a published list: "error" refuses them,
+            "warn" accepts them with a `PersonaWarning`, "ignore" accepts them.
         needs_llm: False where an ``environment`` (LiveKit, for instance) brings the LLM.
 
-    ``load()`` takes camelCase or snake_case and returns the normalised config in camelCase, as
-    ``dump()`` does; it raises `marshmallow.ValidationError` whose ``messages`` hold field names
-    and rules, never a prompt. Instances may be shared between threads.
+    Example:
+        >>> PersonaConfigSchema().load({"persona_id": "071b0286-4cce-4808-bee2-e642f1062de3"})
+        {'personaId': '071b0286-4cce-4808-bee2-e642f1062de3'}
 
     """
 

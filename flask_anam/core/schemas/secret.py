@@ -33,11 +33,16 @@ class Secret:
 def secret(env_name: str) -> Any:
     """Return a placeholder for a secret inside a persona config, such as a webhook's header.
 
-    The environment variable is read at each mint. A token of a config that holds one is never
-    stored.
+    The environment variable is read at each mint; where it is not set then, that raises
+    `PersonaInvalid`. A token of a config with secrets is never stored.
 
     Raises:
-        TypeError: `env_name` is not a non-empty string.
+        TypeError: `env_name` is not a non-empty str.
+
+    Example:
+        >>> headers = {"Authorization": secret("ORDERS_API_KEY")}
+        >>> headers
+        {'Authorization': secret('ORDERS_API_KEY')}
 
     """
     return Secret(env_name)

@@ -62,10 +62,15 @@ class EgressSchema(VendorSchema):
 
 
 class SessionOptionsSchema(VendorSchema):
-    """Options of the session, sent beside the persona config.
+    """Schema of the session options, sent beside the persona config.
 
-    ``load()`` takes camelCase or snake_case and returns camelCase, as ``dump()`` does; it raises
-    `marshmallow.ValidationError`. Instances may be shared between threads.
+    ``load()`` takes a mapping with names in camelCase or snake_case and returns a dict in
+    camelCase, as ``dump()`` does. It raises `marshmallow.ValidationError`. Thread-safe.
+
+    Example:
+        >>> SessionOptionsSchema().load({"video_quality": "auto"})
+        {'videoQuality': 'auto'}
+
     """
 
     session_replay = NestedObject(SessionReplaySchema, **doc("Recording.", None))
