@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from faults.store.servers import MemcachedServer, RedisServer
 from flask import Flask
+from flask.testing import FlaskClient
+from hosts import ADA, client_of, make_app
 from hypothesis import HealthCheck, settings
 from werkzeug.datastructures import ImmutableDict
 
@@ -34,6 +36,18 @@ def sandbox() -> Iterator[Sandbox]:
     """Yield a running sandbox with a key that can be searched for."""
     with Sandbox(api_key="sandbox-SENTINEL-api-key-9f2c") as running:
         yield running
+
+
+@pytest.fixture
+def app(sandbox: Sandbox) -> Flask:
+    """Return an app with the persona "support" and the users ada and bob."""
+    return make_app(sandbox)
+
+
+@pytest.fixture
+def ada(app: Flask) -> FlaskClient:
+    """Return a client logged in as ada."""
+    return client_of(app, ADA)
 
 
 @pytest.fixture(scope="session")
