@@ -69,21 +69,21 @@ class Talk:
 
     async def pictures(self, count: int) -> list[bytes]:
         """Return the luma of so many pictures."""
-        found: list[bytes] = []
+        pictures: list[bytes] = []
         async with asyncio.timeout(60):
             async for frame in self.session.video_frames():
-                found.append(bytes(frame.planes[0]))
-                if len(found) == count:
+                pictures.append(bytes(frame.planes[0]))
+                if len(pictures) == count:
                     break
-        return found
+        return pictures
 
 
 @asynccontextmanager
 async def talking(sandbox: Sandbox, **credentials: Any) -> AsyncIterator[Talk]:
     """Connect the official Python SDK, with a token of the quiet persona if nothing is given."""
     before = asyncio.all_tasks()
-    given = credentials or {"session_token": sandbox.issue_token(QUIET)}
-    client = AnamClient(options=ClientOptions(api_base_url=sandbox.url), **given)
+    options = credentials or {"session_token": sandbox.issue_token(QUIET)}
+    client = AnamClient(options=ClientOptions(api_base_url=sandbox.url), **options)
     talk = Talk(client)
     talk.session = await asyncio.wait_for(client.connect_async(), 60)
     try:

@@ -91,9 +91,9 @@ def test_the_javascript_sdk_tells_every_refusal_of_a_session_apart(
         sandbox = make_sandbox()
         token = sandbox.issue_token(QUIET, lifetime=refusal.lifetime)
         refusal.arrange(sandbox)
-        found = page.evaluate(_TRY, ["createClient", token, sandbox.url, None])
-        assert found, name
-        code, status, cause = found
+        result = page.evaluate(_TRY, ["createClient", token, sandbox.url, None])
+        assert result, name
+        code, status, cause = result
         assert code == refusal.javascript, name
         # Old releases say 500 for everything that they do not know.
         assert status in {refusal.status, 500 if code == "SERVER_ERROR" else None}, name
@@ -162,8 +162,8 @@ def test_the_javascript_sdk_tells_refusals_of_a_token_apart(
     sandbox.fail_next(status, path=_MINT)
     persona = {"personaId": catalog.PERSONA_ID}
     arguments = ["unsafe_createClientWithApiKey", sandbox.api_key, sandbox.url, persona]
-    found = page.evaluate(_TRY, arguments)
-    assert found[:2] == [code, status]
+    result = page.evaluate(_TRY, arguments)
+    assert result[:2] == [code, status]
 
 
 @pytest.mark.browser
@@ -177,16 +177,16 @@ def test_the_javascript_sdk_tells_refusals_of_a_token_apart(
 def test_the_javascript_sdk_tells_every_end_apart(
     sandbox: Sandbox, page: Page, fault: dict[str, Any], code: str
 ) -> None:
-    """A line that is refused for good, and a connection that cannot be.
+    """A WebSocket that is always refused, and a WebRTC connection that cannot be made.
 
     A normal end and one by the server are in test_javascript_sdk.py.
     """
     token = sandbox.issue_token(QUIET)
     if "json" in fault:
         headers = {"Authorization": f"Bearer {token}"}
-        begun = requests.post(sandbox.url + _START, headers=headers, timeout=10).json()
-        del begun["clientConfig"]["iceServers"]
-        fault["json"] = begun
+        started = requests.post(sandbox.url + _START, headers=headers, timeout=10).json()
+        del started["clientConfig"]["iceServers"]
+        fault["json"] = started
     sandbox.fail_next(**fault)
     assert page.evaluate(_TRY, ["createClient", token, sandbox.url, None]) is None
     page.wait_for_function("ends.length > 0")

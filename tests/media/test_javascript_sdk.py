@@ -50,12 +50,12 @@ class Watched:
         100 starts; with a pool of 0 that was not seen.
         """
         token = sandbox.issue_token(config)
-        given = {"disableInputAudio": True, **options}
-        self.page.evaluate(_CONNECT, [token, sandbox.url, given])
+        all_options = {"disableInputAudio": True, **options}
+        self.page.evaluate(_CONNECT, [token, sandbox.url, all_options])
 
     def seen(self, name: str) -> list[list[Any]]:
-        found: list[list[Any]] = self.page.evaluate(_SEEN, name)
-        return found
+        result: list[list[Any]] = self.page.evaluate(_SEEN, name)
+        return result
 
     def wait_to_see(self, name: str) -> list[Any]:
         self.page.wait_for_function("name => seen.some(([known]) => known === name)", arg=name)
@@ -71,8 +71,8 @@ class Watched:
         )
 
     def pixels(self) -> list[int]:
-        found: list[int] = self.page.evaluate(_LOOK)
-        return found
+        result: list[int] = self.page.evaluate(_LOOK)
+        return result
 
     def wait_for_motion(self) -> None:
         """Wait for a picture that is not empty, and for another one that differs from it."""
@@ -157,8 +157,8 @@ def test_it_gets_the_size_of_the_avatar_model(
     token = requests.post(url, json=body, headers=headers, timeout=10).json()["sessionToken"]
     watched.page.evaluate(_CONNECT, [token, sandbox.url, {"disableInputAudio": True}])
     watched.wait_for_motion()
-    got = watched.page.evaluate("[persona.videoWidth, persona.videoHeight]")
-    assert tuple(got) == size
+    shown = watched.page.evaluate("[persona.videoWidth, persona.videoHeight]")
+    assert tuple(shown) == size
 
 
 def test_it_shows_why_the_session_was_stopped(sandbox: Sandbox, watched: Watched) -> None:

@@ -30,7 +30,7 @@ _CONNECT = """async ([token, baseUrl]) => {
 }"""
 
 
-def _line(sandbox: Sandbox) -> ClientConnection:
+def _open(sandbox: Sandbox) -> ClientConnection:
     return open_websocket(sandbox, start_session(sandbox))
 
 
@@ -52,24 +52,24 @@ def _say_wrong_things(sandbox: Sandbox, _: str) -> None:
     offers = [{}, {"connectionDescription": {"sdp": "v=0"}}, {"connectionDescription": 7}]
     wrong += [json.dumps({"actionType": "offer", "payload": offer}) for offer in offers]
     for _turn in range(3):
-        with _line(sandbox) as line:
+        with _open(sandbox) as websocket:
             for message in wrong:
-                line.send(message)
-            assert line.ping().wait(20)
+                websocket.send(message)
+            assert websocket.ping().wait(20)
 
 
 def _cut_the_line(sandbox: Sandbox, _: str) -> None:
     for _turn in range(3):
-        with _line(sandbox) as line:
-            assert line.ping().wait(20)
-            line.socket.shutdown(socket.SHUT_RDWR)
+        with _open(sandbox) as websocket:
+            assert websocket.ping().wait(20)
+            websocket.socket.shutdown(socket.SHUT_RDWR)
 
 
 def _break_the_protocol(sandbox: Sandbox, _: str) -> None:
     for _turn in range(3):
-        with _line(sandbox) as line:
-            line.socket.sendall(b"\xff" * 100)
-            assert wait_for(lambda line=line: line.close_code)  # type: ignore[misc]
+        with _open(sandbox) as websocket:
+            websocket.socket.sendall(b"\xff" * 100)
+            assert wait_for(lambda websocket=websocket: websocket.close_code)  # type: ignore[misc]
 
 
 def _come_all_at_once(sandbox: Sandbox, _: str) -> None:
@@ -89,11 +89,11 @@ def _offer_again_and_again(sandbox: Sandbox, _: str) -> None:
 
     payload = {"connectionDescription": {"type": "offer", "sdp": run(offer())}}
     for patient in (True, False, False):
-        with _line(sandbox) as line:
+        with _open(sandbox) as websocket:
             for _turn in range(5):
-                line.send(json.dumps({"actionType": "offer", "payload": payload}))
+                websocket.send(json.dumps({"actionType": "offer", "payload": payload}))
             if patient:
-                assert json.loads(line.recv(20))["actionType"] == "answer"
+                assert json.loads(websocket.recv(20))["actionType"] == "answer"
 
 
 def _show(browser: Browser, sandbox: Sandbox, page_url: str) -> None:
@@ -199,13 +199,13 @@ _GARBAGE: list[str | bytes] = [
 
 @pytest.mark.usefixtures("nothing_left")
 def test_garbage_is_survived(sandbox: Sandbox) -> None:
-    """The line stays, the session stays, and an offer that makes no sense is a warning."""
+    """The connection stays, the session stays, and an offer that makes no sense is a warning."""
     session_id = start_session(sandbox)
-    with open_websocket(sandbox, session_id) as line:
+    with open_websocket(sandbox, session_id) as websocket:
         for message in _GARBAGE:
-            line.send(message)
-        warning = json.loads(line.recv(20))
+            websocket.send(message)
+        warning = json.loads(websocket.recv(20))
         assert (warning["actionType"], warning["sessionId"]) == ("warning", session_id)
-        wait_until_read(line)
+        wait_until_read(websocket)
     assert sandbox.ledger.sessions[0].ended_at is None
     sandbox.stop()

@@ -115,10 +115,10 @@ def test_it_makes_the_persona_speak_and_interrupts_it(sandbox: Sandbox) -> None:
             await talk.until(lambda: talk.details(AnamEvent.TALK_STREAM_INTERRUPTED))
             chunks = partial(talk.details, AnamEvent.MESSAGE_STREAM_EVENT_RECEIVED)
             await talk.until(lambda: chunks()[-1][0].interrupted)
-            said = talk.said("persona")
+            text = talk.said("persona")
             await talk.session.send_message("next")
             await talk.until(lambda: "next" in talk.said("persona"))
-            assert talk.said("persona").startswith(f"{said}Sandbox: ")
+            assert talk.said("persona").startswith(f"{text}Sandbox: ")
 
     run(work())
 
@@ -153,12 +153,12 @@ def test_it_can_be_as_slow_as_the_real_thing(make_sandbox: Callable[..., Sandbox
     sandbox = make_sandbox(latency=0.1, start_delay=0.3, reply_delay=0.6)
 
     async def work() -> tuple[float, float]:
-        begun = time.monotonic()
+        start = time.monotonic()
         async with talking(sandbox) as talk:
             ready = time.monotonic()
             await talk.session.send_message("now?")
             await talk.until(lambda: talk.said("persona"))
-            return ready - begun, time.monotonic() - ready
+            return ready - start, time.monotonic() - ready
 
     to_ready, to_answer = run(work())
     assert to_ready >= 0.1 + 0.1 + 0.3  # the session, the upgrade, the answer to the offer
@@ -172,8 +172,8 @@ def test_a_stop_while_sessions_stream_is_told(
     sandbox = make_sandbox()
 
     async def work() -> list[tuple[Any, ...]]:
-        async with talking(sandbox) as one, talking(sandbox) as two, talking(sandbox) as three:
-            talks = (one, two, three)
+        async with talking(sandbox) as first, talking(sandbox) as second, talking(sandbox) as third:
+            talks = (first, second, third)
             await asyncio.gather(*(talk.pictures(3) for talk in talks))
             await asyncio.to_thread(sandbox.stop)
             for talk in talks:

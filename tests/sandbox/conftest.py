@@ -31,8 +31,8 @@ def call(sandbox: Sandbox, http: requests.Session) -> Callable[..., requests.Res
         **others: Any,
     ) -> requests.Response:
         target = at or sandbox
-        given = {"Authorization": f"Bearer {token or target.api_key}", **(headers or {})}
-        return http.request(method, target.url + path, headers=given, timeout=10, **others)
+        all_headers = {"Authorization": f"Bearer {token or target.api_key}", **(headers or {})}
+        return http.request(method, target.url + path, headers=all_headers, timeout=10, **others)
 
     return send
 

@@ -248,7 +248,7 @@ def test_no_key_or_token_shows_in_a_repr_or_in_the_log(
     start(token)
     start(sandbox.issue_token())
     ledger = sandbox.ledger
-    texts = [repr(thing) for thing in (sandbox, ledger, ledger.requests, ledger.mints)]
+    texts = [repr(item) for item in (sandbox, ledger, ledger.requests, ledger.mints)]
     texts += [repr(ledger.sessions), caplog.text]
     assert "/v1/auth/session-token" in caplog.text
     for secret in (sandbox.api_key, token, "prompt-secret", "environment-secret"):
@@ -257,9 +257,9 @@ def test_no_key_or_token_shows_in_a_repr_or_in_the_log(
 
 def test_random_keys_differ() -> None:
     """Nobody's key is anybody else's."""
-    with Sandbox() as one, Sandbox() as other:
-        assert one.api_key != other.api_key
-        assert one.api_key.startswith("sandbox-")
+    with Sandbox() as first, Sandbox() as second:
+        assert first.api_key != second.api_key
+        assert first.api_key.startswith("sandbox-")
 
 
 @pytest.mark.parametrize(

@@ -8,19 +8,10 @@ import pytest
 import requests
 
 from flask_anam.sandbox import Sandbox
+from flask_anam.testing import ManualClock
 
 Caller = Callable[..., requests.Response]
 Maker = Callable[..., Sandbox]
-
-
-class _Clock:
-    """A clock that tests set by hand."""
-
-    def __init__(self) -> None:
-        self.now = 1_700_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def _begin(call: Caller, sandbox: Sandbox, label: str = "", **config: Any) -> str:
@@ -31,14 +22,14 @@ def _begin(call: Caller, sandbox: Sandbox, label: str = "", **config: Any) -> st
 
 def test_a_session_is_shown_with_the_published_fields(make_sandbox: Maker, call: Caller) -> None:
     """Running, it has no end; after a stop it has one, a length and a status."""
-    clock = _Clock()
-    sandbox = make_sandbox(clock=clock)
+    clock = ManualClock(1_700_000_000.0)
+    sandbox = make_sandbox(clock=clock.time)
     id_ = _begin(call, sandbox, "shop", personaId=str(uuid.uuid4()))
     shown = call("GET", f"/v1/sessions/{id_}", at=sandbox).json()
     assert shown["startTime"] == "2023-11-14T22:13:20.000Z"
     assert (shown["endTime"], shown["sessionLengthMs"], shown["exitStatus"]) == (None, None, None)
     assert (shown["clientLabel"], shown["toolCalls"]) == ("shop", [])
-    clock.now += 1.5
+    clock.move(1.5)
     stopped = call("POST", f"/v1/sessions/{id_}/stop", at=sandbox)
     assert (stopped.status_code, stopped.json()) == (200, {})
     shown = call("GET", f"/v1/sessions/{id_}", at=sandbox).json()
@@ -85,8 +76,8 @@ def test_sessions_are_searched_by_label_and_id(sandbox: Sandbox, call: Caller) -
     """A part of either is enough, in any case."""
     shop, _ = _begin(call, sandbox, "Shop-42"), _begin(call, sandbox, "desk")
     for term in ("shop", "P-4", shop, shop[:8].upper()):
-        found = call("GET", "/v1/sessions", params={"search": term}).json()["data"]
-        assert [entry["id"] for entry in found] == [shop], term
+        entries = call("GET", "/v1/sessions", params={"search": term}).json()["data"]
+        assert [entry["id"] for entry in entries] == [shop], term
     assert call("GET", "/v1/sessions?search=nothing").json()["data"] == []
 
 
@@ -95,9 +86,9 @@ def test_sessions_are_filtered_by_persona_and_key(sandbox: Sandbox, call: Caller
     persona, other = str(uuid.uuid4()), str(uuid.uuid4())
     id_ = _begin(call, sandbox, personaId=persona)
     _begin(call, sandbox)
-    found = call("GET", f"/v1/sessions?personaId={persona}").json()["data"]
-    assert [entry["id"] for entry in found] == [id_]
-    key = found[0]["apiKeyId"]
+    entries = call("GET", f"/v1/sessions?personaId={persona}").json()["data"]
+    assert [entry["id"] for entry in entries] == [id_]
+    key = entries[0]["apiKeyId"]
     assert call("GET", f"/v1/sessions?apiKeyId={key}").json()["meta"]["total"] == 2
     assert call("GET", f"/v1/sessions?apiKeyId={other}").json()["meta"]["total"] == 0
 
@@ -122,8 +113,8 @@ def test_wrong_queries_are_refused(call: Caller, query: str, status: int) -> Non
 
 def test_concurrency_counts_what_runs(make_sandbox: Maker, call: Caller) -> None:
     """At the limit, the wait is the mean length less the age of the oldest session."""
-    clock = _Clock()
-    sandbox = make_sandbox(clock=clock, concurrency_limit=2)
+    clock = ManualClock(1_700_000_000.0)
+    sandbox = make_sandbox(clock=clock.time, concurrency_limit=2)
 
     def status() -> list[Any]:
         answer = call("GET", "/v1/sessions/concurrency", at=sandbox)
@@ -133,12 +124,12 @@ def test_concurrency_counts_what_runs(make_sandbox: Maker, call: Caller) -> None
     first = _begin(call, sandbox)
     _begin(call, sandbox)
     assert status() == [2, 2, False, None]
-    clock.now += 60
+    clock.move(60)
     call("POST", f"/v1/sessions/{first}/stop", at=sandbox)
     assert status() == [2, 1, True, 0]
     _begin(call, sandbox)
     assert status() == [2, 2, False, 0]
-    clock.now -= 30
+    clock.move(-30)
     assert status() == [2, 2, False, 30]
 
 
@@ -156,12 +147,12 @@ def test_concurrency_of_others_is_out_of_reach(call: Caller) -> None:
 
 def test_a_session_ends_by_itself_when_its_time_is_over(make_sandbox: Maker, call: Caller) -> None:
     """`maxSessionLengthSeconds` frees the place without anybody's help."""
-    clock = _Clock()
-    sandbox = make_sandbox(clock=clock, concurrency_limit=1)
+    clock = ManualClock(1_700_000_000.0)
+    sandbox = make_sandbox(clock=clock.time, concurrency_limit=1)
     id_ = _begin(call, sandbox, maxSessionLengthSeconds=60)
-    clock.now += 59
+    clock.move(59)
     assert call("GET", "/v1/sessions/concurrency", at=sandbox).json()["active"] == 1
-    clock.now += 2
+    clock.move(2)
     assert call("GET", f"/v1/sessions/{id_}", at=sandbox).json()["sessionLengthMs"] == 60_000
     assert call("POST", f"/v1/sessions/{id_}/stop", at=sandbox).status_code == 404
     assert call("GET", "/v1/sessions/concurrency", at=sandbox).json()["active"] == 0

@@ -55,9 +55,9 @@ Maker = Callable[..., Sandbox]
 def test_latency_is_added_to_every_answer(make_sandbox: Maker, call: Caller) -> None:
     """The stand-in can be as far away as the vendor."""
     sandbox = make_sandbox(latency=0.1)
-    begun = time.monotonic()
+    start = time.monotonic()
     call("GET", "/", at=sandbox)
-    assert time.monotonic() - begun >= 0.1
+    assert time.monotonic() - start >= 0.1
 
 
 def test_a_client_that_hangs_up_is_forgotten(sandbox: Sandbox) -> None:

@@ -91,7 +91,7 @@ def test_failures_can_be_called_off(mint: Caller, sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "content", "kind"),
+    ("arguments", "content", "kind"),
     [
         ({"json": {"sessionToken": None}}, b'{"sessionToken": null}', "application/json"),
         ({"json": None}, b"null", "application/json"),
@@ -102,10 +102,10 @@ def test_failures_can_be_called_off(mint: Caller, sandbox: Sandbox) -> None:
     ],
 )
 def test_the_body_can_be_anything(
-    mint: Caller, sandbox: Sandbox, given: dict[str, Any], content: bytes, kind: str
+    mint: Caller, sandbox: Sandbox, arguments: dict[str, Any], content: bytes, kind: str
 ) -> None:
     """JSON, text or bytes; the content type follows, unless a header says otherwise."""
-    sandbox.fail_next(200, **given)
+    sandbox.fail_next(200, **arguments)
     answer = mint()
     assert (answer.status_code, answer.content) == (200, content)
     assert answer.headers["Content-Type"] == kind
@@ -138,9 +138,9 @@ def test_a_redirect_points_where_it_is_told(call: Caller, sandbox: Sandbox) -> N
 def test_a_delay_comes_before_the_answer(mint: Caller, sandbox: Sandbox) -> None:
     """With status 200 and no body, the real work is done after it."""
     sandbox.fail_next(200, delay=0.2, headers={"X-Slow": "yes"})
-    begun = time.monotonic()
+    start = time.monotonic()
     answer = mint()
-    assert time.monotonic() - begun >= 0.2
+    assert time.monotonic() - start >= 0.2
     assert answer.headers["X-Slow"] == "yes"
     assert len(answer.json()["sessionToken"].split(".")) == 3
     assert len(sandbox.ledger.mints) == 1
@@ -175,9 +175,9 @@ def test_a_cut_body_without_length_looks_complete(mint: Caller, sandbox: Sandbox
 def test_a_body_can_drip(call: Caller, sandbox: Sandbox) -> None:
     """The body comes byte by byte, each after its pause."""
     sandbox.fail_next(200, path="/", body="abcd", drip=0.05)
-    begun = time.monotonic()
+    start = time.monotonic()
     assert call("GET", "/").content == b"abcd"
-    assert time.monotonic() - begun >= 0.2
+    assert time.monotonic() - start >= 0.2
 
 
 def test_the_headers_of_a_dripping_body_come_at_once(call: Caller, sandbox: Sandbox) -> None:
@@ -193,9 +193,9 @@ def test_the_headers_of_a_dripping_body_come_at_once(call: Caller, sandbox: Sand
 def test_headers_can_drip(call: Caller, sandbox: Sandbox) -> None:
     """The status line and headers come byte by byte."""
     sandbox.fail_next(200, path="/", body="abcd", drip_headers=0.001)
-    begun = time.monotonic()
+    start = time.monotonic()
     answer = call("GET", "/", stream=True)
-    assert time.monotonic() - begun >= 0.2
+    assert time.monotonic() - start >= 0.2
     assert answer.content == b"abcd"
 
 
@@ -218,7 +218,7 @@ def test_a_reset_breaks_the_connection(sandbox: Sandbox) -> None:
 
 
 def test_a_reset_with_status_200_comes_after_the_work(mint: Caller, sandbox: Sandbox) -> None:
-    """The token is minted and lost, as when a line breaks at the wrong moment."""
+    """The token is minted and lost, as when a connection breaks at the wrong moment."""
     sandbox.fail_next(200, reset=True)
     with pytest.raises(requests.ConnectionError):
         mint()
@@ -232,7 +232,7 @@ def test_a_large_body_arrives_whole(call: Caller, sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "error", "text"),
+    ("arguments", "error", "text"),
     [
         ({"status": "500"}, TypeError, "status"),
         ({"status": True}, TypeError, "status"),
@@ -259,11 +259,11 @@ def test_a_large_body_arrives_whole(call: Caller, sandbox: Sandbox) -> None:
     ],
 )
 def test_misuse_is_an_error(
-    sandbox: Sandbox, given: dict[str, Any], error: type[Exception], text: str
+    sandbox: Sandbox, arguments: dict[str, Any], error: type[Exception], text: str
 ) -> None:
     """The text names the argument, and nothing is queued."""
     with pytest.raises(error, match=text):
-        sandbox.fail_next(**given)
+        sandbox.fail_next(**arguments)
     assert b"200 OK" in _exchange_root(sandbox)
 
 

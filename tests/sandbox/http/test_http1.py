@@ -55,7 +55,7 @@ def test_a_body_over_one_megabyte_is_refused(call: Caller) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "wish", "kept"),
+    ("version", "option", "keeps"),
     [
         (b"1.1", b"", True),
         (b"1.1", b"Connection: close\r\n", False),
@@ -64,11 +64,11 @@ def test_a_body_over_one_megabyte_is_refused(call: Caller) -> None:
     ],
 )
 def test_the_client_decides_whether_to_keep_the_connection(
-    connection: socket.socket, version: bytes, wish: bytes, kept: bool
+    connection: socket.socket, version: bytes, option: bytes, keeps: bool
 ) -> None:
     """HTTP/1.1 keeps it by default, HTTP/1.0 does not."""
-    connection.sendall(b"HEAD / HTTP/" + version + b"\r\n" + wish + b"\r\n")
-    if kept:
+    connection.sendall(b"HEAD / HTTP/" + version + b"\r\n" + option + b"\r\n")
+    if keeps:
         assert b"Connection: keep-alive" in connection.recv(65536)
         connection.sendall(b"HEAD / HTTP/1.1\r\nConnection: close\r\n\r\n")
     assert receive_all(connection).endswith(b"\r\n\r\n")

@@ -39,22 +39,22 @@ def test_a_wrong_upgrade_is_refused_in_json(
         "Sec-WebSocket-Version": "13",
         "Sec-WebSocket-Key": base64.b64encode(bytes(16)).decode(),
     }
-    given = {k: v.encode("latin-1") for k, v in {**headers, **changes}.items()}
-    answer = requests.get(f"{sandbox.url}/ws?session_id={session_id}", headers=given, timeout=10)
+    encoded = {k: v.encode("latin-1") for k, v in {**headers, **changes}.items()}
+    answer = requests.get(f"{sandbox.url}/ws?session_id={session_id}", headers=encoded, timeout=10)
     assert (answer.status_code, answer.json()["message"] != "") == (status, True)
     assert sandbox.ledger.sessions[0].ended_at is None
 
 
 def test_a_message_may_not_be_too_large(sandbox: Sandbox) -> None:
-    """One of the largest size passes, a larger one ends the line with 1009."""
-    with open_websocket(sandbox, start_session(sandbox)) as line:
-        line.send("x" * MAX_MESSAGE)
-        line.send(["x" * (MAX_MESSAGE // 2)] * 2)
-        wait_until_read(line)
+    """One of the largest size passes, a larger one ends the connection with 1009."""
+    with open_websocket(sandbox, start_session(sandbox)) as websocket:
+        websocket.send("x" * MAX_MESSAGE)
+        websocket.send(["x" * (MAX_MESSAGE // 2)] * 2)
+        wait_until_read(websocket)
 
         def send_too_much() -> None:
-            line.send("x" * (MAX_MESSAGE + 1))  # the line may end while this is still under way
-            line.recv(20)
+            websocket.send("x" * (MAX_MESSAGE + 1))  # the connection may end meanwhile
+            websocket.recv(20)
 
         with pytest.raises(ConnectionClosed) as caught:
             send_too_much()
@@ -104,7 +104,7 @@ def test_the_protocol_is_kept(frames: list[bytes], messages: list[str], code: in
 
 
 def test_a_client_whose_heartbeats_stop_is_gone() -> None:
-    """A line that nobody closed ends when nothing comes for a while; its heartbeats keep it."""
+    """A connection that nobody closed ends when nothing comes; heartbeats keep it."""
     with _pair(receive_timeout=0.05) as (ours, theirs):
         theirs.sendall(_frame(0x81, b'{"actionType": "heartbeat"}'))
         assert list(ours.messages()) == ['{"actionType": "heartbeat"}']

@@ -18,27 +18,27 @@ class Stage:
     """An actor, and what it sent."""
 
     def __init__(self, config: dict[str, Any] | None = None, reply_delay: float = 0.0) -> None:
-        self.told: list[dict[str, Any]] = []
+        self.sent: list[dict[str, Any]] = []
         self.signals: list[tuple[str, object]] = []
         self.actor = Actor(
             Persona.from_config({**catalog.EXAMPLE_PERSONA, **(config or {})}, None),
             "session-1",
-            lambda kind, data: self.told.append({"messageType": kind, "data": data}),
+            lambda kind, data: self.sent.append({"messageType": kind, "data": data}),
             lambda action, payload: self.signals.append((action, payload)),
             reply_delay=reply_delay,
         )
 
     def play(self, frames: int = 2_000) -> list[bytes]:
         """Return the sound until the actor is silent, at most so many frames."""
-        heard: list[bytes] = []
-        while self.actor.speaking and len(heard) < frames:
-            heard.append(self.actor.next_frame())
-        return heard
+        sound: list[bytes] = []
+        while self.actor.speaking and len(sound) < frames:
+            sound.append(self.actor.next_frame())
+        return sound
 
     def speech(self, role: str = "persona") -> list[dict[str, Any]]:
         """Return the transcript's chunks."""
-        found = [m["data"] for m in self.told if m["messageType"] == "speechText"]
-        return [chunk for chunk in found if chunk["role"] == role]
+        chunks = [m["data"] for m in self.sent if m["messageType"] == "speechText"]
+        return [chunk for chunk in chunks if chunk["role"] == role]
 
     def text(self, role: str = "persona") -> str:
         """Return the transcript."""
@@ -54,10 +54,10 @@ def test_it_is_silent_until_it_speaks_and_after() -> None:
     stage = Stage()
     assert [stage.actor.next_frame() for _ in range(50)] == [_SILENCE] * 50
     stage.actor.greet()
-    heard = stage.play()
-    assert {len(frame) for frame in heard} == {2 * FRAME}
-    assert PEAK * 0.5 < _loudest(heard) <= PEAK
-    assert 3 < len(heard) / 50 < 10
+    frames = stage.play()
+    assert {len(frame) for frame in frames} == {2 * FRAME}
+    assert PEAK * 0.5 < _loudest(frames) <= PEAK
+    assert 3 < len(frames) / 50 < 10
     assert stage.actor.next_frame() == _SILENCE
     assert (stage.actor.shape, stage.actor.opening) == ("closed", 0.0)
 
@@ -97,19 +97,19 @@ def test_what_the_user_writes_is_echoed_and_answered() -> None:
     """The user's words come back whole, the reply quotes them and the prompt, and is labelled."""
     stage = Stage({"systemPrompt": "You are one two three four five six seven eight."})
     stage.actor.receive({"message_type": "speech", "content": "How  are you?"})
-    (heard,) = stage.speech("user")
-    assert (heard["content"], heard["end_of_speech"]) == ("How  are you?", True)
+    (question,) = stage.speech("user")
+    assert (question["content"], question["end_of_speech"]) == ("How  are you?", True)
     stage.play()
-    said = stage.speech()
+    chunks = stage.speech()
     assert stage.text() == (
         "Sandbox: I am Cara, and you said: “How are you?”. "
         "My prompt begins: “You are one two three four five six…”"
     )
-    assert [chunk["content_index"] for chunk in said] == list(range(len(said)))
-    assert [chunk["end_of_speech"] for chunk in said] == [False] * (len(said) - 1) + [True]
-    assert len({chunk["message_id"] for chunk in said}) == 1
-    assert said[0]["user_action_correlation_id"] == heard["user_action_correlation_id"]
-    assert said[0]["message_id"] != heard["message_id"]
+    assert [chunk["content_index"] for chunk in chunks] == list(range(len(chunks)))
+    assert [chunk["end_of_speech"] for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
+    assert len({chunk["message_id"] for chunk in chunks}) == 1
+    assert chunks[0]["user_action_correlation_id"] == question["user_action_correlation_id"]
+    assert chunks[0]["message_id"] != question["message_id"]
 
 
 def test_it_thinks_before_it_answers() -> None:
@@ -193,15 +193,15 @@ def test_messages_that_make_no_sense_are_ignored(message: dict[str, Any]) -> Non
     stage = Stage()
     stage.actor.receive(message)
     stage.actor.stream(message)
-    assert (stage.told, stage.actor.speaking) == ([], False)
+    assert (stage.sent, stage.actor.speaking) == ([], False)
 
 
 def test_a_director_note_is_confirmed() -> None:
     """The client learns that its cue was applied."""
     stage = Stage()
     stage.actor.receive({"message_type": "director_note_cue", "cue": {"tag": "happy"}})
-    assert stage.told[0]["messageType"] == "directorNoteCueApplied"
-    assert stage.told[0]["data"]["cue_tag"] == "happy"
+    assert stage.sent[0]["messageType"] == "directorNoteCueApplied"
+    assert stage.sent[0]["data"]["cue_tag"] == "happy"
 
 
 def test_a_flood_is_cut_off() -> None:
@@ -210,6 +210,6 @@ def test_a_flood_is_cut_off() -> None:
     for _ in range(1_000):
         stage.actor.say("word " * 100_000)
         stage.actor.stream({"content": "x" * 1_000, "correlationId": "c", "endOfSpeech": False})
-    kept = stage.actor._all()
-    assert len(kept) <= 20
-    assert all(len(utterance.text) <= 20_000 for utterance in kept)
+    utterances = stage.actor._all()
+    assert len(utterances) <= 20
+    assert all(len(utterance.text) <= 20_000 for utterance in utterances)

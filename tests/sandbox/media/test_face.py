@@ -25,8 +25,8 @@ def _picture(
     return face.picture(seconds, shape, opening, speaking=False)
 
 
-def _rows_that_differ(one: Planes, other: Planes, width: int = _SIZE[0]) -> set[int]:
-    return {i // width for i, (a, b) in enumerate(zip(one[0], other[0], strict=True)) if a != b}
+def _rows_that_differ(first: Planes, second: Planes, width: int = _SIZE[0]) -> set[int]:
+    return {i // width for i, (a, b) in enumerate(zip(first[0], second[0], strict=True)) if a != b}
 
 
 @pytest.mark.parametrize("size", [(720, 480), (1152, 768), (768, 1152), (64, 64)])

@@ -15,7 +15,7 @@ from flask_anam.sandbox.streaming.media_session import CallTiming
 
 
 def test_the_second_line_of_a_session_replaces_the_first(sandbox: Sandbox) -> None:
-    """A client that comes back is served, its old line is closed."""
+    """A client that comes back is served, its old WebSocket is closed."""
     session_id = start_session(sandbox)
     with ExitStack() as stack:
         first = stack.enter_context(open_websocket(sandbox, session_id))
@@ -32,17 +32,17 @@ def test_a_session_ends_a_while_after_its_line(sandbox: Sandbox, goodbye: bool) 
     """At once with `endsession`; without it the client may come back."""
     sandbox._engine._timing = CallTiming(reconnect_timeout=600)
     session_id = start_session(sandbox)
-    with open_websocket(sandbox, session_id) as line:
-        wait_until_read(line)
+    with open_websocket(sandbox, session_id) as websocket:
+        wait_until_read(websocket)
         (session,) = sandbox._engine._media_sessions.values()
     assert wait_for(lambda: session._end_timer)
     session._timing = CallTiming(reconnect_timeout=0.1)
-    with open_websocket(sandbox, session_id) as line:
-        wait_until_read(line)
+    with open_websocket(sandbox, session_id) as websocket:
+        wait_until_read(websocket)
         assert session._end_timer is None
         if goodbye:
-            line.send(json.dumps({"actionType": "endsession", "payload": {}}))
-            assert json.loads(line.recv(20))["actionType"] == "endsession"
+            websocket.send(json.dumps({"actionType": "endsession", "payload": {}}))
+            assert json.loads(websocket.recv(20))["actionType"] == "endsession"
     assert wait_for(lambda: sandbox.ledger.sessions[0].exit_status == "NORMAL_EXIT")
     assert sandbox._engine._media_sessions == {}
 
@@ -51,9 +51,9 @@ def test_a_slow_start_does_not_hold_up_the_line(make_sandbox: Callable[..., Sand
     """`start_delay` keeps a client waiting for its answer, and a stop does not wait for it."""
     sandbox = make_sandbox(start_delay=600)
     session_id = start_session(sandbox)
-    with open_websocket(sandbox, session_id) as line:
+    with open_websocket(sandbox, session_id) as websocket:
         offer = {"connectionDescription": {"type": "offer", "sdp": "v=0"}}
-        line.send(json.dumps({"actionType": "offer", "payload": offer}))
-        wait_until_read(line)
+        websocket.send(json.dumps({"actionType": "offer", "payload": offer}))
+        wait_until_read(websocket)
         stop_session(sandbox, session_id)
-        assert json.loads(line.recv(20))["actionType"] == "endsession"
+        assert json.loads(websocket.recv(20))["actionType"] == "endsession"

@@ -17,10 +17,10 @@ def test_a_restarted_session_ends_the_earlier_one(sandbox: Sandbox) -> None:
     """The same token again: the first client learns that it was replaced."""
     token = sandbox.issue_token(QUIET)
     session_id = start_session(sandbox, token)
-    with open_websocket(sandbox, session_id) as line:
-        wait_until_read(line)
+    with open_websocket(sandbox, session_id) as websocket:
+        wait_until_read(websocket)
         assert start_session(sandbox, token) == session_id
-        message = json.loads(line.recv(20))
+        message = json.loads(websocket.recv(20))
         assert "started again" in message["payload"]
         with open_websocket(sandbox, session_id) as other:
             wait_until_read(other)
@@ -30,9 +30,9 @@ def test_a_restarted_session_ends_the_earlier_one(sandbox: Sandbox) -> None:
 def test_without_media_a_session_ends_with_the_reason(make_sandbox: Callable[..., Sandbox]) -> None:
     """The only way to tell a client why there is no video."""
     sandbox = make_sandbox(media=False)
-    with open_websocket(sandbox, start_session(sandbox)) as line:
-        line.send(json.dumps({"actionType": "offer", "payload": {}}))
-        message = json.loads(line.recv(20))
+    with open_websocket(sandbox, start_session(sandbox)) as websocket:
+        websocket.send(json.dumps({"actionType": "offer", "payload": {}}))
+        message = json.loads(websocket.recv(20))
         assert (message["actionType"], "media=False" in message["payload"]) == ("endsession", True)
     assert wait_for(lambda: sandbox.ledger.sessions[0].exit_status == "ERROR")
 
@@ -41,20 +41,20 @@ def test_stop_ends_streams_in_time(make_sandbox: Callable[..., Sandbox]) -> None
     """Clients learn it, and a sandbox that starts again takes new ones."""
     sandbox = make_sandbox()
     with ExitStack() as stack:
-        lines = [
+        websockets = [
             stack.enter_context(open_websocket(sandbox, start_session(sandbox))) for _ in range(5)
         ]
-        for line in lines:
-            wait_until_read(line)
+        for websocket in websockets:
+            wait_until_read(websocket)
         stopping = threading.Thread(target=sandbox.stop)
         stopping.start()
-        for line in lines:
-            assert json.loads(line.recv(20))["payload"] == "The sandbox has been stopped."
+        for websocket in websockets:
+            assert json.loads(websocket.recv(20))["payload"] == "The sandbox has been stopped."
         stopping.join(20)
         assert not stopping.is_alive()
     sandbox.start()
-    with open_websocket(sandbox, start_session(sandbox)) as line:
-        wait_until_read(line)
+    with open_websocket(sandbox, start_session(sandbox)) as websocket:
+        wait_until_read(websocket)
 
 
 def test_without_the_extra_a_session_says_what_to_install() -> None:

@@ -49,8 +49,8 @@ def test_the_upgrade_can_be_made_to_fail(sandbox: Sandbox) -> None:
     sandbox.fail_next(503, path="/ws")
     with pytest.raises(InvalidStatus):
         open_websocket(sandbox, session_id)
-    with open_websocket(sandbox, session_id) as line:
-        line.send("{}")
+    with open_websocket(sandbox, session_id) as websocket:
+        websocket.send("{}")
     statuses = [r.status for r in sandbox.ledger.requests if r.path == "/ws"]
     assert statuses == [503, 101]
 
