@@ -44,7 +44,7 @@ bench-first-frame: $(VENV)/.ready
 
 # Compares our rules with the vendor's on many more bodies than `make test` does.
 property: $(VENV)/.ready
-	ANAM_PROPERTY_BODIES=50000 $(BIN)/python -m pytest -n 3 tests/core/test_vendor_contract.py $(ARGS)
+	ANAM_PROPERTY_BODIES=50000 $(BIN)/python -m pytest -n 3 tests/core/schemas/test_vendor_contract.py $(ARGS)
 
 # The long runs: the interleavings at twice the size, and many more generated personas.
 soak: property

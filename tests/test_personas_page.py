@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from core.intended_differences import SDK, TABLE
+from core.schemas.intended_differences import SDK, TABLE
 from hosts import make_app
 
 from flask_anam import FlaskAnam

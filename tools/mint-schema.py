@@ -3,8 +3,8 @@
 
     tools/mint-schema.py path/to/anam-openapi.json
 
-Writes tests/core/anam_mint_schema.json: names, types, enums, ranges, lengths, formats and what is
-required; no descriptions and no examples.
+Writes tests/core/schemas/anam_mint_schema.json: names, types, enums, ranges, lengths, formats and
+what is required; no descriptions and no examples.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 OPERATION = "/v1/auth/session-token"
-OUT = Path(__file__).parent.parent / "tests" / "core" / "anam_mint_schema.json"
+OUT = Path(__file__).parent.parent / "tests" / "core" / "schemas" / "anam_mint_schema.json"
 RULES = (
     *("type", "enum", "format", "nullable", "required", "additionalProperties"),
     *("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "pattern"),

@@ -65,11 +65,11 @@ def test_the_tree_in_the_docstring_is_the_tree_in_the_code() -> None:
     drawn: dict[str, str] = {}
     above = {0: "AnamError"}
     for line in (errors.__doc__ or "").splitlines():
-        found = re.match(r"    ([│ ├└─]+) (\w+)", line)
-        if found:
-            level = (len(found[1]) + 1) // 4
-            above[level] = found[2]
-            drawn[found[2]] = above[level - 1]
+        match = re.match(r"    ([│ ├└─]+) (\w+)", line)
+        if match:
+            level = (len(match[1]) + 1) // 4
+            above[level] = match[2]
+            drawn[match[2]] = above[level - 1]
     real = {kind.__name__: kind.__mro__[1].__name__ for kind in classes() if kind is not AnamError}
     assert drawn == real
 
@@ -197,10 +197,10 @@ def test_an_upstream_error_can_be_told_to_another_process(
 ) -> None:
     """As facts that JSON carries: kind, text and times come back equal."""
     error = kind("What happened.", hinted_wait=wait)
-    told = from_facts(json.loads(json.dumps(to_facts(error))))
-    assert (type(told), told.text) == (kind, "What happened.")
-    assert (told.hinted_wait, told.retry_after) == (error.hinted_wait, error.retry_after)
-    assert told.retryable is error.retryable
+    decoded = from_facts(json.loads(json.dumps(to_facts(error))))
+    assert (type(decoded), decoded.text) == (kind, "What happened.")
+    assert (decoded.hinted_wait, decoded.retry_after) == (error.hinted_wait, error.retry_after)
+    assert decoded.retryable is error.retryable
 
 
 @pytest.mark.parametrize("missing", [True, False])
@@ -208,9 +208,9 @@ def test_a_missing_persona_is_told_to_another_process(missing: bool) -> None:
     """So that the fallback works there as well."""
     error = errors.AnamRejected()
     error.persona_missing = missing
-    told = from_facts(to_facts(error))
-    assert isinstance(told, errors.AnamRejected)
-    assert told.persona_missing is missing
+    decoded = from_facts(to_facts(error))
+    assert isinstance(decoded, errors.AnamRejected)
+    assert decoded.persona_missing is missing
 
 
 @pytest.mark.parametrize(
@@ -225,6 +225,6 @@ def test_facts_of_no_upstream_error_are_refused(facts: dict[str, object]) -> Non
 @pytest.mark.parametrize("wait", ["5", None, [5]], ids=repr)
 def test_odd_facts_fall_back_to_the_defaults(wait: object) -> None:
     """Text and wait of the class, where none or nonsense is told."""
-    told = from_facts({"code": "anam_timeout", "wait": wait, "missing": 1})
-    assert (told.text, told.hinted_wait) == (errors.AnamTimeout.default_text, None)
-    assert told.retry_after == 2
+    decoded = from_facts({"code": "anam_timeout", "wait": wait, "missing": 1})
+    assert (decoded.text, decoded.hinted_wait) == (errors.AnamTimeout.default_text, None)
+    assert decoded.retry_after == 2

@@ -273,7 +273,10 @@ def test_the_api_key_may_be_a_callable(sandbox: Sandbox) -> None:
 
 
 def test_the_sandbox_switch_needs_no_key(logged: pytest.LogCaptureFixture) -> None:
-    """ANAM_SANDBOX = True hands out tokens of a local stand-in, and says so in the log."""
+    """ANAM_SANDBOX = True hands out tokens of a local stand-in, and says so in the log.
+
+    That the settings accept it: the test of this name in tests/core/config/test_settings.py.
+    """
     app = make_host(ADA, ANAM_SANDBOX=True, ANAM_PERSONAS={"support": PERSONA})
     anam = FlaskAnam(app)
     assert client_of(app, ADA).post(TOKEN_PATH, json={}).status_code == 200

@@ -112,13 +112,6 @@ def test_a_late_value_is_checked_when_it_is_known(
     assert SECRET not in logged.text
 
 
-@pytest.mark.parametrize("name", ["", None, 5])
-def test_a_secret_needs_a_name(name: Any) -> None:
-    """The mistake is found where it is made."""
-    with pytest.raises(TypeError, match="name of an environment variable"):
-        secret(name)
-
-
 def keys_used(sandbox: Sandbox) -> list[str]:
     """Return the keys that came to a sandbox, in order."""
     return [request.headers["authorization"].split()[1] for request in sandbox.ledger.requests]

@@ -1,4 +1,4 @@
-"""The table of settings: every row's default, and what it refuses with which words."""
+"""Settings: the default of each, and which values are refused with which message."""
 
 from __future__ import annotations
 
@@ -128,13 +128,13 @@ ACCEPTED: list[tuple[str, object, object]] = [
 
 
 @pytest.mark.parametrize(
-    ("key", "given", "kept"), ACCEPTED, ids=[f"{key} {given}" for key, given, _ in ACCEPTED]
+    ("key", "given", "expected"), ACCEPTED, ids=[f"{key} {given}" for key, given, _ in ACCEPTED]
 )
-def test_good_values_are_taken(key: str, given: object, kept: object) -> None:
+def test_good_values_are_taken(key: str, given: object, expected: object) -> None:
     """They come out checked, numbers as numbers of one type."""
-    found = value_of(load(**{key: given}), key)
-    assert found == kept
-    assert type(found) is type(kept)
+    result = value_of(load(**{key: given}), key)
+    assert result == expected
+    assert type(result) is type(expected)
 
 
 def test_a_cachelib_object_is_taken_as_it_is() -> None:
@@ -238,7 +238,10 @@ def test_without_key_and_sandbox_the_start_is_refused() -> None:
 
 
 def test_the_sandbox_switch_needs_no_key() -> None:
-    """ANAM_SANDBOX = True is enough, and whatever key is set is not used."""
+    """ANAM_SANDBOX = True is enough, and a key that is set is not used.
+
+    What an app does then: the test of this name in tests/glue/test_extension.py.
+    """
     assert Settings.from_mapping({"ANAM_SANDBOX": True}).sandbox is True
     assert load(ANAM_SANDBOX=True).api_key != SECRET
 

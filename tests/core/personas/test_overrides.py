@@ -1,17 +1,14 @@
-"""What is put into a persona at a request: overrides of a browser, late values, secrets."""
+"""Overrides: which persona fields a browser may set, and their bounds."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+from core.conftest import PERSONA, UUID, body_of, registry
 
-from flask_anam.core.personas.mint_body import MintBody
 from flask_anam.core.personas.persona import make_persona
-from flask_anam.core.schemas.secret import secret
-from flask_anam.errors import InvalidRequest, PersonaInvalid
-
-from .conftest import PERSONA, UUID, body_of, registry
+from flask_anam.errors import InvalidRequest
 
 
 @pytest.mark.parametrize("callable_", [False, True], ids=["static", "callable"])
@@ -93,82 +90,3 @@ def test_an_override_stays_within_its_bounds(name: str, bound: Any, value: Any, 
     with pytest.raises(InvalidRequest) as caught:
         body_of(personas, "a", **{name: value})
     assert list((caught.value.details or {})["overrides"]) == [name]  # type: ignore[call-overload]
-
-
-def with_tools(*tools: dict[str, Any]) -> MintBody:
-    """Return a body with these tools."""
-    return MintBody.of({"personaConfig": {**PERSONA, "tools": list(tools)}})
-
-
-@pytest.mark.parametrize(
-    ("tool", "hidden"),
-    [
-        ({"name": "a"}, False),
-        ({"name": "a", "url": "https://x/hook"}, False),
-        ({"name": "a", "headers": {}}, False),
-        ({"name": "a", "url": "https://x/hook?sig=1"}, True),
-        ({"name": "a", "headers": {"X-Key": "1"}}, True),
-    ],
-    ids=str,
-)
-def test_tools_with_headers_or_signed_urls_are_secrets(tool: dict[str, Any], hidden: bool) -> None:
-    """Their tokens must not be stored: the secret may live shorter than the token."""
-    assert with_tools({"name": "z"}, tool).holds_secrets is hidden
-
-
-@pytest.mark.parametrize(
-    ("beside", "hidden"),
-    [
-        ({"environment": {"livekit": "x"}}, True),
-        ({"environment": {}}, False),
-        ({"sessionOptions": {"egress": {"daily": {"token": "t"}}}}, True),
-        ({"sessionOptions": {"egress": {"daily": {"roomUrl": "u"}}}}, False),
-        ({"clientLabel": "x"}, False),
-    ],
-    ids=str,
-)
-def test_an_environment_or_a_room_token_is_a_secret(beside: dict[str, Any], hidden: bool) -> None:
-    """What stands beside the config counts as well."""
-    assert MintBody.of({"personaConfig": PERSONA, **beside}).holds_secrets is hidden
-
-
-TOOL = {"type": "server", "subtype": "webhook", "name": "t", "url": "https://x.example/h"}
-
-
-def test_a_late_value_is_read_at_each_mint(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wherever it stands; its token is never stored, and it is checked once it is known."""
-    for place in ({"headers": {"X": secret("LATE")}}, {"parameters": {"a": [secret("LATE")]}}):
-        personas = registry({"a": {**PERSONA, "tools": [{**TOOL, **place}]}})
-        for value in ("one", "two"):
-            monkeypatch.setenv("LATE", value)
-            made = body_of(personas, "a")
-            assert value in str(made.body)
-            assert made.holds_secrets
-        monkeypatch.delenv("LATE")
-        with pytest.raises(PersonaInvalid, match="LATE is not set"):
-            body_of(personas, "a")
-    personas = registry({"a": {**PERSONA, "avatarId": secret("LATE")}})
-    monkeypatch.setenv("LATE", "SENTINEL")
-    with pytest.raises(PersonaInvalid, match="avatarId: Not a UUID") as caught:
-        body_of(personas, "a")
-    assert "SENTINEL" not in caught.value.text
-
-
-@pytest.mark.parametrize("name", ["sessionOptions", "environment", "clientLabel"])
-def test_what_stands_beside_a_config_may_be_late_too(name: str) -> None:
-    """Such a persona is accepted at the start and made at each mint."""
-    value: Any = {"environment": {"a": 1}, "sessionOptions": {"videoQuality": "high"}}.get(
-        name, "x"
-    )
-    personas = registry({"a": {**PERSONA, name: lambda: value}})
-    made = body_of(personas, "a")
-    assert made.body[name] == value
-    assert made.holds_secrets
-
-
-def test_a_config_that_holds_itself_is_our_own_error() -> None:
-    """A callable that returns one cannot exhaust the stack of a request."""
-    loop: dict[str, Any] = {**PERSONA}
-    loop["tools"] = [{**TOOL, "parameters": {"loop": loop}}]
-    with pytest.raises(PersonaInvalid, match="RecursionError"):
-        body_of(registry({}, make_persona("a", lambda user: loop)), "a")

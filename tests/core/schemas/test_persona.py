@@ -1,27 +1,19 @@
-"""The marshmallow schemas: what a persona config may be, and what a browser may send."""
+"""Schema of a persona config: fields, rules, and messages that quote no prompt."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+from core.conftest import PERSONA, PROMPT, UUID, messages
+from core.schemas.conftest import SNAKE
 from hypothesis import given
 from hypothesis import strategies as st
-from marshmallow import Schema, ValidationError
+from marshmallow import ValidationError
 
 from flask_anam.core.schemas.persona import PersonaConfigSchema
-from flask_anam.core.schemas.session_options import SessionOptionsSchema
 from flask_anam.errors import PersonaWarning
 
-from .conftest import PERSONA, PROMPT, UUID, messages
-
-SNAKE: dict[str, Any] = {
-    "name": "Alex",
-    "avatar_id": PERSONA["avatarId"],
-    "voice_id": PERSONA["voiceId"],
-    "llm_id": PERSONA["llmId"],
-    "system_prompt": PROMPT,
-}
 ALL_FIELDS = {
     "personaId": "persona_id",
     "type": "type",
@@ -42,16 +34,6 @@ ALL_FIELDS = {
     "tools": "tools",
     "toolIds": "tool_ids",
     "enableAudioPassthrough": "enable_audio_passthrough",
-}
-OPTIONS = {
-    "sessionReplay": ("session_replay", {"enableSessionReplay": False}),
-    "videoQuality": ("video_quality", "high"),
-    "videoWidth": ("video_width", 1152),
-    "videoHeight": ("video_height", 768),
-    "egress": ("egress", {"mode": "daily", "daily": {"roomUrl": "https://x.daily.co/r"}}),
-    "region": ("region", "eu"),
-    "regionPolicy": ("region_policy", "preferred"),
-    "showAIAvatarDisclosure": ("show_ai_avatar_disclosure", True),
 }
 
 
@@ -74,61 +56,19 @@ def test_snake_case_becomes_camel_case() -> None:
 def test_each_field_of_the_vendor_is_known_in_both_spellings(camel: str) -> None:
     """A wrong value is complained of under the camelCase name, never as unknown."""
     for spelling in (camel, ALL_FIELDS[camel]):
-        found = messages({spelling: object()}, PersonaConfigSchema(partial=True))
-        assert list(found) == [camel]
-        assert "Unknown" not in str(found)
-
-
-@pytest.mark.parametrize("camel", OPTIONS)
-def test_each_session_option_is_known_in_both_spellings(camel: str) -> None:
-    """Either spelling comes out as the SDKs send it."""
-    snake, value = OPTIONS[camel]
-    other = {"videoWidth": {"videoHeight": 768}, "videoHeight": {"videoWidth": 1152}}.get(camel, {})
-    assert SessionOptionsSchema().load({camel: value, **other}) == {camel: value, **other}
-    assert SessionOptionsSchema().load({snake: value, **other}) == {camel: value, **other}
-
-
-def test_the_order_is_kept() -> None:
-    """What Anam receives stands in the order it was written in."""
-    backwards = dict(reversed(SNAKE.items()))
-    assert list(PersonaConfigSchema().load(backwards)) == list(reversed(PERSONA))
-
-
-def test_a_field_given_in_both_spellings_is_refused() -> None:
-    """Which of the two counts is nothing to guess."""
-    found = messages({**PERSONA, "avatar_id": UUID})
-    assert found == {"avatarId": ["Given twice, as avatarId and in another spelling."]}
-
-
-@pytest.mark.parametrize(
-    ("wrong", "right"),
-    [
-        ("avatarID", "avatarId"),
-        ("avatar", "avatarId"),
-        ("sytemPrompt", "systemPrompt"),
-        ("system_promt", "systemPrompt"),
-        ("voiceid", "voiceId"),
-    ],
-)
-def test_an_unknown_field_is_refused_with_a_suggestion(wrong: str, right: str) -> None:
-    """A typing error names its neighbour."""
-    assert messages({**PERSONA, wrong: "x"})[wrong] == [f"Unknown field. Did you mean {right}?"]
-
-
-def test_an_unknown_field_without_neighbour_gets_no_suggestion() -> None:
-    """A far-off name is just unknown; one that is no text too."""
-    found = messages({**PERSONA, "zzz": 1, 7: 1})
-    assert found == {"zzz": ["Unknown field."], "7": ["Unknown field."]}
+        errors = messages({spelling: object()}, PersonaConfigSchema(partial=True))
+        assert list(errors) == [camel]
+        assert "Unknown" not in str(errors)
 
 
 @pytest.mark.parametrize("missing", ["name", "avatarId", "llmId"])
 def test_an_inline_persona_needs_three_fields(missing: str) -> None:
     """Without personaId these make the persona; a missing llmId would give a legacy token."""
-    found = messages({k: v for k, v in PERSONA.items() if k != missing})
-    assert list(found) == [missing]
-    assert ("legacy" if missing == "llmId" else "needs name, avatarId and llmId") in found[missing][
-        0
-    ]
+    errors = messages({k: v for k, v in PERSONA.items() if k != missing})
+    assert list(errors) == [missing]
+    assert ("legacy" if missing == "llmId" else "needs name, avatarId and llmId") in errors[
+        missing
+    ][0]
 
 
 def test_a_voice_is_optional_and_an_environment_may_bring_the_llm() -> None:
@@ -149,9 +89,9 @@ def test_persona_id_alone_is_enough() -> None:
 @pytest.mark.parametrize("other", ["name", "systemPrompt", "voiceId", "llmId"])
 def test_persona_id_mixed_with_inline_fields_is_refused(other: str) -> None:
     """The mix gives a legacy token, which Anam's SDKs refuse."""
-    found = messages({"personaId": UUID, other: PERSONA[other]})
-    assert list(found) == [other]
-    assert "legacy" in found[other][0]
+    errors = messages({"personaId": UUID, other: PERSONA[other]})
+    assert list(errors) == [other]
+    assert "legacy" in errors[other][0]
 
 
 WRONG: list[tuple[str, list[Any]]] = [
@@ -224,15 +164,6 @@ def test_a_right_value_passes_unchanged(field: str, value: Any) -> None:
     assert type(loaded[field]) is type(value)
 
 
-@pytest.mark.parametrize("missing", ["type", "name"])
-def test_a_tool_needs_type_and_name(missing: str) -> None:
-    """Whatever else it has."""
-    tool = {"type": "client", "name": "t", "description": "x"}
-    del tool[missing]
-    found = messages({**PERSONA, "tools": [tool]})
-    assert list(found["tools"][0]) == [missing]
-
-
 def test_the_length_of_the_prompt_is_a_setting() -> None:
     """2000 by default, another number, or none; the message tells both numbers and the key."""
     long = {**PERSONA, "systemPrompt": "x" * 2001}
@@ -248,16 +179,9 @@ def test_the_length_of_the_prompt_is_a_setting() -> None:
 def test_no_message_quotes_the_prompt() -> None:
     """Whatever else is wrong, messages hold names and rules only."""
     broken = {**PERSONA, "avatarId": PROMPT, "llmId": PROMPT, "skipGreeting": PROMPT}
-    found = messages(broken, PersonaConfigSchema(system_prompt_max_length=1))
-    assert set(found) == {"avatarId", "llmId", "skipGreeting", "systemPrompt"}
-    assert "SENTINEL" not in str(found)
-
-
-@pytest.mark.parametrize("data", [None, [], "x", 5, b"{}"], ids=repr)
-@pytest.mark.parametrize("schema", [PersonaConfigSchema(), SessionOptionsSchema()])
-def test_what_is_no_object_is_refused(schema: Schema, data: Any) -> None:
-    """A list or a text in the place of a config is an error, not an exception."""
-    assert messages(data, schema)["_schema"] == ["Must be an object."]
+    errors = messages(broken, PersonaConfigSchema(system_prompt_max_length=1))
+    assert set(errors) == {"avatarId", "llmId", "skipGreeting", "systemPrompt"}
+    assert "SENTINEL" not in str(errors)
 
 
 def test_an_unpublished_value_passes_with_a_warning_where_that_is_wanted() -> None:
@@ -267,9 +191,9 @@ def test_an_unpublished_value_passes_with_a_warning_where_that_is_wanted() -> No
     with pytest.warns(PersonaWarning, match="Must be one of") as warned:
         assert lenient.load(config) == config
     assert len(warned) == 2
-    found = messages(config)
-    assert set(found) == {"avatarModel", "directorNotes"}
-    assert "ANAM_UNKNOWN_VALUES" in str(found)
+    errors = messages(config)
+    assert set(errors) == {"avatarModel", "directorNotes"}
+    assert "ANAM_UNKNOWN_VALUES" in str(errors)
     assert "Did you mean cara-4?" in messages({**PERSONA, "avatarModel": "cara4"})["avatarModel"][0]
     assert list(messages({**PERSONA, "type": "x"}, lenient)) == ["type"]
 
@@ -278,26 +202,6 @@ def test_a_named_llm_that_anam_does_not_document_is_warned_of() -> None:
     """It is passed on as it is."""
     with pytest.warns(PersonaWarning, match="NEW_LLM_V2"):
         assert PersonaConfigSchema().load({**PERSONA, "llmId": "NEW_LLM_V2"})
-
-
-def test_a_deprecated_name_is_translated_with_a_warning() -> None:
-    """Where there is a successor of the same meaning."""
-    old = {k: v for k, v in PERSONA.items() if k != "llmId"} | {"brainType": PERSONA["llmId"]}
-    with pytest.warns(DeprecationWarning, match="brainType is deprecated: use llmId"):
-        assert PersonaConfigSchema().load(old) == PERSONA
-    with pytest.warns(DeprecationWarning, match="use personaId"):
-        assert PersonaConfigSchema().load({"id": UUID}) == {"personaId": UUID}
-    assert list(messages({**PERSONA, "brainType": UUID})) == ["llmId"]
-
-
-@pytest.mark.parametrize(
-    "gone", ["personality", "personaPreset", "fillerPhrases", "useFillerPhrases"]
-)
-def test_a_name_without_successor_is_refused_with_the_cure(gone: str) -> None:
-    """The message says where its content belongs today."""
-    (text,) = messages({**PERSONA, gone: PROMPT})[gone]
-    assert text.startswith("No longer supported. ")
-    assert "SENTINEL" not in text
 
 
 JSON = st.recursive(

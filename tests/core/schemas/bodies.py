@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+from core.schemas.intended_differences import UUID
+from core.schemas.published import SCHEMA, SIZES, Node
 from hypothesis import strategies as st
-
-from .intended_differences import UUID
-from .published import SCHEMA, SIZES, Node
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 #: A break: the path that is wrong then, and the broken body.
@@ -147,13 +146,13 @@ _ODD_OPTIONS: list[tuple[str, Any]] = [
 def broken_once(draw: Draw) -> list[Break]:
     """Return two ways to break one right body: a path, and it broken there and nowhere else."""
     body = draw(right())
-    found: dict[str, list[Callable[[], Node]]] = {}
+    makers: dict[str, list[Callable[[], Node]]] = {}
     for path, make in breaks(body):
-        found.setdefault(path, []).append(make)
+        makers.setdefault(path, []).append(make)
     # Evenly spread, while a choice of hypothesis would favour what comes first.
     which = zlib.crc32(repr(body).encode("utf-8", "surrogatepass"))
-    paths = [sorted(found)[place % len(found)] for place in (which, which + len(found) // 2)]
-    return [(path, found[path][which // 1000 % len(found[path])]()) for path in paths]
+    paths = [sorted(makers)[place % len(makers)] for place in (which, which + len(makers) // 2)]
+    return [(path, makers[path][which // 1000 % len(makers[path])]()) for path in paths]
 
 
 def breaks(body: Node) -> Iterator[tuple[str, Callable[[], Node]]]:
@@ -238,7 +237,7 @@ def _by(node: Node, *, friendly: bool, name: str = "") -> st.SearchStrategy[Any]
         return st.sampled_from(node.get("enum") or node["oneOf"][0]["enum"])
     kind = node.get("type")
     if "oneOf" in node:
-        return st.one_of([_by(one, friendly=friendly) for one in node["oneOf"]])
+        return st.one_of([_by(option, friendly=friendly) for option in node["oneOf"]])
     if kind == "object":
         return _objects(node, friendly=friendly)
     if kind == "array":
@@ -272,7 +271,7 @@ def _numbers(node: Node, *, friendly: bool) -> st.SearchStrategy[Any]:
 
 def _texts(node: Node, name: str, *, friendly: bool) -> st.SearchStrategy[Any]:
     if node.get("format") == "uuid" or (name in _IDS and friendly):
-        return st.uuids().flatmap(lambda one: st.sampled_from([str(one), str(one).upper()]))
+        return st.uuids().flatmap(lambda value: st.sampled_from([str(value), str(value).upper()]))
     if node.get("format") == "uri":
         return st.sampled_from(["https://x.daily.co/y", "http://h/p?q=1", "wss://h"])
     if name == "languageCode":
@@ -335,7 +334,7 @@ def _places(
         return
     nodes = [node, *node.get("oneOf", ())]
     for name, inner in value.items() if isinstance(value, dict) else ():
-        fitting = [one["properties"][name] for one in nodes if name in one.get("properties", {})]
+        fitting = [part["properties"][name] for part in nodes if name in part.get("properties", {})]
         if fitting and name not in _SIDES:
             here = f"{path}.{name}" if path else name
             yield from _places(fitting[0], inner, here, (*steps, name))

@@ -1,17 +1,16 @@
-"""What a browser may send to our own routes."""
+"""Request schemas: what a browser may send to our own routes."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+from core.conftest import PROMPT, messages
 from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import Schema, ValidationError
 
 from flask_anam.web.schemas import SessionReportSchema, TokenRequestSchema, ValidateRequestSchema
-
-from .conftest import PROMPT, messages
 
 BROWSER: list[tuple[Schema, dict[str, Any], str]] = [
     (TokenRequestSchema(), {"personaType": ""}, "personaType"),
@@ -42,9 +41,9 @@ def test_what_a_browser_may_not_send_is_refused(
     schema: Schema, data: dict[str, Any], field: str
 ) -> None:
     """Unknown fields and bad lengths: the answer names the field and no value."""
-    found = messages(data, schema)
-    assert list(found) == [field]
-    assert "SENTINEL" not in str(found)
+    errors = messages(data, schema)
+    assert list(errors) == [field]
+    assert "SENTINEL" not in str(errors)
 
 
 def test_what_a_browser_may_send_is_loaded() -> None:
@@ -83,8 +82,8 @@ def judged(schema: Schema, data: Any) -> object:
     """Return what a schema makes of some data: the request, or its messages."""
     try:
         return schema.load(data)
-    except ValidationError as no:
-        return no.messages
+    except ValidationError as exc:
+        return exc.messages
 
 
 @given(BODIES)

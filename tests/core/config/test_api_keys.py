@@ -1,4 +1,4 @@
-"""API keys: one, one that rotates, one per persona and user; none is ever told."""
+"""API keys: a fixed one, one that rotates, one per persona and user; none is ever shown."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from functools import partial
 from typing import Any
 
 import pytest
+from core.conftest import KEY
 
 from flask_anam.core.config.api_keys import KeyRing, is_key
 from flask_anam.errors import AnamAuthError, ConfigError
-
-from .conftest import KEY
 
 NO_KEYS: list[Any] = [None, "", 5, b"x", "é", "a\nb", "a\x00", " a", "a\n"]
 

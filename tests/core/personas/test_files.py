@@ -1,4 +1,4 @@
-"""Personas from files: TOML and JSON, one file or a folder, with secrets and honest errors."""
+"""Persona files: TOML and JSON, one file or a folder, with secrets and precise errors."""
 
 from __future__ import annotations
 
@@ -88,9 +88,9 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize(("name", "content", "told"), BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize(("name", "content", "words"), BROKEN.values(), ids=BROKEN)
 def test_a_broken_file_is_told_with_its_name_and_place(
-    sandbox: Sandbox, tmp_path: Path, name: str, content: str | bytes, told: str
+    sandbox: Sandbox, tmp_path: Path, name: str, content: str | bytes, words: str
 ) -> None:
     """The message names the file and, where there is one, the line."""
     file = tmp_path / name
@@ -99,7 +99,7 @@ def test_a_broken_file_is_told_with_its_name_and_place(
         from_file(sandbox, file)
     assert "ANAM_PERSONAS_FILE" in caught.value.text
     assert str(file) in caught.value.text
-    assert told in caught.value.text
+    assert words in caught.value.text
 
 
 def test_a_missing_file_is_told_with_its_whole_path(

@@ -79,7 +79,7 @@ def _alternatives(nodes: list[Node], value: Any, path: str) -> Iterator[str]:
     if chosen:
         yield from min((list(_check(node, value, path)) for node in chosen), key=len)
     elif path == "personaConfig":
-        yield from (told for node in nodes for told in _check(node, value, path))
+        yield from (problem for node in nodes for problem in _check(node, value, path))
     else:
         yield path
 
@@ -172,7 +172,7 @@ def _prose_of_options(options: Node, config: Any) -> Iterator[str]:
         yield f"sessionOptions.{missing[0]}"
     size = tuple(options.get(side) for side in sides)
     if not missing and all(_has_type("integer", side) for side in size):
-        all_sizes = [one for sizes in SIZES.values() for one in sizes]
+        all_sizes = [size for sizes in SIZES.values() for size in sizes]
         if size not in SIZES.get(str(part(config, "avatarModel")), all_sizes):
             yield "sessionOptions.videoWidth"
     egress = options.get("egress")

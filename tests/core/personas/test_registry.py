@@ -1,22 +1,21 @@
-"""The persona registry: declarations, choice, callables, overrides and the body for Anam."""
+"""Persona registry: lookup, defaults, callables, deferred values and the body of a mint."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+from core.conftest import PERSONA, PROMPT, UUID, body_of, registry
 
-from flask_anam.core.hashing import canonical
 from flask_anam.core.personas.persona import Declarations, make_persona
 from flask_anam.core.personas.registry import PersonaRegistry, check_static, error_lines
+from flask_anam.core.schemas.secret import secret
 from flask_anam.errors import (
     ConfigError,
     InvalidRequest,
     PersonaInvalid,
     UnknownPersona,
 )
-
-from .conftest import PERSONA, PROMPT, UUID, body_of, registry
 
 
 def test_a_static_persona_is_sent_as_configured() -> None:
@@ -28,64 +27,6 @@ def test_a_static_persona_is_sent_as_configured() -> None:
     assert (persona.label, persona.permission) == ("Help", "p")
     assert persona.overrides == {"languageCode": True}
     assert persona.is_static
-
-
-def test_a_label_is_made_from_the_name() -> None:
-    """Where none is given."""
-    assert make_persona("sales_coach-1", PERSONA).label == "Sales coach 1"
-
-
-@pytest.mark.parametrize(
-    ("name", "entry", "words"),
-    [
-        pytest.param("", PERSONA, "1 to 100 characters", id="empty name"),
-        pytest.param(" ", PERSONA, "1 to 100 characters", id="blank name"),
-        pytest.param("x" * 101, PERSONA, "1 to 100 characters", id="long name"),
-        pytest.param("a", 5, "a mapping) or a callable", id="number"),
-        pytest.param("a", None, "a mapping) or a callable", id="None"),
-        pytest.param("a", [PERSONA], "a mapping) or a callable", id="list"),
-        pytest.param("a", {**PERSONA, "label": ""}, "label of persona 'a'", id="empty label"),
-        pytest.param("a", {**PERSONA, "permission": ["p"]}, "permission of", id="permissions"),
-        pytest.param("a", {**PERSONA, "overrides": None}, "a list of field names", id="no list"),
-        pytest.param("a", {**PERSONA, "overrides": ["nope"]}, "'nope'", id="unknown override"),
-        pytest.param("a", {**PERSONA, "overrides": [["x"]]}, "camelCase", id="nested override"),
-        pytest.param("a", {**PERSONA, "overrides": ["language_code"]}, "camelCase", id="snake"),
-        pytest.param("a", {**PERSONA, "overrides": ["personaId"]}, "'personaId'", id="personaId"),
-        pytest.param("a", {**PERSONA, "sessionOptions": {"x": 1}}, "x: Unknown", id="options"),
-        pytest.param("a", {**PERSONA, "sessionOptions": [1]}, "Must be an object", id="no options"),
-        pytest.param("a", {**PERSONA, "avatarId": PROMPT}, "avatarId: Not a UUID", id="field"),
-        pytest.param("a", {"name": "A"}, "avatarId: Missing", id="incomplete"),
-        pytest.param(
-            "a",
-            {**PERSONA, "directorNotes": {"expressivity": float("nan")}},
-            "directorNotes.expressivity: Special numeric values",
-            id="NaN",
-        ),
-        pytest.param(
-            "a",
-            {**PERSONA, "tools": [{"type": "client", "name": "t", "parameters": {"x": {1}}}]},
-            "tools.0.parameters.x: Cannot be written as JSON",
-            id="set",
-        ),
-        pytest.param("a", {**PERSONA, "fallback": "b"}, "falls back to 'b'", id="no fallback"),
-        pytest.param("a", {**PERSONA, "apiKey": ""}, "api_key of persona 'a'", id="empty key"),
-        pytest.param(
-            "a", {**PERSONA, "overrides": {"name": {}}}, "bounds of the override", id="bounds"
-        ),
-    ],
-)
-def test_a_senseless_declaration_is_refused_at_start(name: str, entry: object, words: str) -> None:
-    """ConfigError names persona and field, and never quotes the prompt."""
-    with pytest.raises(ConfigError) as caught:
-        registry({name: entry})
-    assert words in caught.value.text
-    assert "SENTINEL" not in caught.value.text
-    assert caught.value.__context__ is None or caught.value.__suppress_context__
-
-
-def test_a_string_of_one_override_is_taken_as_one_name() -> None:
-    """It is not taken apart into letters."""
-    assert make_persona("a", PERSONA, overrides="languageCode").overrides == {"languageCode": True}
 
 
 def test_a_static_declaration_in_code_is_checked_at_once() -> None:
@@ -170,7 +111,7 @@ def test_a_callable_that_raises_is_told_by_type_and_place_only() -> None:
     line = broken.__code__.co_firstlineno + 2
     with pytest.raises(PersonaInvalid) as caught:
         body_of(registry({}, make_persona("a", broken)), "a")
-    assert f"'a': its callable raised ValueError at test_personas.py, line {line}." in str(
+    assert f"'a': its callable raised ValueError at test_registry.py, line {line}." in str(
         caught.value
     )
     assert "SENTINEL" not in caught.value.text
@@ -216,25 +157,6 @@ def test_session_options_are_sent_beside_the_config() -> None:
     assert body_of(personas, "a").body == body_of(personas, "b").body == expected
 
 
-def test_bodies_of_equal_meaning_have_equal_digests() -> None:
-    """Order and spelling of a config do not matter."""
-    snake = {"system_prompt": PROMPT, "avatar_id": UUID}
-    other = {**snake, **{k: v for k, v in reversed(PERSONA.items()) if k[0] in "nvl"}}
-    personas = registry({"a": PERSONA, "b": other})
-    assert body_of(personas, "a").digest == body_of(personas, "b").digest
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"systemPrompt": "x"}, {"languageCode": "de"}, {"sessionOptions": {"region": "eu"}}],
-    ids=str,
-)
-def test_any_change_changes_the_digest(change: dict[str, object]) -> None:
-    """Config or session options: a token made for another body is never handed out."""
-    personas = registry({"a": PERSONA, "b": {**PERSONA, **change}})
-    assert body_of(personas, "a").digest != body_of(personas, "b").digest
-
-
 def test_reprs_show_no_prompt() -> None:
     """Tracebacks and logs may print personas and bodies."""
     personas = registry({"a": PERSONA})
@@ -252,15 +174,49 @@ def test_a_persona_may_have_a_key_and_a_fallback_of_its_own() -> None:
     assert body_of(personas, "a").body == {"personaConfig": PERSONA}
 
 
-def test_the_canonical_spelling_is_sorted_compact_ascii() -> None:
-    """One spelling per value, whatever the order; 1 and "1" differ; NaN has none."""
-    assert canonical({"b": [1, "é"], "a": None}) == b'{"a":null,"b":[1,"\\u00e9"]}'
-    assert canonical(1) != canonical("1")
-    with pytest.raises(ValueError, match="JSON compliant"):
-        canonical(float("nan"))
-
-
 def test_messages_become_one_line() -> None:
     """Nested fields are joined by dots, schema messages stand for their object."""
     nested = {"a": {"b": ["No.", "Never."]}, "_schema": ["All wrong."], "t": {0: ["Odd."]}}
     assert error_lines(nested) == ["a.b: No.", "a.b: Never.", "All wrong.", "t.0: Odd."]
+
+
+TOOL = {"type": "server", "subtype": "webhook", "name": "t", "url": "https://x.example/h"}
+
+
+def test_a_late_value_is_read_at_each_mint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever it stands; its token is never stored, and it is checked once it is known."""
+    for place in ({"headers": {"X": secret("LATE")}}, {"parameters": {"a": [secret("LATE")]}}):
+        personas = registry({"a": {**PERSONA, "tools": [{**TOOL, **place}]}})
+        for value in ("one", "two"):
+            monkeypatch.setenv("LATE", value)
+            made = body_of(personas, "a")
+            assert value in str(made.body)
+            assert made.holds_secrets
+        monkeypatch.delenv("LATE")
+        with pytest.raises(PersonaInvalid, match="LATE is not set"):
+            body_of(personas, "a")
+    personas = registry({"a": {**PERSONA, "avatarId": secret("LATE")}})
+    monkeypatch.setenv("LATE", "SENTINEL")
+    with pytest.raises(PersonaInvalid, match="avatarId: Not a UUID") as caught:
+        body_of(personas, "a")
+    assert "SENTINEL" not in caught.value.text
+
+
+@pytest.mark.parametrize("name", ["sessionOptions", "environment", "clientLabel"])
+def test_what_stands_beside_a_config_may_be_late_too(name: str) -> None:
+    """Such a persona is accepted at the start and made at each mint."""
+    value: Any = {"environment": {"a": 1}, "sessionOptions": {"videoQuality": "high"}}.get(
+        name, "x"
+    )
+    personas = registry({"a": {**PERSONA, name: lambda: value}})
+    made = body_of(personas, "a")
+    assert made.body[name] == value
+    assert made.holds_secrets
+
+
+def test_a_config_that_holds_itself_is_our_own_error() -> None:
+    """A callable that returns one cannot exhaust the stack of a request."""
+    loop: dict[str, Any] = {**PERSONA}
+    loop["tools"] = [{**TOOL, "parameters": {"loop": loop}}]
+    with pytest.raises(PersonaInvalid, match="RecursionError"):
+        body_of(registry({}, make_persona("a", lambda user: loop)), "a")

@@ -12,6 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from core.schemas.bodies import FULL, Break, breaks, broken_once, odd, right
+from core.schemas.intended_differences import GOOD, PROMPT_LIMIT, TABLE, Difference, ours
+from core.schemas.published import Node, broken
 from hypothesis import HealthCheck, Phase, given, settings
 from marshmallow import ValidationError
 
@@ -20,10 +23,6 @@ from flask_anam.core.schemas.mint_request import MintRequestSchema
 from flask_anam.core.schemas.persona import PersonaConfigSchema
 from flask_anam.errors import PersonaWarning
 from flask_anam.sandbox.api.mint_rules import validate_mint
-
-from .bodies import FULL, Break, breaks, broken_once, odd, right
-from .intended_differences import GOOD, PROMPT_LIMIT, TABLE, Difference, ours
-from .published import Node, broken
 
 #: Bodies in all; a third of them for each of the three tests.
 BODIES = int(os.environ.get("ANAM_PROPERTY_BODIES", "2400"))
@@ -58,8 +57,8 @@ def refused(body: Node) -> set[str]:
     """Return the dotted paths that our schema refuses."""
     try:
         loaded(body)
-    except ValidationError as no:
-        return {line.split(": ")[0] for line in error_lines(no.messages)}
+    except ValidationError as exc:
+        return {line.split(": ")[0] for line in error_lines(exc.messages)}
     return set()
 
 
@@ -114,8 +113,8 @@ def test_what_is_broken_in_one_place_is_refused_there() -> None:
 
     @thoroughly
     @given(broken_once())
-    def check(found: list[Break]) -> None:
-        for path, body in found:
+    def check(broken_bodies: list[Break]) -> None:
+        for path, body in broken_bodies:
             paths[path] += 1
             assert broken(body) == {path}
             assert refused(body) == {path} | ours(body)
@@ -145,7 +144,7 @@ def test_each_intended_difference_is_needed(row: Difference) -> None:
     assert broken(row.witness) == set()
     assert refused_by_the_sandbox(row.witness) == set()
     assert refused(row.witness) == expected
-    assert [one.name for one in TABLE if set(one.where(row.witness))] == [row.name]
+    assert [other.name for other in TABLE if set(other.where(row.witness))] == [row.name]
 
 
 def test_the_oracle_accepts_the_vendors_own_example() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .published import INLINE, SCHEMA, STATEFUL, Node, is_uuid, part
+from core.schemas.published import INLINE, SCHEMA, STATEFUL, Node, is_uuid, part
 
 UUID = "071b0286-4cce-4808-bee2-e642f1062de3"
 GOOD: Node = {"name": "Cara", "avatarId": UUID, "voiceId": UUID, "llmId": UUID}
