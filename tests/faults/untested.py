@@ -1,24 +1,26 @@
-"""Rows of the fault list that no test here covers, and why; the docs show this table."""
+"""Rows of the fault list that no test covers, and why; the docs show this table."""
 
 from __future__ import annotations
 
 #: Row (and part of it) to reason.
 UNTESTED = {
     "25 (a dead resolver)": (
-        "A resolver that never answers cannot be put in place of the machine's own without root. "
-        "getaddrinfo() takes no timeout, so such a look-up may outlast ANAM_DEADLINE; kept "
-        "connections make it rare, and `options timeout:1 attempts:2` in resolv.conf bounds it."
+        "Only root can replace the resolver of a machine by one that never answers. "
+        "getaddrinfo() has no timeout, so such a lookup may take longer than ANAM_DEADLINE; "
+        "connection reuse makes it rare, and `options timeout:1 attempts:2` in resolv.conf "
+        "limits it."
     ),
     "32 (a real Sentinel or Cluster failover)": (
-        "Its effect is tested: the lease is gone in the middle of a mint, and writes are refused "
-        "by a replica. No second Redis node with a Sentinel runs in these tests."
+        "Its effects are tested: the lease is lost during a mint, and a replica refuses writes. "
+        "These tests run no second Redis node with a Sentinel."
     ),
     "35 (a greenlet that is killed)": (
-        "gevent is not among the test requirements. What it raises is a BaseException that is no "
-        "Exception, and that is tested with one of our own, SystemExit and KeyboardInterrupt."
+        "gevent is not a test requirement. It raises a BaseException that is not an Exception; "
+        "this is tested with our own BaseException, SystemExit and KeyboardInterrupt."
     ),
     "39 (DynamoDB, MongoDB, uWSGI)": (
-        "No such servers here. The first two have no lease in core/cache/backends.py (TRAITS), so "
-        "one mint per process is promised there; uWSGI's cache is not among the kinds."
+        "These servers are not available here. The first two have no lease in "
+        "core/cache/backends.py (TRAITS), so the promise is one mint per process; uWSGI's cache "
+        "is not supported."
     ),
 }

@@ -94,7 +94,7 @@ class SessionOptionsSchema(VendorSchema):
     )
     show_ai_avatar_disclosure = StrictBoolean(
         data_key="showAIAvatarDisclosure",
-        **doc("Whether people are told that the avatar is an AI.", True, sdk=True),
+        **doc("Whether the user is informed that the avatar is an AI.", True, sdk=True),
     )
 
     @validates_schema(skip_on_field_errors=False, pass_original=True)

@@ -33,7 +33,7 @@ def _report(app: Flask, user: User, token_id: str, session: str) -> tuple[int, b
 
 @pytest.mark.parametrize("cache_url", ["memory", "redis", "memcached", "file"], indirect=True)
 def test_row_45_reports_are_idempotent_and_tell_nothing(sandbox: Sandbox, cache_url: str) -> None:
-    """Twice, late, about another's token or an invented one: the same 204, no newer one lost."""
+    """Repeated, late, foreign and invented reports: always 204, and no newer token is lost."""
     app = make_app(sandbox, ANAM_CACHE=cache_url)
     old = _issue(app, ADA)
     nothing = (204, b"")
@@ -51,7 +51,7 @@ def test_row_45_reports_are_idempotent_and_tell_nothing(sandbox: Sandbox, cache_
 
 @pytest.mark.parametrize("cache_url", ["memory", "redis"], indirect=True)
 def test_row_46_refusing_for_ever_ends_at_the_limit(sandbox: Sandbox, cache_url: str) -> None:
-    """A client that refuses each token pays for each: ten mints, then 429."""
+    """Each refusal of a token counts against the limit: ten mints, then 429."""
     app = make_app(sandbox, ANAM_CACHE=cache_url)
     refused, answers = "x" * 16, []
     for _ in range(15):
@@ -64,7 +64,7 @@ def test_row_46_refusing_for_ever_ends_at_the_limit(sandbox: Sandbox, cache_url:
 
 
 def test_row_46_refusing_an_old_token_again_mints_nothing(sandbox: Sandbox) -> None:
-    """The same refusal twice is answered with the token that took the place of the refused."""
+    """A repeated refusal gets the token that replaced the refused one."""
     app = make_app(sandbox)
     old = _issue(app, ADA)
     new = _issue(app, ADA, refused=old["tokenId"])
@@ -89,7 +89,7 @@ class _Hostile:
     "odd", ["", 0, 1, True, b"ada", ["ada"], _Hostile(), "x" * 256, "a\0", "\ud800"]
 )
 def test_row_51_an_id_that_is_no_string_is_refused(sandbox: Sandbox, odd: Any) -> None:
-    """Only a string of 1 to 255 characters, which a database can keep, names a user."""
+    """Only a string of 1 to 255 characters that a database can store is a user id."""
     anam = FlaskAnam()
     app = make_app(sandbox, anam=anam)
     with app.app_context(), pytest.raises(ConfigError, match="user id"):
@@ -98,7 +98,7 @@ def test_row_51_an_id_that_is_no_string_is_refused(sandbox: Sandbox, odd: Any) -
 
 
 def test_row_51_nobody_shares_with_nobody(sandbox: Sandbox) -> None:
-    """Without a user no token is kept, whatever else is equal."""
+    """Without a user no token is stored, whatever else is equal."""
     anam = FlaskAnam()
     app = make_app(sandbox, anam=anam, ANAM_TOKEN_REUSE="until_expiry")
     with app.app_context():
@@ -107,7 +107,7 @@ def test_row_51_nobody_shares_with_nobody(sandbox: Sandbox) -> None:
 
 
 def test_row_51_ids_that_look_alike_are_told_apart(sandbox: Sandbox) -> None:
-    """Spaces, case, zeros, separators and other spellings make other users."""
+    """Spaces, case, zeros, separators and Unicode forms distinguish users."""
     names = [
         "0",
         "00",
@@ -143,7 +143,7 @@ def test_row_51_a_users_id_and_slot_do_not_run_together(sandbox: Sandbox) -> Non
 
 
 def test_row_52_the_order_of_keys_does_not_matter(sandbox: Sandbox, redis_url: str) -> None:
-    """Two workers whose configs differ in order only find each other's token."""
+    """Two workers share a token if their configs differ only in the order of keys."""
     backwards = dict(reversed(PERSONA.items()))
     apps = [
         make_app(sandbox, ANAM_CACHE=redis_url, ANAM_PERSONAS={"support": config})
@@ -173,7 +173,7 @@ def test_row_52_a_persona_that_cannot_be_sent_is_refused(odd: dict[str, Any]) ->
 
 
 def test_row_52_a_lone_surrogate_is_an_error_or_a_key_never_a_crash(sandbox: Sandbox) -> None:
-    """Half a character in a prompt: the key can be made, and the answer is an error or a token."""
+    """A lone surrogate in a prompt: a cache key exists, and the answer is an error or a token."""
     anam = FlaskAnam()
     anam.add_persona("odd", lambda _user: {**PERSONA, "systemPrompt": "\ud800"})
     app = make_app(sandbox, anam=anam)

@@ -26,7 +26,7 @@ MINT = "/v1/auth/session-token"
 def test_row_34_a_killed_holder_delays_the_next_by_at_most_three_seconds(
     sandbox: Sandbox, cache_url: str
 ) -> None:
-    """SIGKILL while holding the lease: the next is served in 3 s and a mint, on files at once."""
+    """SIGKILL of a lease holder: the next request waits 3 s, then mints; with files at once."""
     anam = FlaskAnam()
     app = make_app(sandbox, anam=anam, ANAM_CACHE=cache_url)
     sandbox.fail_next(silent=True)
@@ -51,7 +51,7 @@ class _Killed(BaseException):
 def test_row_35_followers_of_a_leader_that_was_killed_elect_another(
     sandbox: Sandbox, cache_url: str, leaves_with: type[BaseException]
 ) -> None:
-    """The leader leaves without a result: one of the others mints, nobody hangs or fails."""
+    """The leader exits without a result: one of the others mints, no request hangs or fails."""
     leading, all_wait = threading.Event(), threading.Event()
 
     def user_config(_user: object) -> dict[str, Any]:
@@ -114,7 +114,7 @@ class _LimitThatLeaves:
 def test_row_42_forks_after_the_first_use(
     sandbox: Sandbox, cache_url: str, redis_server: RedisServer
 ) -> None:
-    """Four children of a busy parent, forty calls each: no foreign answer, nobody hangs."""
+    """Four forked children, forty calls each: no answer is mixed up, no call hangs."""
     config = {"ANAM_RATE_LIMIT_STORAGE_URI": redis_server.url}
     (report,) = run_all("fork_worker.py", [job_on(sandbox, cache_url, config=config)])
     assert report["exits"] == [0, 0, 0, 0]
@@ -126,7 +126,7 @@ def test_row_42_forks_after_the_first_use(
 
 
 def test_row_35_a_limit_reached_by_the_leader_is_told_to_its_followers(sandbox: Sandbox) -> None:
-    """An error of ours ends the flight too: each follower gets an error of its own."""
+    """Our own errors also end the single-flight: each follower gets its own error."""
     anam = FlaskAnam()
     app = make_app(sandbox, anam=anam, ANAM_TOKEN_RATE_LIMIT="1 per hour")
     with app.app_context():

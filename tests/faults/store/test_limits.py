@@ -45,7 +45,7 @@ def storage(request: pytest.FixtureRequest) -> str:
 def test_row_49_a_killed_storage_is_answered_as_configured(
     sandbox: Sandbox, mode: str, expected: list[int]
 ) -> None:
-    """Redis is killed between two requests: count here, do not limit, or refuse."""
+    """Redis is killed between two requests: count locally, do not limit, or refuse."""
     clock = ManualClock(time.time())
     config: dict[str, Any] = {
         "ANAM_LIMITER_ON_ERROR": mode,
@@ -67,7 +67,7 @@ def test_row_49_a_killed_storage_is_answered_as_configured(
 
 
 def test_row_49_a_stopped_storage_costs_a_quarter_of_a_second_once(sandbox: Sandbox) -> None:
-    """SIGSTOP: one wait, then the local limit for five seconds."""
+    """SIGSTOP: one timeout, then the local limit for five seconds."""
     with RedisServer() as server:
         app = make_app(sandbox, clock=ManualClock(), ANAM_RATE_LIMIT_STORAGE_URI=server.url)
         assert _statuses(app, 0) == [200]
@@ -81,7 +81,7 @@ def test_row_49_a_stopped_storage_costs_a_quarter_of_a_second_once(sandbox: Sand
 def test_row_50_a_process_that_dies_after_counting_locks_nobody_out(
     sandbox: Sandbox, redis_url: str, redis_server: RedisServer
 ) -> None:
-    """SIGKILL between count and mint: the count stays for its window, also without an expiry."""
+    """SIGKILL between count and mint: the count stays for its window, even without an expiry."""
     clock = ManualClock(time.time())
     config: dict[str, Any] = {
         "ANAM_RATE_LIMIT_STORAGE_URI": redis_url,

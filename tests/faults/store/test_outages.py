@@ -58,13 +58,13 @@ def _check_served_without_cache(
 def test_row_27_a_refusing_cache_costs_only_the_mint(
     sandbox: Sandbox, logged: pytest.LogCaptureFixture, scheme: str
 ) -> None:
-    """Nothing listens where the cache should be: tokens come by direct mints."""
+    """Nothing listens at the address of the cache: tokens are minted without it."""
     _check_served_without_cache(f"{scheme}://127.0.0.1:{free_port()}", sandbox, logged, 1.5)
 
 
 @pytest.mark.parametrize("scheme", ["redis", "memcached"])
 def test_row_28_a_silent_cache_is_asked_once_in_five_seconds(sandbox: Sandbox, scheme: str) -> None:
-    """The cache accepts and says nothing: a quarter of a second is lost, then nothing."""
+    """The cache accepts and sends nothing: a delay of a quarter of a second, then none."""
     clock = ManualClock(time.time())
     with silent_server() as (port, calls):
         url = f"{scheme}://127.0.0.1:{port}"
@@ -127,7 +127,7 @@ def _damaged(kind: str, mine: bytes, others: bytes, mark: Path) -> bytes:
 def test_row_29_a_damaged_value_in_redis_is_a_miss(
     sandbox: Sandbox, redis_url: str, redis_server: RedisServer, tmp_path: Path, kind: str
 ) -> None:
-    """Whatever stands under a key: no exception, no code run, a new token in its place."""
+    """Any value under a key: no exception, no code execution, a new token replaces it."""
     app = make_app(sandbox, ANAM_CACHE=redis_url)
     ada, bob = client_of(app, ADA), client_of(app, BOB)
     with redis_server.client() as client:
@@ -148,7 +148,7 @@ def test_row_29_a_damaged_value_in_redis_is_a_miss(
 
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_row_29_a_damaged_file_is_a_miss(sandbox: Sandbox, tmp_path: Path, kind: str) -> None:
-    """The same in the folder of a file cache, whose files begin with four bytes of time."""
+    """The same in the folder of a file cache, whose files start with a 4-byte timestamp."""
     app = make_app(sandbox, ANAM_CACHE=file_url(tmp_path / "cache"))
     ada, bob = client_of(app, ADA), client_of(app, BOB)
     first = _token(ada)
@@ -174,7 +174,7 @@ def _files(tmp_path: Path) -> list[Path]:
 def test_row_30_a_token_that_the_cache_dropped_costs_one_more_mint(
     sandbox: Sandbox, redis_url: str, redis_server: RedisServer
 ) -> None:
-    """The cache forgets between the hand-out and the report: 204, and one new token."""
+    """The cache loses the entry before the report arrives: 204, and one new token."""
     client = client_of(make_app(sandbox, ANAM_CACHE=redis_url), ADA)
     issued = client.post(TOKEN_PATH, json=TAB).get_json()
     with redis_server.client() as direct:
@@ -186,7 +186,7 @@ def test_row_30_a_token_that_the_cache_dropped_costs_one_more_mint(
 
 
 def test_row_31_redis_killed_during_the_mint(sandbox: Sandbox) -> None:
-    """SIGKILL while Anam answers: the user gets the token; after the restart all is as before."""
+    """SIGKILL while Anam answers: the user gets the token; after the restart all works again."""
     clock = ManualClock(time.time())
     with RedisServer() as server:
         client = client_of(make_app(sandbox, clock=clock, ANAM_CACHE=server.url), ADA)
@@ -206,7 +206,7 @@ def test_row_31_redis_killed_during_the_mint(sandbox: Sandbox) -> None:
 
 
 def test_row_32_a_failover_that_loses_the_lease(sandbox: Sandbox) -> None:
-    """The lease vanishes during a mint: one more mint by the process that waits, both good."""
+    """The lease is lost during a mint: the waiting process mints too, both tokens are valid."""
     anam = FlaskAnam()
     with RedisServer() as server:
         apps = [make_app(sandbox, anam=one, ANAM_CACHE=server.url) for one in (anam, FlaskAnam())]
@@ -253,7 +253,7 @@ def test_row_33_a_redis_that_is_loading(sandbox: Sandbox, logged: pytest.LogCapt
 
 
 def test_row_28_a_silent_memcached_is_left_alone(sandbox: Sandbox) -> None:
-    """A really stopped Memcached: no answer costs more than the wait and the mint."""
+    """A stopped Memcached process: no answer takes longer than the timeout and the mint."""
     clock = ManualClock(time.time())
     with MemcachedServer() as server:
         client = client_of(make_app(sandbox, clock=clock, ANAM_CACHE=server.url), ADA)

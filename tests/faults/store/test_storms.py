@@ -23,7 +23,7 @@ BROWSERS = 10
 
 @pytest.mark.usefixtures("alone")
 def test_row_38_a_thousand_callers_of_one_key_cost_one_mint(slow_sandbox: Sandbox) -> None:
-    """One process, one key, a thousand threads: one upstream call, one answer for all."""
+    """One process, one key, a thousand threads: one upstream call, the same answer for all."""
     anam = FlaskAnam()
     app = make_app(slow_sandbox, anam=anam)
     gate = threading.Barrier(1000)
@@ -70,7 +70,7 @@ def test_row_39_eight_processes_cost_one_mint_per_key(
 
 @pytest.mark.usefixtures("alone")
 def test_row_39_in_memory_each_process_mints_at_most_once_per_key(slow_sandbox: Sandbox) -> None:
-    """Without a shared store every process has a token of its own per key, and no more."""
+    """Without a shared store, each process mints exactly one token per key."""
     reports = _storm(slow_sandbox, "memory://")
     for report in reports:
         assert {answer.get("error") for answer in report} == {None}
@@ -96,7 +96,7 @@ def test_row_40_a_failing_upstream_is_not_asked_by_everybody(
 def test_row_41_ten_thousand_requests_never_show_a_foreign_token(
     sandbox: Sandbox, reuse: str, soak: bool
 ) -> None:
-    """50 users, one persona, the same slots, reports in between: a token has one owner."""
+    """50 users, one persona, the same slots, reports in between: each token has one owner."""
     users = [User(f"user-{number}") for number in range(50)]
     app = make_app(
         sandbox,
@@ -149,7 +149,7 @@ def test_row_43_a_double_click_costs_one_mint(slow_sandbox: Sandbox) -> None:
 
 
 def test_row_44_two_tabs_get_two_tokens(slow_sandbox: Sandbox) -> None:
-    """Two slots of one user, at once: two mints, two tokens."""
+    """Two slots of one user at the same time: two mints, two tokens."""
     app = make_app(slow_sandbox, User("ada"))
 
     def open_tab(number: int) -> str:

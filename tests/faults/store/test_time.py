@@ -42,7 +42,7 @@ def _token(app: Flask) -> str:
 def test_row_36_a_clock_that_jumps_costs_mints_only(
     sandbox: Sandbox, cache_url: str, jump: float
 ) -> None:
-    """One host's time of day jumps and comes back: new tokens, none for ever, nobody waits."""
+    """The clock of one host jumps and returns: new tokens, no endless entry, no waiting."""
     clock, right = WallClock(time.time()), ManualClock(time.time())
     app = make_app(sandbox, clock=clock, ANAM_CACHE=cache_url)
     other = make_app(sandbox, clock=right, ANAM_CACHE=cache_url)
@@ -68,7 +68,7 @@ def test_row_36_a_clock_that_jumps_costs_mints_only(
 def test_row_36_a_cool_down_does_not_last_for_ever(
     sandbox: Sandbox, cache_url: str, status: int, jump: float
 ) -> None:
-    """The clock is set back during a cool-down: the next call is tried, not refused for a year."""
+    """The clock is set back during a cool-down: the next call is made, not refused for a year."""
     clock = WallClock(time.time())
     app = make_app(sandbox, clock=clock, ANAM_CACHE=cache_url, ANAM_MAX_ATTEMPTS=1)
     sandbox.fail_next(status)
@@ -81,7 +81,7 @@ def test_row_36_a_cool_down_does_not_last_for_ever(
 
 @pytest.mark.parametrize("minutes", [-600, -10, 10, 600])
 def test_row_37_an_issuers_wrong_clock_changes_no_lifetime(minutes: int) -> None:
-    """Anam's clock is off: expiresIn and the time of reuse are those of a right one."""
+    """Anam's clock is wrong: expiresIn and the reuse time are still correct."""
     clock = ManualClock(time.time())
     with Sandbox(clock=lambda: clock.now + 60 * minutes) as sandbox:
         app = make_app(sandbox, clock=clock)
@@ -105,7 +105,7 @@ def _aged(sandbox: Sandbox, cache: str, seconds_left: float) -> tuple[Flask, Man
 
 @pytest.mark.parametrize("cache_url", ["memory", "redis", "memcached", "file"], indirect=True)
 def test_row_47_a_failing_refresh_serves_the_stored_token(sandbox: Sandbox, cache_url: str) -> None:
-    """Nine minutes left: the stored token, counted as stale, and one attempt per 30 s."""
+    """Nine minutes left: the stored token is used, counted as stale, with one attempt per 30 s."""
     app, clock, token = _aged(sandbox, cache_url, 540)
     sandbox.fail_next(500, times=100)
     for _ in range(10):
@@ -122,7 +122,7 @@ def test_row_47_a_failing_refresh_serves_the_stored_token(sandbox: Sandbox, cach
 
 
 def test_row_47_one_attempt_is_for_all_processes(sandbox: Sandbox, redis_url: str) -> None:
-    """The note of a failed attempt is shared: another process serves the stored token too."""
+    """The failed attempt is shared: another process also uses the stored token."""
     app, clock, token = _aged(sandbox, redis_url, 540)
     other = make_app(sandbox, clock=clock, ANAM_CACHE=redis_url)
     sandbox.fail_next(500, times=100)
@@ -134,7 +134,7 @@ def test_row_47_one_attempt_is_for_all_processes(sandbox: Sandbox, redis_url: st
 def test_row_47_a_refused_key_is_no_reason_for_a_stored_token(
     sandbox: Sandbox, status: int
 ) -> None:
-    """401 and 403 are told, not covered up."""
+    """401 and 403 are reported; the stored token does not hide them."""
     app, _, _ = _aged(sandbox, "memory://", 540)
     sandbox.fail_next(status)
     answer = _ask(app)
@@ -146,7 +146,7 @@ def test_row_47_a_refused_key_is_no_reason_for_a_stored_token(
 def test_row_48_a_token_of_a_minute_is_not_served(
     sandbox: Sandbox, cache_url: str, seconds: float
 ) -> None:
-    """Under 120 s left: the error."""
+    """Less than 120 s left: the error."""
     app, _, _ = _aged(sandbox, cache_url, seconds)
     sandbox.fail_next(500)
     answer = _ask(app)
@@ -156,7 +156,7 @@ def test_row_48_a_token_of_a_minute_is_not_served(
 def test_row_47_a_stored_token_outlives_a_dead_upstream_on_a_restarted_app(
     sandbox: Sandbox,
 ) -> None:
-    """A new process finds the token of an old one in Redis and serves it when Anam is gone."""
+    """A new process uses the token of an old one in Redis while Anam is down."""
     with RedisServer() as server:
         _, clock, token = _aged(sandbox, server.url, 540)
         sandbox.fail_next(500, times=100)

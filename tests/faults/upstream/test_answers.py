@@ -15,14 +15,14 @@ from flask_anam.testing import ManualClock
 
 
 def test_row_11_a_body_cut_short_is_tried_once_more(sandbox: Sandbox) -> None:
-    """Less than its Content-Length says: no token can be trusted in that."""
+    """The body is shorter than its Content-Length: a token in it is not accepted."""
     sandbox.fail_next(200, cut_after=40, times=2)
     asked = ask(make_app(sandbox, clock=ManualClock()))
     assert (asked.status, asked.code, mints_of(sandbox)) == (502, "anam_bad_response", 2)
 
 
 def test_row_11_after_one_cut_body_the_user_gets_a_token(sandbox: Sandbox) -> None:
-    """One broken line is not the user's trouble."""
+    """One truncated answer does not affect the user."""
     sandbox.fail_next(200, cut_after=40)
     assert ask(make_app(sandbox, clock=ManualClock())).status == 200
     assert mints_of(sandbox) == 2
@@ -31,7 +31,7 @@ def test_row_11_after_one_cut_body_the_user_gets_a_token(sandbox: Sandbox) -> No
 def test_row_12_a_cut_body_without_length_is_tried_once_more_and_not_kept(
     sandbox: Sandbox,
 ) -> None:
-    """Only the broken JSON gives it away; the next request asks Anam again."""
+    """Only the invalid JSON shows the truncation; the next request calls Anam again."""
     app = make_app(sandbox, clock=ManualClock())
     sandbox.fail_next(200, cut_after=40, content_length=False, times=2)
     assert (ask(app, slot="tab").code, mints_of(sandbox)) == ("anam_bad_response", 2)
@@ -42,7 +42,7 @@ def test_row_12_a_cut_body_without_length_is_tried_once_more_and_not_kept(
 def test_row_13_a_page_instead_of_an_answer_is_tried_once_more(
     sandbox: Sandbox, logged: pytest.LogCaptureFixture
 ) -> None:
-    """A proxy or captive portal says 200 to everything; its page reaches no log and no browser."""
+    """A proxy or captive portal answers 200 to everything; its page is not logged or passed on."""
     page = "<html>Sign in to Example Airport WLAN</html>"
     sandbox.fail_next(200, body=page, times=2)
     asked = ask(make_app(sandbox, clock=ManualClock()))
@@ -70,7 +70,7 @@ SENSELESS: dict[str, dict[str, Any]] = {
 def test_row_14_an_answer_without_a_usable_token_is_tried_once_more(
     sandbox: Sandbox, fault: dict[str, Any]
 ) -> None:
-    """Whatever shape the nonsense has: two calls, 502, and the app goes on."""
+    """Every kind of invalid answer: two calls, then 502; the app keeps working."""
     app = make_app(sandbox, clock=ManualClock())
     sandbox.fail_next(200, times=2, **fault)
     asked = ask(app)
@@ -81,7 +81,7 @@ def test_row_14_an_answer_without_a_usable_token_is_tried_once_more(
 def test_row_14_a_token_that_is_no_jwt_is_taken(
     sandbox: Sandbox, logged: pytest.LogCaptureFixture
 ) -> None:
-    """It is handed out for the documented hour, with a warning that does not show it."""
+    """The token is used for the documented hour, with a warning that does not contain it."""
     sandbox.fail_next(200, json={"sessionToken": "an-opaque-token"})
     asked = ask(make_app(sandbox, clock=ManualClock()))
     assert (asked.status, asked.body["expiresIn"]) == (200, 3600)
@@ -92,7 +92,7 @@ def test_row_14_a_token_that_is_no_jwt_is_taken(
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["same host", "other host"])
 def test_row_16_a_redirect_is_not_followed(sandbox: Sandbox, status: int, elsewhere: bool) -> None:
-    """Key and prompt go where the configuration says and nowhere else; no second attempt."""
+    """Key and prompt are sent only to the configured host; there is no second attempt."""
     with RawServer(mints) as other:
         target = f"{other.url if elsewhere else sandbox.url}/v1/auth/session-token?again"
         sandbox.fail_next(status, headers={"Location": target})
@@ -105,7 +105,7 @@ def test_row_16_a_redirect_is_not_followed(sandbox: Sandbox, status: int, elsewh
 def test_row_23_a_refused_body_is_not_sent_again_for_ten_seconds(
     sandbox: Sandbox, logged: pytest.LogCaptureFixture
 ) -> None:
-    """A 400 with a megabyte of validation errors: one call, a short answer, nothing echoed."""
+    """A 400 with a megabyte of validation errors: one call, a short answer, nothing repeated."""
     errors = {"error": "Invalid request body", "details": [PROMPT_SENTINEL] * 30_000}
     sandbox.fail_next(400, json=errors)
     clock = ManualClock()

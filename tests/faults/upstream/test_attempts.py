@@ -23,7 +23,7 @@ from flask_anam.testing import ManualClock
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 def test_row_01_one_server_error_costs_one_more_attempt(sandbox: Sandbox, status: int) -> None:
-    """The user gets the token; the second attempt starts within the first back-off."""
+    """The user gets the token; the second attempt starts within the first backoff."""
     sandbox.fail_next(status)
     assert ask(make_app(sandbox)).status == 200
     first, second = sandbox.ledger.requests
@@ -32,7 +32,7 @@ def test_row_01_one_server_error_costs_one_more_attempt(sandbox: Sandbox, status
 
 
 def test_row_02_a_server_that_only_fails_is_left_alone(sandbox: Sandbox) -> None:
-    """Three attempts, then two, then the breaker is open and nothing is sent for ten seconds."""
+    """Three attempts, then two, then the circuit breaker opens: nothing is sent for ten seconds."""
     sandbox.fail_next(500, times=99)
     app = make_app(sandbox, ADA, BOB, clock=ManualClock())
     assert (ask(app).code, mints_of(sandbox)) == ("anam_unavailable", 3)
@@ -44,7 +44,7 @@ def test_row_02_a_server_that_only_fails_is_left_alone(sandbox: Sandbox) -> None
 
 
 def test_row_03_a_refused_connection_is_a_server_error(free_port: int) -> None:
-    """The same attempts and the same breaker, in well under two seconds of real time."""
+    """The same attempts and circuit breaker, in much less than two seconds of real time."""
     app = app_at(f"http://127.0.0.1:{free_port}")
     first = ask(app)
     assert (first.status, first.code, first.headers["Retry-After"]) == (
@@ -58,7 +58,7 @@ def test_row_03_a_refused_connection_is_a_server_error(free_port: int) -> None:
 
 
 def test_row_06_a_dead_kept_connection_costs_one_read_timeout() -> None:
-    """A peer that went away without a word is noticed; the retry uses a new connection."""
+    """A dead kept-alive connection ends in the read timeout; the retry uses a new one."""
     seen: list[int] = []
 
     def serve(connection: socket.socket, number: int) -> None:
@@ -78,7 +78,7 @@ def test_row_06_a_dead_kept_connection_costs_one_read_timeout() -> None:
 
 
 def test_row_07_a_connection_closed_in_our_face_is_retried() -> None:
-    """The server closes when our second request has arrived: one more attempt, success."""
+    """The server closes the connection on our second request: one more attempt succeeds."""
     seen: list[int] = []
 
     def serve(connection: socket.socket, number: int) -> None:

@@ -54,7 +54,7 @@ def cache(request: pytest.FixtureRequest, tmp_path: Path, free_port: int) -> Ite
 def test_row_17_a_refused_key_is_not_tried_for_30_seconds(
     sandbox: Sandbox, clock: ManualClock, status: int
 ) -> None:
-    """One attempt, then none of any user; refused again, the pause doubles up to 300 s."""
+    """One attempt, then none for any user; if refused again, the cool-down doubles up to 300 s."""
     app = make_app(sandbox, ADA, BOB, clock=clock)
     sandbox.fail_next(status, times=9)
     heard: list[AnamError] = []
@@ -82,7 +82,7 @@ def test_row_17_a_refused_key_is_not_tried_for_30_seconds(
 def test_row_17_a_refused_key_is_known_to_all_who_share_the_cache(
     sandbox: Sandbox, clock: ManualClock, cache: str
 ) -> None:
-    """Two apps stand for two processes: the second does not ask; both go on at the same time."""
+    """Two apps as two processes: the second does not call; both resume at the same time."""
     one, two = (make_app(sandbox, ADA, BOB, clock=clock, ANAM_CACHE=cache) for _ in range(2))
     sandbox.fail_next(401)
     assert (ask(one).code, ask(two, BOB).code, mints_of(sandbox)) == ("anam_auth", "anam_auth", 1)
@@ -93,7 +93,7 @@ def test_row_17_a_refused_key_is_known_to_all_who_share_the_cache(
 
 
 def test_row_17_another_key_works_at_once(sandbox: Sandbox, clock: ManualClock, cache: str) -> None:
-    """The pause belongs to the key: with a new one there is none, in any process."""
+    """The cool-down belongs to the key: a new key works at once, in every process."""
     keys = ["a-key-that-was-revoked"]
     settings: dict[str, Any] = {"ANAM_API_KEY": lambda: keys[-1], "ANAM_CACHE": cache}
     one, two = (make_app(sandbox, clock=clock, **settings) for _ in range(2))
@@ -108,7 +108,7 @@ def test_row_17_another_key_works_at_once(sandbox: Sandbox, clock: ManualClock, 
 def test_row_17_many_who_learn_of_one_refusal_at_once_do_not_prolong_it(
     sandbox: Sandbox, clock: ManualClock
 ) -> None:
-    """Twenty calls under way when the key is revoked: it is one refusal, so 30 seconds."""
+    """Twenty running calls when the key is revoked count as one refusal, so 30 seconds."""
     users = crowd(20)
     app = make_app(sandbox, *users, clock=clock)
     sandbox.fail_next(401, times=20, delay=2.0)
@@ -132,7 +132,7 @@ QUOTA: dict[str, dict[str, Any]] = {
 def test_row_18_a_used_up_plan_is_not_asked_for_300_seconds(
     sandbox: Sandbox, clock: ManualClock, fault: dict[str, Any]
 ) -> None:
-    """One attempt, 502, and no call of any user until the time is over."""
+    """One attempt, 502, and no call for any user until the cool-down ends."""
     app = make_app(sandbox, ADA, BOB, clock=clock)
     sandbox.fail_next(times=9, **fault)
     assert (ask(app).code, mints_of(sandbox), clock.slept) == ("anam_quota", 1, [])
@@ -146,7 +146,7 @@ def test_row_18_a_used_up_plan_is_not_asked_for_300_seconds(
 def test_row_18_a_used_up_plan_is_known_to_all_who_share_the_cache(
     sandbox: Sandbox, clock: ManualClock, cache: str
 ) -> None:
-    """The second process does not even ask."""
+    """The second process makes no call at all."""
     one, two = (make_app(sandbox, ADA, BOB, clock=clock, ANAM_CACHE=cache) for _ in range(2))
     sandbox.fail_next(402)
     assert (ask(one).code, ask(two, BOB).code) == ("anam_quota", "anam_quota")
@@ -198,7 +198,7 @@ def test_a_refused_body_is_no_matter_of_other_processes(
 def test_row_60_a_rotated_key_is_used_at_once_and_old_tokens_are_not_served(
     sandbox: Sandbox, clock: ManualClock, cache: str
 ) -> None:
-    """Tokens of the old account stay where they are; nobody gets them under the new key."""
+    """Tokens of the old account stay stored; nobody gets them with the new key."""
     with Sandbox(api_key="another-account") as other:
         keys = {"now": sandbox.api_key}
         settings: dict[str, Any] = {"ANAM_API_KEY": lambda: keys["now"], "ANAM_CACHE": cache}

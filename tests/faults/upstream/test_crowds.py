@@ -67,7 +67,7 @@ class _Other:
 
 
 def test_row_26_a_slow_upstream_parks_32_calls_and_no_more() -> None:
-    """32 of 200 users wait for it, the others are told after two seconds that it is busy.
+    """32 of 200 users wait for Anam, the others get `busy` after two seconds.
 
     It answers as soon as all others were turned away, however long that takes here.
     """
@@ -104,7 +104,7 @@ def test_row_26_a_slow_upstream_parks_32_calls_and_no_more() -> None:
 
 
 def test_row_26_places_are_given_back(sandbox: Sandbox) -> None:
-    """After a crowd was turned away, one place is enough for one user after the other."""
+    """After many requests were refused, one slot is enough for sequential users."""
     app = app_at(sandbox.url, *USERS, ANAM_API_KEY=sandbox.api_key, ANAM_MAX_IN_FLIGHT=1)
     sandbox.fail_next(200, delay=3.0)
     codes = Counter(one.code for one in at_once(_each(app)[:10]))

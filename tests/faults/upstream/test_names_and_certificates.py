@@ -18,7 +18,7 @@ def test_row_24_a_certificate_that_cannot_be_trusted_ends_it(
     logged: pytest.LogCaptureFixture,
     trouble: str,
 ) -> None:
-    """One attempt, no key sent, a log line that names certificate and cure."""
+    """One attempt, no key is sent, and a log line explains the certificate problem."""
     if trouble != "unknown authority":
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificates.bundle))
     host = "127.0.0.2" if trouble == "wrong host" else "127.0.0.1"
@@ -40,7 +40,7 @@ def test_row_24_a_certificate_that_cannot_be_trusted_ends_it(
 def test_row_24_a_good_certificate_works(
     certificates: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same server, trusted, valid and of that name: a token over a kept connection."""
+    """The same server with a trusted, valid, matching certificate: two mints, one connection."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificates.bundle))
     with RawServer(mints, certificates.server()) as server:
         app = app_at(server.url)
@@ -101,6 +101,6 @@ print(asked.status, asked.code, asked.body["retryable"], "Retry-After" in asked.
 
 
 def test_row_25_a_name_that_does_not_resolve_is_an_outage() -> None:
-    """NXDOMAIN, or a resolver that cannot be reached: 503, to be tried again."""
+    """NXDOMAIN, or an unreachable resolver: a retryable 503."""
     said = run_script(LOOK_UP, RES_OPTIONS="timeout:1 attempts:1")
     assert said.splitlines()[-1] == "503 anam_unavailable True True"

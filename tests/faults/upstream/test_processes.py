@@ -69,7 +69,7 @@ print(len(ticks))
 
 @pytest.mark.parametrize("patched", ["first", "last"])
 def test_row_57_greenlets_share_a_mint_and_never_stall_the_hub(patched: str) -> None:
-    """60 greenlets cost one mint, 20 queue for 8 places, killed ones leave no place taken."""
+    """60 greenlets cause one mint, 20 wait for 8 slots, killed greenlets release their slots."""
     with Sandbox(latency=0.3) as sandbox:
         said = run_script(GREENLETS, sandbox.url, sandbox.api_key, patched, timeout=60)
         tokens, crowded, after, ticks = said.split()
@@ -107,7 +107,7 @@ def _post(port: int, user: str) -> requests.Response:
 def test_row_57_a_preloaded_gevent_worker_answers_while_calls_wait(
     free_port: int, tmp_path: Path
 ) -> None:
-    """All locks were made before gunicorn patched: twelve users wait, a health check does not."""
+    """All locks existed before gunicorn's patch: twelve users wait, a health check does not."""
     log = tmp_path / "log"
     with (
         Sandbox(latency=0.4) as sandbox,
@@ -128,7 +128,7 @@ def test_row_57_a_preloaded_gevent_worker_answers_while_calls_wait(
 def test_row_58_a_reload_lets_a_request_finish_and_says_nothing(
     sandbox: Sandbox, free_port: int, tmp_path: Path
 ) -> None:
-    """SIGHUP while a mint is under way: that user gets the token, the next worker serves on."""
+    """SIGHUP during a mint: that user gets the token, the next worker continues."""
     log = tmp_path / "log"
     sandbox.fail_next(200, delay=1.5)
     threads = ("--worker-class", "gthread", "--threads", "4")
@@ -163,7 +163,7 @@ print(sorted(one.name for one in threading.enumerate() if one is not thread))
 def test_row_58_an_interpreter_ends_quietly_with_a_request_in_flight(
     how: str, seconds: float
 ) -> None:
-    """No thread of ours, no message at exit; a daemon thread is dropped, another one finishes."""
+    """No thread of ours and no message at exit; a daemon thread is dropped, others finish."""
     command = [sys.executable, "-W", "error", "-c", SHUTDOWN]
     asked = threading.Event()
 
@@ -200,6 +200,6 @@ print(ask(app).code, ask(app, slot="tab").code, threading.active_count())
 
 
 def test_row_58_nothing_runs_on_after_a_request(sandbox: Sandbox) -> None:
-    """The package starts no thread of its own, and an idle connection says nothing at exit."""
+    """The package starts no threads, and an idle connection causes no message at exit."""
     said = run_script(AFTERWARDS, sandbox.url, sandbox.api_key)
     assert said.split() == ["ok", "ok", "1"]

@@ -27,7 +27,7 @@ SLACK = 4.0
 
 
 def test_row_04_a_syn_black_hole_costs_the_connect_timeout_per_attempt() -> None:
-    """Three attempts, three connect timeouts, and the back-off between them."""
+    """Three attempts, three connect timeouts, and backoff between them."""
     with black_hole() as port:
         asked = ask(app_at(f"http://127.0.0.1:{port}", ANAM_CONNECT_TIMEOUT=0.3))
     assert (asked.status, asked.code) == (504, "anam_timeout")
@@ -35,7 +35,7 @@ def test_row_04_a_syn_black_hole_costs_the_connect_timeout_per_attempt() -> None
 
 
 def test_row_04_the_deadline_ends_an_attempt_to_connect() -> None:
-    """However long one attempt may take, the request is over with its deadline."""
+    """Whatever the timeout of one attempt is, the request ends at its deadline."""
     with black_hole() as port:
         url = f"http://127.0.0.1:{port}"
         asked = ask(app_at(url, ANAM_CONNECT_TIMEOUT=20, ANAM_DEADLINE=1))
@@ -44,7 +44,7 @@ def test_row_04_the_deadline_ends_an_attempt_to_connect() -> None:
 
 
 def test_row_05_silence_costs_the_read_timeout_per_attempt() -> None:
-    """A server that accepts and says nothing gets three connections, each given up."""
+    """If a server accepts and sends nothing, three connections are opened and aborted."""
     with RawServer(stays_silent) as server:
         asked = ask(app_at(server.url, ANAM_READ_TIMEOUT=0.3))
     assert (asked.status, asked.code, server.connections) == (504, "anam_timeout", 3)
@@ -52,7 +52,7 @@ def test_row_05_silence_costs_the_read_timeout_per_attempt() -> None:
 
 
 def test_row_05_the_deadline_ends_the_wait_for_an_answer() -> None:
-    """With no time left for a second attempt there is none."""
+    """There is no second attempt if no time is left for it."""
     with RawServer(stays_silent) as server:
         asked = ask(app_at(server.url, ANAM_READ_TIMEOUT=20, ANAM_DEADLINE=1))
     assert (asked.status, server.connections) == (504, 1)
@@ -70,7 +70,7 @@ CUT_AT = pytest.mark.parametrize(
 def test_row_08_a_dripping_body_is_cut_in_time(
     sandbox: Sandbox, settings: dict[str, Any], limit: float
 ) -> None:
-    """A byte now and then is not an answer; the connection is closed and not used again."""
+    """An answer that drips byte by byte is aborted; its connection is not used again."""
     sandbox.fail_next(200, drip=0.1)
     _is_cut(sandbox, settings, limit)
 
@@ -94,7 +94,7 @@ def _is_cut(sandbox: Sandbox, settings: dict[str, Any], limit: float) -> None:
 
 
 def test_row_10_a_tls_handshake_that_stalls_is_cut_in_time() -> None:
-    """The port is open, but nobody speaks TLS there: as slow as a connect timeout, no slower."""
+    """The port is open, but does not speak TLS: it takes one connect timeout, not longer."""
     with RawServer(stays_silent) as server:
         url = server.url.replace("http://", "https://")
         app = app_at(url, ANAM_CONNECT_TIMEOUT=0.4, ANAM_MAX_ATTEMPTS=2)
@@ -107,7 +107,7 @@ def test_row_10_a_tls_handshake_that_stalls_is_cut_in_time() -> None:
 
 
 def test_row_10_a_tls_handshake_that_drips_is_cut_in_time() -> None:
-    """A byte of the handshake now and then does not extend the connect timeout."""
+    """A handshake that drips byte by byte does not extend the connect timeout."""
 
     def drips(connection: socket.socket, number: int) -> None:
         connection.recv(65536)
@@ -123,7 +123,7 @@ def test_row_10_a_tls_handshake_that_drips_is_cut_in_time() -> None:
 
 
 def test_row_15_an_endless_body_is_cut() -> None:
-    """After 64 kB nothing more is read: the connection is closed and the answer refused."""
+    """Reading stops after 64 kB: the connection is closed and the answer rejected."""
     sent: list[int] = []
 
     def endless(connection: socket.socket, number: int) -> None:
@@ -146,7 +146,7 @@ def test_row_15_an_endless_body_is_cut() -> None:
 
 
 def test_row_15_a_gzip_bomb_does_not_go_off() -> None:
-    """We ask for plain text and inflate nothing: 100 MB of zeros stay the 100 kB they came as."""
+    """No compression is requested or decoded: 100 MB of zeros stay 100 kB of gzip."""
     bomb = gzip.compress(bytes(100_000_000), 1)
     asked_for: list[bytes] = []
 
@@ -163,7 +163,7 @@ def test_row_15_a_gzip_bomb_does_not_go_off() -> None:
 
 @pytest.mark.parametrize("size", [64 * 1024 - 100, 64 * 1024 + 1])
 def test_row_15_the_limit_is_64_kilobytes(sandbox: Sandbox, size: int) -> None:
-    """A token in an answer just below is believed; in one just above it is not."""
+    """A token in an answer just below the limit is accepted, just above it rejected."""
     body = b'{"sessionToken": "opaque", "x": "' + b"x" * (size - 35) + b'"}'
     sandbox.fail_next(200, body=body, times=2)
     asked = ask(make_app(sandbox))

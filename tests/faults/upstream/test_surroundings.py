@@ -34,7 +34,7 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_row_53_a_netrc_entry_does_not_replace_our_key(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """`requests` would send that password instead; the key is sent, and nothing else.
+    """`requests` would send the password of ~/.netrc instead; only the key is sent.
 
     End to end, whichever file applies; tests/core/upstream/test_transport.py has the unit tests.
     """
@@ -52,7 +52,7 @@ def test_row_53_a_netrc_entry_does_not_replace_our_key(
 def test_row_53_a_proxy_is_used_as_the_environment_says(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """HTTP_PROXY is honoured with our key for Anam; NO_PROXY goes around it.
+    """HTTP_PROXY is used, with our key for Anam; NO_PROXY bypasses it.
 
     End to end; tests/core/upstream/test_transport.py holds the timeout through a proxy.
     """
@@ -83,7 +83,7 @@ def test_row_53_a_proxy_is_used_as_the_environment_says(
 def test_row_53_a_proxy_for_https_sees_no_key(
     certificates: Certificates, monkeypatch: pytest.MonkeyPatch, refusal: int
 ) -> None:
-    """It gets CONNECT and the name of the host; the key goes through the tunnel only."""
+    """It gets CONNECT with the host name; the key is only sent through the tunnel."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificates.bundle))
     heads: list[bytes] = []
 
@@ -121,7 +121,7 @@ def _pour(source: socket.socket, target: socket.socket) -> None:
 
 
 def test_row_53_a_proxy_that_stalls_is_cut_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The timeouts hold through a proxy too, also before its tunnel stands."""
+    """The timeouts also apply through a proxy, even before its tunnel exists."""
 
     def drips(connection: socket.socket, number: int) -> None:
         read_request(connection)
@@ -143,7 +143,7 @@ def test_row_53_a_proxy_that_stalls_is_cut_in_time(monkeypatch: pytest.MonkeyPat
 
 
 def test_row_54_cookies_of_the_upstream_are_not_sent_back(sandbox: Sandbox) -> None:
-    """A cookie that came with one user's token never goes out with another user's request."""
+    """A cookie from the mint of one user is never sent with the request of another."""
     users = crowd(3)
     app = make_app(sandbox, *users)
     cookies = ["sid=of-another-user; Path=/", "lb=node-7"]
@@ -169,7 +169,7 @@ SECRETS = (KEY_SENTINEL, PROMPT_SENTINEL, "listed-SENTINEL")
 def test_row_55_no_secret_is_in_what_an_error_tracker_collects(
     sandbox: Sandbox, logged: pytest.LogCaptureFixture, fault: dict[str, Any], what: str
 ) -> None:
-    """No log at DEBUG, no traceback and no local variable of ours shows key, token or prompt."""
+    """No DEBUG log, traceback or local variable of ours contains a key, token or prompt."""
     for name in ("urllib3", "requests", "flask_anam"):
         logged.set_level(logging.DEBUG, name)
     anam = FlaskAnam()
@@ -211,7 +211,7 @@ def _collected(error: BaseException | None) -> list[str]:
 def test_row_56_a_shared_cache_that_overflows_costs_mints_and_nothing_else(
     sandbox: Sandbox,
 ) -> None:
-    """The host's own small SimpleCache evicts at will: each user gets a token of their own."""
+    """A small SimpleCache of the host evicts entries: each user gets their own token."""
     users = crowd(30)
     cache = SimpleCache(threshold=5)
     app = make_app(sandbox, *users, ANAM_CACHE=cache, ANAM_TOKEN_RATE_LIMIT="99 per hour")
@@ -228,7 +228,7 @@ def test_row_56_a_shared_cache_that_overflows_costs_mints_and_nothing_else(
 
 
 def test_row_59_two_apps_of_one_process_share_nothing(sandbox: Sandbox) -> None:
-    """The same user id in both: separate tokens, separate flights, separate breakers."""
+    """The same user id in both: separate tokens, single-flights and circuit breakers."""
     clock = ManualClock()
     with Sandbox(api_key="another-account") as other:
         one = make_app(sandbox, clock=clock)
@@ -255,7 +255,7 @@ def test_row_59_two_apps_of_one_process_share_nothing(sandbox: Sandbox) -> None:
 
 
 def test_row_59_two_apps_on_one_cache_keep_their_tokens_apart(sandbox: Sandbox) -> None:
-    """Another secret means other keys and other signatures, even in the same storage."""
+    """Another secret gives other keys and signatures, even in the same storage."""
     cache = SimpleCache()
     one = make_app(sandbox, ADA, ANAM_CACHE=cache)
     two = make_app(sandbox, ADA, ANAM_CACHE=cache, SECRET_KEY="another secret")

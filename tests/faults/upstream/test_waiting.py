@@ -18,7 +18,7 @@ RATE = {"error": "Too many requests"}
 
 @pytest.mark.parametrize("value", ["1", "1.0", " 1 ", "01"])
 def test_row_19_a_short_wait_is_slept(sandbox: Sandbox, value: str) -> None:
-    """Exactly as long as asked, then the user gets the token."""
+    """It waits exactly as long as required, then the user gets the token."""
     clock = ManualClock()
     sandbox.fail_next(429, json=RATE, headers={"Retry-After": value})
     assert ask(make_app(sandbox, clock=clock)).status == 200
@@ -26,7 +26,7 @@ def test_row_19_a_short_wait_is_slept(sandbox: Sandbox, value: str) -> None:
 
 
 def test_row_19_two_seconds_is_the_longest_sleep(sandbox: Sandbox) -> None:
-    """A wait of 2 s is slept, one of 3 s is told to the browser."""
+    """A wait of 2 s happens in the request, one of 3 s is passed on to the browser."""
     clock = ManualClock()
     app = make_app(sandbox, ADA, BOB, clock=clock)
     sandbox.fail_next(429, json=RATE, headers={"Retry-After": "2"})
@@ -41,7 +41,7 @@ def test_row_19_two_seconds_is_the_longest_sleep(sandbox: Sandbox) -> None:
     "value", ["3600", "1e9", "99999999999999999999", "Fri, 31 Dec 9999 23:59:59 GMT"]
 )
 def test_row_20_a_long_wait_is_told_and_kept(sandbox: Sandbox, value: str) -> None:
-    """No sleep, at most 300 s told, and no call of anybody until they are over."""
+    """No wait, a Retry-After of at most 300 s, and no call for any user until then."""
     clock = ManualClock()
     app = make_app(sandbox, ADA, BOB, clock=clock)
     sandbox.fail_next(429, json=RATE, headers={"Retry-After": value})
@@ -66,7 +66,7 @@ def test_row_20_a_long_wait_is_told_and_kept(sandbox: Sandbox, value: str) -> No
     ],
 )
 def test_row_21_nonsense_is_ignored(sandbox: Sandbox, value: str | list[str]) -> None:
-    """The usual back-off takes its place, and nothing breaks."""
+    """The usual backoff is used instead, and nothing fails."""
     clock = ManualClock()
     sandbox.fail_next(429, json=RATE, headers={"Retry-After": value})
     assert ask(make_app(sandbox, clock=clock)).status == 200
@@ -80,7 +80,7 @@ def test_row_21_nonsense_is_ignored(sandbox: Sandbox, value: str | list[str]) ->
 def test_row_22_a_date_is_held_against_the_answers_own_clock(
     sandbox: Sandbox, skew: int, ahead: int, status: int
 ) -> None:
-    """An upstream whose clock is an hour wrong still means the seconds it says."""
+    """If the upstream clock is an hour wrong, the number of seconds is still right."""
     clock = ManualClock(NOW)
     headers = {
         "Date": formatdate(NOW + skew, usegmt=True),
