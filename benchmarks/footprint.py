@@ -97,7 +97,14 @@ def _bytes_per_token(argument: str) -> float:
     def fill(first: int, number: int) -> None:
         # Of one user: the counts of its limits are no part of the cache.
         for tab in range(first, first + number):
-            state.issue_token(persona, user=None, user_id="1", overrides={}, slot=f"tab-{tab}")
+            state.issuer.issue(
+                persona,
+                user=None,
+                user_id="1",
+                overrides={},
+                slot=f"tab-{tab}",
+                quota=state.limits.quota("1", counts_request=False),
+            )
 
     fill(0, BOUNDED)
     gc.collect()

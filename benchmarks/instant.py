@@ -10,17 +10,16 @@ from flask import Flask
 from benchmarks.apps import ours
 from benchmarks.upstream import make_token
 from flask_anam.core.tokens.token import SessionToken
-from flask_anam.core.upstream.client import Minted
 
 
 class InstantAnam:
     """Takes the place of the client."""
 
-    def mint(self, *_: object, **__: object) -> Minted:
+    def mint(self, *_: object, **__: object) -> tuple[SessionToken, int]:
         """Return a new token at once."""
         now = time.time()
         token = SessionToken(value=make_token(), minted_at=now, expires_at=now + 3600)
-        return Minted(token, 1)
+        return token, 1
 
 
 def make_app(users: int, personas: int, cache: Any = "memory://") -> Flask:

@@ -29,7 +29,7 @@ from benchmarks.processes import family, free_port, redis_command, rss, server
 from benchmarks.soak_callers import Load, page_visitor, percentile
 from benchmarks.soak_judge import BROKEN, HUNG, Evidence, Mint, Page, Seen
 from benchmarks.soak_users import Users
-from flask_anam.core.tokens.store import SKIP_FOR
+from flask_anam.core.outage import OUTAGE_PAUSE
 
 KEY = "sandbox-key-of-the-soak"
 WORKER_CLASSES = ("gthread", "gevent")
@@ -208,7 +208,7 @@ async def _make_trouble(run: Run, load: Load, size: Size, arbiter: int, redis: _
     await load.reached(fifths[2])
     await asyncio.to_thread(redis.start)
     # Workers leave it alone for a while; what follows is to be seen with all of them back on it.
-    until = time.time() + SKIP_FOR + 1
+    until = time.time() + OUTAGE_PAUSE + 1
     run.evidence.outages = [(away, until)]
     await load.reached(fifths[3])
     load.goes_on.clear()

@@ -15,8 +15,8 @@ from itertools import pairwise
 from typing import Any
 
 from flask_anam.core.config.settings import Settings
-from flask_anam.core.minting.mint_lock import WAIT_FOR_OTHERS
-from flask_anam.core.tokens.store import SKIP_FOR
+from flask_anam.core.minting.mint_lock import MAX_WAIT
+from flask_anam.core.outage import OUTAGE_PAUSE
 
 #: In the place of a status: the connection broke, or there was no answer in time.
 BROKEN, HUNG = 0, -1
@@ -158,7 +158,7 @@ def outages(log: str) -> list[tuple[float, float]]:
     A busy machine may bring that about too: an operation has a quarter of a second.
     """
     told = [float(at) for at in _LEFT_ALONE.findall(log)]
-    return [(at - 1.0, at + SKIP_FOR + 1.0) for at in told]
+    return [(at - 1.0, at + OUTAGE_PAUSE + 1.0) for at in told]
 
 
 def complaints(evidence: Evidence) -> list[str]:
@@ -242,7 +242,7 @@ def _doubled(evidence: Evidence) -> Iterator[str]:
                 for use in mine
             )
             asked = [one.began for one in answers if one.got == new]
-            waited = any(began <= at[new] - WAIT_FOR_OTHERS for began in asked)
+            waited = any(began <= at[new] - MAX_WAIT for began in asked)
             # Who began to ask without Redis keeps nothing, even if the mint takes until later.
             since = min(one.began for one in answers if one.got in {old, new})
             if not (over or used or waited or evidence.out(since, at[new])):

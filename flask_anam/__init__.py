@@ -1,6 +1,7 @@
 """Flask-Anam: session tokens for Anam's real-time AI personas, the Flask way."""
 
-from flask_anam.core.minting.manager import IssuedToken, SessionTokenManager
+from flask_anam.core.minting.issuance import IssuedToken
+from flask_anam.core.minting.manager import SessionTokenManager
 from flask_anam.core.schemas.persona import PersonaConfigSchema
 from flask_anam.core.schemas.secret import secret
 from flask_anam.core.schemas.session_options import SessionOptionsSchema

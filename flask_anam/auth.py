@@ -20,6 +20,9 @@ TALK = "anam:talk"
 #: The permission to read metrics and the dashboard.
 METRICS = "anam:metrics"
 
+#: The attribute of a request that holds who is calling.
+_CALLER = "_flask_anam_caller"
+
 IdentityLoader = Callable[[], Any]
 PermissionLoader = Callable[[Any], Iterable[str]]
 
@@ -45,6 +48,22 @@ class Caller:
         needed = frozenset(names)
         if not needed <= self.permissions:
             raise PermissionDenied(needed=needed - self.permissions)
+
+
+def current_caller(loaders: Loaders) -> Caller:
+    """Return who is calling, loaded once per request.
+
+    Raises:
+        Unauthenticated: nobody is logged in.
+        ConfigError: see `load_caller`.
+
+    """
+    # Kept on the request: `g` outlives it where an app context was pushed for good.
+    caller: Caller | None = getattr(request, _CALLER, None)
+    if caller is None:
+        caller = load_caller(loaders)
+        setattr(request, _CALLER, caller)
+    return caller
 
 
 def load_caller(loaders: Loaders) -> Caller:
@@ -77,7 +96,7 @@ def checked_user_id(value: object) -> str:
             "A user id must be a string of 1 to 255 characters, got "
             f"{type(value).__name__}. Let get_id() return str(self.id)."
         )
-    if "\0" in value or not is_text(value):
+    if "\0" in value or not (value.isascii() or is_text(value)):
         raise ConfigError(
             "A user id holds a character that no database keeps: a NUL, or half of a surrogate "
             "pair. Do not let people choose such names, or let get_id() return a number."

@@ -16,23 +16,21 @@ from flask_anam.core.clock import Clock
 from flask_anam.core.config.api_keys import KeyRing, KeySource
 from flask_anam.core.config.settings import Settings
 from flask_anam.core.metrics.recorder import MetricsRecorder
-from flask_anam.core.minting.manager import IssuedToken
+from flask_anam.core.minting.issuance import IssuedToken
 from flask_anam.core.personas.overrides import Bounds
 from flask_anam.core.personas.persona import Declarations, Source, make_persona
 from flask_anam.core.personas.registry import PersonaRegistry, check_static
 from flask_anam.core.redaction import scrubs_traceback
 from flask_anam.core.tokens.token import TokenStatus, check_token
 from flask_anam.errors import AnamError, ConfigError
-from flask_anam.metrics.collector import collector_of, open_shared_backend
-from flask_anam.probe import probe_token
-from flask_anam.rate_limits.storage import several_workers_are_likely
-from flask_anam.session_control import stop_all_of, stop_any
-from flask_anam.start_up import configured_personas, open_sandbox, secret_of
+from flask_anam.metrics.collector import collector_of, open_shared_backend, read_metrics
+from flask_anam.rate_limits.storage import CounterStorage, several_workers_are_likely
+from flask_anam.session_control import probe_token, stop_any_session, stop_sessions_of
 from flask_anam.state import AnamState, get_state
 from flask_anam.web.player import add_to_templates, page_config
-from flask_anam.web.responses import answer_error
+from flask_anam.web.responses import error_response
 from flask_anam.web.routes import make_blueprint
-from flask_anam.wiring import assemble
+from flask_anam.wiring import configured_personas, open_sandbox, signing_secret, wire
 
 if TYPE_CHECKING:
     from prometheus_client.registry import Collector
@@ -75,7 +73,7 @@ class FlaskAnam:
                 "Flask-Anam is already set up on this app. Keep one FlaskAnam object per app."
             )
         settings = Settings.from_mapping(app.config)
-        secret = secret_of(app, settings)
+        secret = signing_secret(app, settings)
         sandbox = open_sandbox(secret) if settings.sandbox else None
         if sandbox:
             # Asking for the key is what comes before each call, in whichever process makes it.
@@ -85,7 +83,7 @@ class FlaskAnam:
             weakref.finalize(app, sandbox.stop)
         app.extensions["anam"] = self._build(app, settings, secret, sandbox)
         app.register_blueprint(make_blueprint(settings))
-        app.register_error_handler(AnamError, answer_error)
+        app.register_error_handler(AnamError, error_response)
         app.cli.add_command(make_cli())
         add_to_templates(app)
         _warn_of_single_process_parts(settings)
@@ -223,7 +221,7 @@ class FlaskAnam:
             user_id = checked_user_id(user_id)
         elif user is not None:
             user_id = user_id_of(user)
-        return state.issue_token(
+        return state.issuer.issue(
             state.registry.choose(persona_type),
             user=user,
             user_id=user_id,
@@ -231,6 +229,7 @@ class FlaskAnam:
             slot=slot,
             refused=refused,
             idempotency_key=idempotency_key,
+            quota=None if user_id is None else state.limits.quota(user_id, counts_request=False),
         )
 
     def validate_token(self, session_token: str, *, probe: bool = False) -> TokenStatus:
@@ -253,7 +252,7 @@ class FlaskAnam:
         They are those of this process, or of all workers together when the environment variable
         ``PROMETHEUS_MULTIPROC_DIR`` names a folder and ``prometheus_client`` is installed.
         """
-        return get_state().metrics()
+        return read_metrics(get_state())
 
     def stop_session(self, session_id: str) -> bool:
         """Stop a session at Anam, whoever of this app's users has it.
@@ -264,7 +263,7 @@ class FlaskAnam:
             UpstreamError: Anam refused our key, or could not be asked.
 
         """
-        return stop_any(get_state(), session_id)
+        return stop_any_session(get_state(), session_id)
 
     def stop_user_sessions(self, user_id: str) -> int:
         """Stop everything that a user has running at Anam; return how many sessions it was.
@@ -275,7 +274,7 @@ class FlaskAnam:
             UpstreamError: Anam refused our key, or could not be asked.
 
         """
-        return stop_all_of(get_state(), checked_user_id(user_id))
+        return stop_sessions_of(get_state(), checked_user_id(user_id))
 
     def prometheus_collector(self, *apps: Flask) -> Collector:
         """Return what a Prometheus registry of your own may register.
@@ -308,7 +307,7 @@ class FlaskAnam:
     def _build(
         self, app: Flask, settings: Settings, secret: bytes, sandbox: Sandbox | None
     ) -> AnamState:
-        return assemble(
+        return wire(
             app,
             settings,
             secret=secret,
@@ -322,9 +321,10 @@ class FlaskAnam:
                 unknown_values=settings.unknown_values,
             ),
             loaders=self._loaders,
-            keys=KeyRing(settings.api_key, "ANAM_API_KEY"),
+            app_keys=KeyRing(settings.api_key, "ANAM_API_KEY"),
+            counters=CounterStorage(app, settings, self._clock),
             sandbox=sandbox,
-            counts_for=app,
+            one_key=False,
         )
 
 

@@ -1,16 +1,18 @@
-"""Session records of one app: opening their store, stopping sessions."""
+"""Session control: opens the store of session records; stops and probes sessions at Anam."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flask_anam import signals
 from flask_anam.auth import find_user
+from flask_anam.core.clock import Deadline
 from flask_anam.core.redaction import scrubs_traceback
+from flask_anam.core.tokens.token import TokenStatus
 from flask_anam.core.usage.database import Database
 from flask_anam.core.usage.memory_store import MemorySessionStore
 from flask_anam.core.usage.recorder import UsageRecorder
@@ -18,6 +20,7 @@ from flask_anam.core.usage.store import SessionStore
 from flask_anam.errors import (
     AnamAuthError,
     AnamError,
+    AnamRejected,
     ConfigError,
     NotFound,
 )
@@ -38,6 +41,8 @@ log = logging.getLogger("flask_anam")
 
 #: The database in the instance folder, where none is named.
 FILE = "anam-usage.sqlite"
+#: Seconds that a probe may take.
+PROBE_DEADLINE = 5.0
 
 
 def make_recorder(
@@ -92,31 +97,31 @@ def upgrade(state: AnamState) -> tuple[str | None, str]:
     return state.recorder.store.upgrade()
 
 
-def key_finder(state: AnamState, user: Any = None) -> KeyFinder:
+def api_key_resolver(state: AnamState, user: Any = None) -> KeyFinder:
     """Return what finds the API key of a record: that of its persona, as it is now.
 
     Each key is asked for once. One that depends on the user is asked for with `user`, or with the
     one that Flask-Login finds by the id in the record.
     """
-    known: dict[tuple[str, str | None], str | None] = {}
+    keys: dict[tuple[str, str | None], str | None] = {}
 
     def key_for(record: SessionRecord) -> str | None:
         persona = state.registry.find(record.persona_type)
-        ring = persona.keys if persona and persona.keys else state.keys
+        ring = state.issuer.key_ring(persona)
         place = (record.persona_type, record.user_id if ring.needs_user else None)
-        if place not in known:
+        if place not in keys:
             owner = user or (find_user(place[1]) if place[1] else None)
             try:
-                known[place] = state.api_key(persona, owner)
+                keys[place] = state.issuer.api_key(persona, owner)
             except AnamError as error:
-                log.warning("The API key of a session could not be had: %s", error.code)
-                known[place] = None
-        return known[place]
+                log.warning("The API key of a session is not available: %s", error.code)
+                keys[place] = None
+        return keys[place]
 
     return key_for
 
 
-def stop_own(state: AnamState, user: Any, user_id: str, session_id: str) -> None:
+def stop_own_session(state: AnamState, user: Any, user_id: str, session_id: str) -> None:
     """Stop a session of this user at Anam; one that is over already is left as it is.
 
     Raises:
@@ -128,15 +133,15 @@ def stop_own(state: AnamState, user: Any, user_id: str, session_id: str) -> None
         raise NotFound
 
 
-def stop_any(state: AnamState, session_id: str) -> bool:
+def stop_any_session(state: AnamState, session_id: str) -> bool:
     """Stop a session of any user; False when it is not one of this app's."""
     return _stop(state, state.recorder.find_session(session_id))
 
 
-def stop_all_of(state: AnamState, user_id: str) -> int:
+def stop_sessions_of(state: AnamState, user_id: str) -> int:
     """Stop everything that a user has running, reported or not; return how many it was."""
     user = state.recorder.stored_user_id(user_id)
-    state.reconciler.run(key_finder(state), user_id=user)
+    state.reconciler.run(api_key_resolver(state), user_id=user)
     return sum(_stop(state, [record]) for record in state.recorder.running_sessions(user_id))
 
 
@@ -148,31 +153,34 @@ def _stop(state: AnamState, claims: Sequence[SessionRecord], user: Any = None) -
     """
     if any(record.source == "anam" and record.ended_at is not None for record in claims):
         return True
-    key_for, deadline = key_finder(state, user), state.deadline()
+    key_for, deadline = api_key_resolver(state, user), state.deadline()
     of_key: dict[str | None, list[SessionRecord]] = {}
     for record in claims:
         of_key.setdefault(key_for(record), []).append(record)
     for key, group in of_key.items():
-        found = state.reconciler.stop(group, key, deadline) if key else None
-        if found is not None:
-            tell_end(state, state.recorder.stopped(found), found.user_id)
+        session = state.reconciler.stop(group, key, deadline) if key else None
+        if session is not None:
+            state.events.session_ended(state.recorder.stopped(session), session.user_id)
             return True
     if None in of_key:
         raise AnamAuthError
     return False
 
 
-def tell_start(state: AnamState, record: SessionRecord | None, user_id: str) -> None:
-    """Count and announce the start of a session, if there was one."""
-    if record is not None:
-        state.metrics_recorder.session_started()
-        facts = {"session_id": record.session_id, "token_id": record.token_id}
-        signals.send(signals.session_started, state.app, user_id=user_id, **facts)
+def probe_token(state: AnamState, session_token: str, status: TokenStatus) -> TokenStatus:
+    """Start a session with a token and stop it at once; return what that adds to the status.
 
-
-def tell_end(state: AnamState, record: SessionRecord | None, user_id: str | None) -> None:
-    """Count and announce the end of a session, if there was one."""
-    if record is not None and record.seconds is not None:
-        state.metrics_recorder.session_ended(record.seconds)
-        facts = {"session_id": record.session_id, "duration": record.seconds}
-        signals.send(signals.session_ended, state.app, user_id=user_id, **facts)
+    Takes at most 5 s, and uses the token up.
+    """
+    deadline = Deadline.after(state.clock, PROBE_DEADLINE)
+    try:
+        session_id = state.client.start_session(session_token, deadline)
+    except (AnamAuthError, AnamRejected):
+        return replace(status, reason="refused", spent=True)
+    except AnamError:
+        return replace(status, reason="unreachable")
+    try:
+        state.client.stop_session(session_id, state.issuer.api_key(), deadline)
+    except AnamError as error:
+        log.warning("The session of a probe could not be stopped: %s", error.code)
+    return replace(status, spent=True)

@@ -1,8 +1,8 @@
-"""blinker signals, sent in the request that causes them; the sender is always the Flask app.
+"""Signals (blinker), sent in the request that causes them; the sender is always the Flask app.
 
 A receiver that raises is logged and never breaks the answer. All ids are plain strings, all
 times seconds; no signal carries a key, a session token or a prompt. Each signal is a line of the
-log too, whose record has the same facts as attributes ``anam_...``, but for the user id.
+log too, whose record has the same facts as attributes ``anam_...``, except the user id.
 """
 
 from __future__ import annotations
@@ -14,16 +14,23 @@ from typing import TYPE_CHECKING
 
 from blinker import Namespace
 
-from flask_anam.errors import AnamError, MinutesExhausted, TooManySessions
+from flask_anam.errors import (
+    AnamError,
+    MinutesExhausted,
+    RateLimited,
+    TooManySessions,
+    UpstreamError,
+)
 
 if TYPE_CHECKING:
     from blinker import NamedSignal
     from flask import Flask
 
     from flask_anam.core.metrics.recorder import MetricsRecorder
-    from flask_anam.core.minting.manager import Issuance
+    from flask_anam.core.minting.issuance import Issuance
     from flask_anam.core.tokens.reuse_policy import TokenRequest
-    from flask_anam.core.usage.recorder import UsageRecorder
+    from flask_anam.core.usage.count_buffer import CountBuffer
+    from flask_anam.core.usage.records import SessionRecord
 
 log = logging.getLogger("flask_anam")
 _signals = Namespace()
@@ -33,7 +40,7 @@ _WORD = re.compile(r"[\w.:@-]+")
 #: attempts (calls that it took).
 token_minted = _signals.signal("anam-token-minted")
 #: A stored token was handed out again. Arguments: user_id, persona_type, token_id, how
-#: ("reused", "replayed" to an equal call, or "stale" for want of a new one).
+#: ("reused", "replayed" to an equal call, or "stale" while no new token can be minted).
 token_reused = _signals.signal("anam-token-reused")
 #: No token could be handed out. Arguments: user_id, persona_type, error (an AnamError).
 token_failed = _signals.signal("anam-token-failed")
@@ -49,13 +56,13 @@ session_ended = _signals.signal("anam-session-ended")
 limit_reached = _signals.signal("anam-limit-reached")
 
 
-#: How loud each event is in the log; the others are INFO.
+#: Log levels; the other events are INFO.
 _LEVELS = {token_reused: logging.DEBUG, persona_missing: logging.WARNING}
-#: Error codes of the limits that are kept with the records, and the names of those limits.
-_KEPT_WITH_RECORDS = {MinutesExhausted.code: "minutes", TooManySessions.code: "sessions"}
+#: Error codes of the limits that the usage recorder keeps, and the names of those limits.
+_LIMITS_OF_RECORDS = {MinutesExhausted.code: "minutes", TooManySessions.code: "sessions"}
 
 
-def send(signal: NamedSignal, app: Flask, **facts: object) -> None:
+def emit(signal: NamedSignal, app: Flask, **facts: object) -> None:
     """Log an event and send its signal so that a failing receiver cannot break the caller."""
     level = _LEVELS.get(signal, logging.INFO)
     if log.isEnabledFor(level):
@@ -63,8 +70,8 @@ def send(signal: NamedSignal, app: Flask, **facts: object) -> None:
     for receiver in signal.receivers_for(app):
         try:
             receiver(app, **facts)
-        except Exception as failure:  # noqa: BLE001 - receivers are the host's code
-            log.error("A receiver of %s raised %s.", signal.name, type(failure).__name__)
+        except Exception as exc:  # noqa: BLE001 - receivers are the host's code
+            log.error("A receiver of %s raised %s.", signal.name, type(exc).__name__)
 
 
 def _log(level: int, event: str, facts: Mapping[str, object]) -> None:
@@ -86,55 +93,75 @@ def _plain(value: object) -> object:
 
 
 class EventPublisher:
-    """Hears of tokens from the manager, counts them and sends the signals of one app.
+    """Event publisher: counts every outcome of one app, logs it and sends its signal.
+
+    Thread-safe. The only place that counts what became of requests for tokens.
 
     Args:
         app: the sender.
         metrics: the counters of this process.
-        recorder: where what became of requests is counted for the dashboard.
+        counts: the outcomes that the dashboard shows.
 
     """
 
-    def __init__(self, app: Flask, metrics: MetricsRecorder, recorder: UsageRecorder) -> None:
+    def __init__(self, app: Flask, metrics: MetricsRecorder, counts: CountBuffer) -> None:
         self._app = app
         self._metrics = metrics
-        self._recorder = recorder
+        self._counts = counts
 
-    def token_minted(self, request: TokenRequest, got: Issuance, seconds: float) -> None:
-        """Count and announce a new token."""
-        took = {"seconds": got.mint_seconds, "attempts": got.attempts}
-        self._handed_out(token_minted, request, got, seconds, took)
-
-    def token_reused(self, request: TokenRequest, got: Issuance, seconds: float) -> None:
-        """Count and announce a token handed out again."""
-        self._handed_out(token_reused, request, got, seconds, {"how": got.how})
+    def token_issued(self, request: TokenRequest, issuance: Issuance, seconds: float) -> None:
+        """Publish a token about to be returned, new or stored."""
+        source, persona_type = issuance.source, request.persona_type
+        self._metrics.handed_out(source, persona_type, seconds)
+        self._counts.add(persona_type, source)
+        facts: dict[str, object] = {"how": source}
+        if source == "minted":
+            facts = {"seconds": issuance.mint_seconds, "attempts": issuance.attempts}
+        emit(
+            token_minted if source == "minted" else token_reused,
+            self._app,
+            user_id=request.user_id,
+            persona_type=persona_type,
+            token_id=issuance.token.id,
+            **facts,
+        )
 
     def token_failed(self, request: TokenRequest, error: AnamError, seconds: float) -> None:
-        """Count and announce a failure."""
+        """Publish that a request for a token ended in an error."""
         user_id, persona_type = request.user_id, request.persona_type
         self._metrics.failed(error.code, persona_type, seconds)
-        self._recorder.counts.add(persona_type, error.code)
-        send(token_failed, self._app, user_id=user_id, persona_type=persona_type, error=error)
-        limit = _KEPT_WITH_RECORDS.get(error.code)
+        self._counts.add(persona_type, error.code)
+        emit(token_failed, self._app, user_id=user_id, persona_type=persona_type, error=error)
+        limit = _LIMITS_OF_RECORDS.get(error.code)
         if limit:
             facts = {"limit": limit, "retry_after": error.retry_after}
-            send(limit_reached, self._app, user_id=user_id, **facts)
+            emit(limit_reached, self._app, user_id=user_id, **facts)
+
+    def token_refused(self, error: AnamError) -> None:
+        """Count that our endpoint refused a request; limits and Anam's errors are counted above."""
+        if not isinstance(error, RateLimited | UpstreamError):
+            self._metrics.refused(error.code)
 
     def limit_reached(self, limit: str, user_id: str, retry_after: int) -> None:
-        """Count and announce that a user hit a limit."""
+        """Publish that a user hit a rate limit."""
         self._metrics.refused(f"{limit}_limit")
-        send(limit_reached, self._app, user_id=user_id, limit=limit, retry_after=retry_after)
+        emit(limit_reached, self._app, user_id=user_id, limit=limit, retry_after=retry_after)
 
-    def _handed_out(
-        self,
-        signal: NamedSignal,
-        request: TokenRequest,
-        got: Issuance,
-        seconds: float,
-        facts: Mapping[str, object],
-    ) -> None:
-        user_id, persona_type = request.user_id, request.persona_type
-        self._metrics.handed_out(got.how, persona_type, seconds)
-        self._recorder.counts.add(persona_type, got.how)
-        told = {"persona_type": persona_type, "token_id": got.token.id, **facts}
-        send(signal, self._app, user_id=user_id, **told)
+    def persona_missing(self, request: TokenRequest, fallback: str) -> None:
+        """Publish that Anam does not know a persona, so that its fallback is used."""
+        facts = {"persona_type": request.persona_type, "fallback": fallback}
+        emit(persona_missing, self._app, user_id=request.user_id, **facts)
+
+    def session_started(self, record: SessionRecord | None, user_id: str) -> None:
+        """Publish the start of a session, if there was one."""
+        if record is not None:
+            self._metrics.session_started()
+            facts = {"session_id": record.session_id, "token_id": record.token_id}
+            emit(session_started, self._app, user_id=user_id, **facts)
+
+    def session_ended(self, record: SessionRecord | None, user_id: str | None) -> None:
+        """Publish the end of a session, if there was one."""
+        if record is not None and record.seconds is not None:
+            self._metrics.session_ended(record.seconds)
+            facts = {"session_id": record.session_id, "duration": record.seconds}
+            emit(session_ended, self._app, user_id=user_id, **facts)

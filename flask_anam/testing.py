@@ -18,14 +18,14 @@ from flask_anam.auth import Loaders, user_id_of
 from flask_anam.core.clock import Clock
 from flask_anam.core.config.api_keys import KeyRing
 from flask_anam.core.metrics.recorder import MetricsRecorder
+from flask_anam.rate_limits.storage import CounterStorage
 from flask_anam.sandbox import Sandbox
 from flask_anam.state import AnamState, get_state
-from flask_anam.wiring import assemble
+from flask_anam.wiring import wire
 
 if TYPE_CHECKING:
     from flask.testing import FlaskClient
 
-    from flask_anam.core.personas.persona import Persona
 
 _USER = "flask_anam.testing.user"
 
@@ -123,18 +123,6 @@ def log_in(app: Flask, user: Any) -> FlaskClient:
     return client
 
 
-class _StateUnderTest(AnamState):
-    """The state of an app on a sandbox, where a persona's own key plays no part."""
-
-    def api_key(
-        self,
-        persona: Persona | None = None,  # noqa: ARG002 - the key is the sandbox's for all
-        user: object = None,  # noqa: ARG002
-    ) -> str:
-        """Return the sandbox's key, whatever the persona."""
-        return self.keys.key_for(None, None)
-
-
 def _under_test(state: AnamState, sandbox: Sandbox) -> AnamState:
     """Return a state with new and empty parts, and what the app has declared."""
     settings = replace(
@@ -145,7 +133,7 @@ def _under_test(state: AnamState, sandbox: Sandbox) -> AnamState:
         rate_limit_storage_uri="memory://",
         usage_url="memory://",
     )
-    return assemble(
+    return wire(
         state.app,
         settings,
         secret=secrets.token_bytes(32),
@@ -153,11 +141,11 @@ def _under_test(state: AnamState, sandbox: Sandbox) -> AnamState:
         metrics_recorder=MetricsRecorder(),
         registry=state.registry,
         loaders=_with_logged_in(state.loaders),
-        keys=KeyRing(sandbox.api_key, "ANAM_API_KEY"),
+        app_keys=KeyRing(sandbox.api_key, "ANAM_API_KEY"),
+        # Not the storage of the host's Limiter, which would remember other tests.
+        counters=CounterStorage(None, settings, state.clock),
         sandbox=sandbox,
-        # One without extensions: a Limiter of the host would remember other tests.
-        counts_for=Flask(state.app.name),
-        kind=_StateUnderTest,
+        one_key=True,
     )
 
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from flask_anam.core.usage.reconciler import Reconciliation
 from flask_anam.core.usage.records import OutcomeCount, SessionRecord, Totals, UsageQuery
 from flask_anam.core.usage.store import unavailable_as_busy
-from flask_anam.session_control import key_finder
+from flask_anam.session_control import api_key_resolver
 from flask_anam.state import AnamState, get_state
 
 __all__ = [
@@ -245,7 +245,7 @@ def reconcile(
     user = state.recorder.stored_user_id(user_id)
     with unavailable_as_busy():
         return state.reconciler.run(
-            key_finder(state), user_id=user, limit=limit, on_progress=on_progress
+            api_key_resolver(state), user_id=user, limit=limit, on_progress=on_progress
         )
 
 

@@ -1,18 +1,23 @@
-"""Puts the parts of one app together, each made from the settings and from those before it."""
+"""Composition root: makes the parts of one app from its settings, and puts them together."""
 
 from __future__ import annotations
 
+import logging
+import secrets
 from typing import TYPE_CHECKING
 
-from flask_anam.core.cache.backends import open_backend
+from flask_anam.core.cache.backends import is_shared, open_backend
 from flask_anam.core.clock import Clock, Deadline
 from flask_anam.core.hashing import KeyHasher
-from flask_anam.core.minting.manager import SessionTokenManager
+from flask_anam.core.minting.manager import SessionTokenManager, TokenIssuer
+from flask_anam.core.personas.files import read_personas
+from flask_anam.core.redaction import SecretBytes
 from flask_anam.core.tokens.store import TokenStore
 from flask_anam.core.upstream.client import AnamClient
 from flask_anam.core.upstream.concurrency import ConcurrencyMonitor
 from flask_anam.core.upstream.transport import Transport
 from flask_anam.core.usage.reconciler import Reconciler
+from flask_anam.errors import ConfigError
 from flask_anam.rate_limits.limiter import UserRateLimits
 from flask_anam.rate_limits.storage import CounterStorage
 from flask_anam.session_control import make_recorder
@@ -29,8 +34,60 @@ if TYPE_CHECKING:
     from flask_anam.core.personas.registry import PersonaRegistry
     from flask_anam.sandbox import Sandbox
 
+log = logging.getLogger("flask_anam")
 
-def assemble(
+
+def configured_personas(settings: Settings) -> dict[str, object]:
+    """Return the personas of ANAM_PERSONAS and of ANAM_PERSONAS_FILE.
+
+    Raises:
+        ConfigError: a file is wrong, or a persona is in both places.
+
+    """
+    in_files = read_personas(settings.personas_file) if settings.personas_file else {}
+    twice = sorted(set(in_files) & set(settings.personas))
+    if twice:
+        raise ConfigError(
+            f"Persona {twice[0]!r} is both in ANAM_PERSONAS and in ANAM_PERSONAS_FILE. "
+            "Remove one of the two."
+        )
+    return {**settings.personas, **in_files}
+
+
+def signing_secret(app: Flask, settings: Settings) -> bytes:
+    """Return the secret that signs cache keys and values: the app's ``SECRET_KEY``.
+
+    Raises:
+        ConfigError: there is none, and the cache or the counters are shared between processes.
+
+    """
+    secret = app.secret_key
+    if secret:
+        return SecretBytes(secret.encode() if isinstance(secret, str) else secret)
+    limits_shared = settings.rate_limit_storage_uri != "memory://"
+    if limits_shared or is_shared(settings.cache):
+        key = "ANAM_RATE_LIMIT_STORAGE_URI" if limits_shared else "ANAM_CACHE"
+        raise ConfigError(
+            f"SECRET_KEY must be set, since {key} is shared between processes and its entries "
+            "are signed or named with it. Set app.secret_key before init_app()."
+        )
+    return SecretBytes(secrets.token_bytes(32))
+
+
+def open_sandbox(secret: bytes) -> Sandbox:
+    """Return a sandbox that takes the place of Anam, and log a warning."""
+    from flask_anam.sandbox import Sandbox  # an app in production never needs it
+
+    log.warning(
+        "ANAM_SANDBOX is on: a local stand-in takes the place of Anam. ANAM_API_KEY and "
+        "ANAM_BASE_URL are not used."
+    )
+    keys = KeyHasher(secret)
+    # Made from the app's secret, so that several workers accept each other's tokens.
+    return Sandbox(api_key=keys("sandbox-key")[-24:], token_secret=keys("sandbox-secret"))
+
+
+def wire(
     app: Flask,
     settings: Settings,
     *,
@@ -39,10 +96,10 @@ def assemble(
     metrics_recorder: MetricsRecorder,
     registry: PersonaRegistry,
     loaders: Loaders,
-    keys: KeyRing,
+    app_keys: KeyRing,
+    counters: CounterStorage,
     sandbox: Sandbox | None,
-    counts_for: Flask,
-    kind: type[AnamState] = AnamState,
+    one_key: bool,
 ) -> AnamState:
     """Return the state of an app; nothing is connected to before it is used.
 
@@ -51,19 +108,19 @@ def assemble(
         settings: checked settings.
         secret: what cache keys and signatures of entries are made with.
         clock: time.
-        metrics_recorder: counts what happens.
+        metrics_recorder: counts events for the metrics.
         registry: the personas.
         loaders: the host's own loaders.
-        keys: the API key of the app.
+        app_keys: the API key of the app.
+        counters: the storage of the rate limits.
         sandbox: in place of Anam, if any.
-        counts_for: the app whose Flask-Limiter lends its storage.
-        kind: the class of the state.
+        one_key: whether personas' own API keys are ignored.
 
     Raises:
-        ConfigError: the cache, the storage of the limits or the database cannot be used.
+        ConfigError: the cache or the database cannot be used.
 
     """
-    hide = KeyHasher(secret)
+    keys = KeyHasher(secret)
     timeouts = {"connect_timeout": settings.connect_timeout, "read_timeout": settings.read_timeout}
     client = AnamClient(
         Transport(settings.base_url, pool_size=settings.max_in_flight, **timeouts),
@@ -72,36 +129,39 @@ def assemble(
         max_in_flight=settings.max_in_flight,
         observer=metrics_recorder,
     )
-    counters = CounterStorage(counts_for, settings, clock)
-    concurrency = ConcurrencyMonitor(client, hide, clock)
-    recorder = make_recorder(app, settings, hide, clock, metrics_recorder)
-    announcer = EventPublisher(app, metrics_recorder, recorder)
+    concurrency = ConcurrencyMonitor(client, keys, clock)
+    recorder = make_recorder(app, settings, keys, clock, metrics_recorder)
+    events = EventPublisher(app, metrics_recorder, recorder.counts)
     reconciler = Reconciler(
         client, recorder, clock, lambda: Deadline.after(clock, settings.deadline)
     )
-    return kind(
+    manager = SessionTokenManager(
+        client=client,
+        store=TokenStore(open_backend(settings.cache, clock), secret, clock),
+        keys=keys,
+        settings=settings,
+        clock=clock,
+        events=events,
+        recorder=recorder,
+        reconciler=reconciler,
+        concurrency=concurrency if settings.concurrency_precheck else None,
+    )
+    return AnamState(
         app=app,
         settings=settings,
         registry=registry,
         loaders=loaders,
-        keys=keys,
         client=client,
-        manager=SessionTokenManager(
-            client=client,
-            store=TokenStore(open_backend(settings.cache, clock), secret, clock),
-            keys=hide,
-            settings=settings,
-            clock=clock,
-            observer=announcer,
-            recorder=recorder,
-            caretaker=reconciler,
-            precheck=concurrency.raise_if_full if settings.concurrency_precheck else None,
+        issuer=TokenIssuer(
+            registry=registry, app_keys=app_keys, manager=manager, events=events, one_key=one_key
         ),
-        recorder=recorder,
-        reconciler=reconciler,
+        manager=manager,
         concurrency=concurrency,
         metrics_recorder=metrics_recorder,
-        limits=UserRateLimits(settings, counters, hide, clock, announcer.limit_reached),
+        events=events,
+        limits=UserRateLimits(settings, counters, keys, clock, events.limit_reached),
+        recorder=recorder,
+        reconciler=reconciler,
         clock=clock,
         sandbox=sandbox,
     )

@@ -51,7 +51,7 @@ def check(as_json: bool) -> None:
     state = get_state()
     where = "the sandbox in this process" if state.sandbox else state.settings.base_url
     account = account_check.AccountCheck(
-        state.client, state.registry, state.api_key, state.deadline
+        state.client, state.registry, state.issuer.api_key, state.deadline
     )
     settings = account_check.Finding("ok", "settings", f"using {where}")
     _report([settings, *account.run()], as_json=as_json)
@@ -110,8 +110,12 @@ def token(persona: str, user_id: str, show: bool) -> None:
     """
     state = get_state()
     try:
-        issued = state.issue_token(
-            state.registry.choose(persona), user=find_user(user_id), user_id=user_id, overrides={}
+        issued = state.issuer.issue(
+            state.registry.choose(persona),
+            user=find_user(user_id),
+            user_id=user_id,
+            overrides={},
+            quota=state.limits.quota(user_id, counts_request=False),
         )
     except AnamError as exc:
         raise click.ClickException(f"{exc.code}: {exc.text}") from None

@@ -17,7 +17,7 @@ from flask_anam.cli.tables import print_table
 from flask_anam.core.clock import Clock, parse_datetime
 from flask_anam.core.usage.csv_export import safe_cell
 from flask_anam.errors import AnamError
-from flask_anam.session_control import stop_any, stop_own, upgrade
+from flask_anam.session_control import stop_any_session, stop_own_session, upgrade
 from flask_anam.state import get_state
 
 #: Seconds of the units of an age.
@@ -168,8 +168,8 @@ def stop(session_id: str, user_id: str | None) -> None:
     state = get_state()
     with _errors_as_messages():
         if user_id is not None:
-            stop_own(state, None, user_id, session_id)
-        elif not stop_any(state, session_id):
+            stop_own_session(state, None, user_id, session_id)
+        elif not stop_any_session(state, session_id):
             raise click.ClickException("No session of this app has that id.")
     click.echo("The session is stopped.")
 

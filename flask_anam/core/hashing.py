@@ -48,6 +48,11 @@ class KeyHasher:
         """Return the cache key for parts of any JSON type; 1 and "1" make different keys."""
         return f"anam1:{kind}:{self.digest(kind, *parts)}"
 
+    @staticmethod
+    def key_of(kind: str, digest: str) -> str:
+        """Return the cache key for a digest that is known already."""
+        return f"anam1:{kind}:{digest}"
+
     def digest(self, kind: str, *parts: object) -> str:
         """Return the hash alone: 24 characters of base64url."""
         text = canonical([kind, *parts])

@@ -11,7 +11,7 @@ from flask_anam.errors import ConfigError
 if TYPE_CHECKING:
     from prometheus_client.registry import Collector
 
-    from flask_anam.core.metrics.registry import SharedBackend
+    from flask_anam.core.metrics.definitions import SharedBackend
     from flask_anam.state import AnamState
 
 log = logging.getLogger("flask_anam")
@@ -59,6 +59,14 @@ def collector_of(*states: AnamState) -> Collector:
     except ImportError:
         raise _missing() from None
     return AnamCollector(sources)
+
+
+def read_metrics(state: AnamState) -> dict[str, object]:
+    """Return the counters of this process, and how many sessions run as far as is known."""
+    active = state.recorder.active()
+    return state.metrics_recorder.metrics() | (
+        {} if active is None else {"sessions_active": active}
+    )
 
 
 def prometheus_text(state: AnamState, accept: str) -> tuple[bytes, str]:

@@ -25,8 +25,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from flask_anam.core.metrics.definitions import METRICS
-from flask_anam.core.metrics.registry import HistogramData, Labels, Metric, Snapshot
+from flask_anam.core.metrics.definitions import METRICS, HistogramData, Labels, Metric, Snapshot
 
 log = logging.getLogger("flask_anam")
 

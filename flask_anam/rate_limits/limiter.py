@@ -1,4 +1,4 @@
-"""Limits per user: counted exactly, and given back when a mint fails.
+"""Rate limits per user (fixed windows): counted exactly, and given back when a mint fails.
 
 Windows are aligned to the clock, so that a count can be given back to the window it was taken
 from, and so that what is left is known without asking the storage again.
@@ -20,8 +20,8 @@ from flask_anam.core.tokens.store import DeferredLookup
 from flask_anam.errors import RateLimited
 from flask_anam.rate_limits.storage import CounterStorage
 
-#: Keys of users that are remembered instead of hashed again.
-REMEMBERED = 4096
+#: Hashes of users that are remembered in this process.
+MAX_REMEMBERED = 4096
 
 
 class Window(NamedTuple):
@@ -59,9 +59,6 @@ class _Bucket(NamedTuple):
     key: str
     reset: int
 
-    def window(self, used: int) -> Window:
-        return Window(self.amount, used, self.reset)
-
 
 class UserRateLimits:
     """The token limit and the request limit of one app. Thread-safe.
@@ -88,13 +85,13 @@ class UserRateLimits:
             "request": _scarcest_first(settings.request_rate_limit),
         }
         self.counters = counters
-        self._key = lru_cache(REMEMBERED)(keys)
+        self._key = lru_cache(MAX_REMEMBERED)(keys)
         self._clock = clock
         self._on_full = on_full
 
-    def allowance(self, user_id: str) -> RequestQuota:
-        """Return what one request of a user may still take."""
-        return RequestQuota(self, user_id)
+    def quota(self, user_id: str, *, counts_request: bool = True) -> RequestQuota:
+        """Return the quota of one request; only its mint counts unless `counts_request`."""
+        return RequestQuota(self, user_id, counts_request=counts_request)
 
     def buckets(self, name: str, user_id: str) -> list[_Bucket]:
         """Return the counters of a limit for a user, for the time that it is now."""
@@ -107,49 +104,54 @@ class UserRateLimits:
         return buckets
 
     def refuse(self, name: str, user_id: str, full: _Bucket) -> RateLimited:
-        """Tell that a limit is reached, and return the error."""
+        """Report that a limit is reached, and return the error to raise."""
         self._on_full(name, user_id, full.reset)
         return RateLimited(limit=full.amount, retry_after=full.reset)
 
 
 class RequestQuota:
-    """One request of one user and its limits. Not thread-safe: it belongs to the request.
+    """The quota of one request of one user. Not thread-safe: it belongs to the request.
 
     Attributes:
         window: how the token limit stands, as far as is known; None before `admit`.
 
     """
 
-    def __init__(self, limits: UserRateLimits, user_id: str) -> None:
+    def __init__(self, limits: UserRateLimits, user_id: str, *, counts_request: bool) -> None:
         self._limits = limits
         self._user_id = user_id
+        self._counts_request = counts_request
         self.window: Window | None = None
 
-    def admit(self, along: DeferredLookup | None = None) -> None:
-        """Count the request; on Redis one round trip, which also tells how the token limit stands.
+    def admit(self, lookup: DeferredLookup | None = None) -> None:
+        """Count the request, once; on Redis one round trip, which also reads the token limit.
 
         Args:
-            along: a lookup that is made in the same round trip, if it is in the same Redis.
+            lookup: a cache lookup that is made in the same round trip, if it is in the same Redis.
 
         Raises:
             RateLimited: the request limit is reached; the request is not counted then.
 
         """
-        requests = self._limits.buckets("request", self._user_id)
-        tokens = self._limits.buckets("token", self._user_id)
-        counted, known = self._limits.counters.add_and_read(
+        if not self._counts_request:
+            return
+        self._counts_request = False
+        limits = self._limits
+        requests = limits.buckets("request", self._user_id)
+        tokens = limits.buckets("token", self._user_id)
+        counts, values = limits.counters.add_and_read(
             [(bucket.key, bucket.seconds) for bucket in requests],
             [bucket.key for bucket in tokens],
-            along,
+            lookup,
         )
-        for bucket, used in zip(requests, counted, strict=True):
+        for bucket, used in zip(requests, counts, strict=True):
             if used > bucket.amount:
                 self._give_back(requests)
-                raise self._limits.refuse("request", self._user_id, bucket)
-        self.window = _tightest([b.window(n) for b, n in zip(tokens, known, strict=True)])
+                raise limits.refuse("request", self._user_id, bucket)
+        self.window = _tightest(tokens, values)
 
     @contextmanager
-    def charged(self) -> Iterator[None]:
+    def charge(self) -> Iterator[None]:
         """Count one mint for the work inside; give it back when that fails.
 
         Raises:
@@ -165,14 +167,14 @@ class RequestQuota:
             raise
 
     def _take(self, buckets: list[_Bucket]) -> None:
-        windows: list[Window] = []
+        values: list[int] = []
         for position, bucket in enumerate(buckets):
             used = self._limits.counters.add(bucket.key, bucket.seconds)
             if used > bucket.amount:
                 self._give_back(buckets[: position + 1])
                 raise self._limits.refuse("token", self._user_id, bucket)
-            windows.append(bucket.window(used))
-        self.window = _tightest(windows)
+            values.append(used)
+        self.window = _tightest(buckets, values)
 
     def _give_back(self, buckets: list[_Bucket]) -> None:
         for bucket in buckets:
@@ -185,7 +187,13 @@ def _scarcest_first(limit: str) -> list[_Limit]:
     return sorted(parts, key=lambda part: part.amount / part.seconds)
 
 
-def _tightest(windows: list[Window]) -> Window:
-    if len(windows) == 1:
-        return windows[0]
-    return min(windows, key=lambda window: window.remaining / window.limit)
+def _tightest(buckets: list[_Bucket], values: list[int]) -> Window:
+    """Return the window with the smallest share left."""
+    windows = []
+    for bucket, used in zip(buckets, values, strict=True):
+        windows.append(Window(bucket.amount, used, bucket.reset))
+    return min(windows, key=_share_left) if len(windows) > 1 else windows[0]
+
+
+def _share_left(window: Window) -> float:
+    return window.remaining / window.limit

@@ -8,6 +8,7 @@ from typing import ParamSpec, TypeVar, cast
 
 from flask import current_app, request
 
+from flask_anam.auth import current_caller
 from flask_anam.state import get_state
 
 P = ParamSpec("P")
@@ -50,7 +51,7 @@ def permission_required(*names: str) -> Callable[[Callable[P, R]], Callable[P, R
         def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
             if request.method == "OPTIONS":
                 return cast("R", current_app.make_default_options_response())
-            get_state().caller().must_have(*names)
+            current_caller(get_state().loaders).must_have(*names)
             return cast("R", current_app.ensure_sync(view)(*args, **kwargs))
 
         return guarded

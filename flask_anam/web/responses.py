@@ -1,4 +1,4 @@
-"""How an error becomes an answer: JSON, never HTML, never a redirect, on our own paths only."""
+"""Responses: tokens and errors as JSON, never HTML, never a redirect, on our own paths only."""
 
 from __future__ import annotations
 
@@ -21,12 +21,11 @@ from flask_anam.errors import (
     UnsupportedMediaType,
     UpstreamError,
 )
-from flask_anam.state import get_state
 
 if TYPE_CHECKING:
     from flask import Flask
 
-    from flask_anam.core.minting.manager import IssuedToken
+    from flask_anam.core.minting.issuance import IssuedToken
     from flask_anam.rate_limits.limiter import Window
 
 log = logging.getLogger("flask_anam")
@@ -37,13 +36,13 @@ _BY_STATUS: dict[int, type[AnamError]] = {
     413: PayloadTooLarge,
     415: UnsupportedMediaType,
 }
-#: A line of the log names the section of the docs that tells cause and cure.
+#: A log line names the section of the docs with cause and cure.
 _LINE = "%s: %s (docs/errors.md#%s)"
-#: Marks an answer that says what our callers expect already.
+#: Marks a response that has the form our callers expect already.
 _OURS = "_flask_anam_answered"
 _VARY = ("Cookie", "Authorization", "Origin")
 _VARY_TEXT = ", ".join(_VARY)
-#: What every answer on our paths carries.
+#: Headers of every response on our paths.
 _ALWAYS = [
     ("Cache-Control", "no-store"),
     ("X-Content-Type-Options", "nosniff"),
@@ -54,11 +53,9 @@ _EXPOSED = "Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, 
 _ALLOWED_HEADERS = "Content-Type, Idempotency-Key, X-CSRFToken, X-CSRF-Token, Authorization"
 
 
-def answer_error(error: AnamError) -> Response:
-    """Return the JSON answer for an error, and log what is ours to put right."""
+def error_response(error: AnamError) -> Response:
+    """Return the JSON response to an error, and log what the owner of the app can mend."""
     _log(error)
-    if request.endpoint == "anam.issue_token" and not isinstance(error, RateLimited):
-        _count(error)  # limits are counted by name where they are
     show_all = current_app.debug and isinstance(error, PersonaInvalid)
     body: dict[str, Any] = {
         "error": error.text if show_all else error.public_text,
@@ -76,18 +73,18 @@ def answer_error(error: AnamError) -> Response:
     if isinstance(error, RateLimited):
         response.headers.update(_rate_headers(error.limit, 0, math.ceil(error.retry_after or 1)))
     response.headers["Cache-Control"] = "no-store"
-    return as_it_is(response)
+    return keep_as_is(response)
 
 
-def as_it_is(response: Response) -> Response:
-    """Mark an answer so that its error page is not replaced by JSON."""
+def keep_as_is(response: Response) -> Response:
+    """Mark a response so that its error page is not replaced by JSON."""
     vars(response)[_OURS] = True
     return response
 
 
-def answer_token(app: Flask, issued: IssuedToken, window: Window | None) -> Response:
-    """Return the JSON answer that hands a token out, and tells how the token limit stands."""
-    # Written out, since every request comes here: the same as jsonify() would make.
+def token_response(app: Flask, issued: IssuedToken, window: Window | None) -> Response:
+    """Return the JSON response with a token, and the ``RateLimit-`` headers of the token limit."""
+    # Formatted by hand, since it is on the hot path; the same bytes as jsonify() makes.
     body = (
         f'{{"expiresAt":{issued.expires_at},"expiresIn":{issued.expires_in},'
         f'"personaType":{_as_text(issued.persona_type)},'
@@ -103,7 +100,7 @@ def answer_token(app: Flask, issued: IssuedToken, window: Window | None) -> Resp
 
 
 def _rate_headers(limit: int, remaining: int, reset: int) -> list[tuple[str, str]]:
-    """Tell the caller how a limit stands: hits, hits left, seconds until the window ends."""
+    """Return the headers of a limit: hits, hits left, seconds until the window ends."""
     return [
         ("RateLimit-Limit", str(limit)),
         ("RateLimit-Remaining", str(remaining)),
@@ -111,10 +108,10 @@ def _rate_headers(limit: int, remaining: int, reset: int) -> list[tuple[str, str
     ]
 
 
-def finish(response: Response, allowed_origins: frozenset[str]) -> Response:
-    """Complete an answer on one of our paths: JSON errors, no-store, Vary, CORS."""
+def finalize_response(response: Response, allowed_origins: frozenset[str]) -> Response:
+    """Complete a response on one of our paths: JSON errors, no-store, Vary, CORS."""
     if response.status_code >= 400 and _OURS not in vars(response):
-        response = _as_json(response)
+        response = _to_json(response)
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Content-Type-Options"] = "nosniff"
     if "Vary" in response.headers:
@@ -134,11 +131,11 @@ def finish(response: Response, allowed_origins: frozenset[str]) -> Response:
     return response
 
 
-def _as_json(response: Response) -> Response:
-    """Replace an error page that Flask or the host made by the JSON our callers expect."""
+def _to_json(response: Response) -> Response:
+    """Replace an error page of Flask or the host with the JSON that our callers expect."""
     kind = _BY_STATUS.get(response.status_code)
     if kind is not None:
-        answer = answer_error(kind())
+        answer = error_response(kind())
     else:
         number = response.status_code
         code, phrase = _name_of(number)
@@ -151,18 +148,12 @@ def _as_json(response: Response) -> Response:
 
 
 def _name_of(status: int) -> tuple[str, str]:
-    """Return code and sentence of a status; a host may answer with one that has no name."""
+    """Return code and sentence of a status; a host may answer with a status that has no name."""
     try:
         known = HTTPStatus(status)
     except ValueError:
         return f"status_{status}", f"The app refused this request ({status})."
     return known.name.lower(), known.phrase
-
-
-def _count(error: AnamError) -> None:
-    """Count a token request that came to nothing before Anam was asked."""
-    if not isinstance(error, UpstreamError):
-        get_state().metrics_recorder.refused(error.code)
 
 
 def _log(error: AnamError) -> None:

@@ -1,21 +1,27 @@
-"""The routes. Views are thin: admit, identify, check, call, answer."""
+"""Routes of the blueprint. Views are thin: read, identify, check, call, respond."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, current_app, jsonify, request
 
-from flask_anam.auth import METRICS, TALK, Caller
+from flask_anam.auth import METRICS, TALK, Caller, current_caller
 from flask_anam.core.schemas.fields import camel
 from flask_anam.core.tokens.token import check_token
-from flask_anam.metrics.collector import prometheus_text
-from flask_anam.session_control import stop_own, tell_end, tell_start
-from flask_anam.state import AnamState, get_state
+from flask_anam.errors import AnamError
+from flask_anam.metrics.collector import prometheus_text, read_metrics
+from flask_anam.session_control import stop_own_session
+from flask_anam.state import AnamState
 from flask_anam.web.content_negotiation import wants_prometheus
-from flask_anam.web.request_guards import admit, check_same_site, idempotency_key, load_json
-from flask_anam.web.responses import answer_token, finish
-from flask_anam.web.schemas import SessionReportSchema, TokenRequestSchema, ValidateRequestSchema
+from flask_anam.web.request_guards import check_same_site, idempotency_key, load_json, read_body
+from flask_anam.web.responses import finalize_response, token_response
+from flask_anam.web.schemas import (
+    TOKEN_REQUEST_TEXTS,
+    SessionReportSchema,
+    TokenRequestSchema,
+    ValidateRequestSchema,
+)
 
 if TYPE_CHECKING:
     from flask_anam.core.config.settings import Settings
@@ -27,7 +33,7 @@ _VALIDATE_REQUEST = ValidateRequestSchema()
 
 
 def make_blueprint(settings: Settings) -> Blueprint:
-    """Return the routes of one app; a blueprint is made anew for each."""
+    """Return the blueprint of one app; each app gets its own."""
     prefix = settings.url_prefix
     below = f"{prefix}/"
     bp = Blueprint(
@@ -64,38 +70,42 @@ def make_blueprint(settings: Settings) -> Blueprint:
         path = request.path
         if path != settings.token_path and not path.startswith(below):
             return response
-        found_file = request.endpoint == "anam.static" and response.status_code < 400
-        return response if found_file else finish(response, settings.allowed_origins)
+        is_file = request.endpoint == "anam.static" and response.status_code < 400
+        return response if is_file else finalize_response(response, settings.allowed_origins)
 
     return bp
 
 
 def issue_token() -> Response:
     """Turn a logged-in, permitted, rate-limited user and a persona type into a session token."""
-    state = get_state()
-    body = admit(state.settings.allowed_origins)
-    caller = _caller(state, TALK)
-    wanted = load_json(body, _TOKEN_REQUEST)
-    persona = state.registry.choose(wanted.get("persona_type"))
-    if persona.permission:
-        caller.must_have(persona.permission)
-    allowance = state.limits.allowance(caller.user_id)
-    issued = state.issue_token(
-        persona,
-        user=caller.user,
-        user_id=caller.user_id,
-        overrides=wanted["overrides"],
-        slot=wanted.get("slot"),
-        idempotency_key=idempotency_key(),
-        refused=wanted.get("refused"),
-        allowance=allowance,
-    )
-    return answer_token(state.app, issued, allowance.window)
+    state = _state()
+    try:
+        body = read_body(state.settings.allowed_origins)
+        caller = _caller(state, TALK)
+        wanted = load_json(body, _TOKEN_REQUEST, TOKEN_REQUEST_TEXTS)
+        persona = state.registry.choose(wanted.get("persona_type"))
+        if persona.permission:
+            caller.must_have(persona.permission)
+        quota = state.limits.quota(caller.user_id)
+        issued = state.issuer.issue(
+            persona,
+            user=caller.user,
+            user_id=caller.user_id,
+            overrides=wanted.get("overrides") or {},
+            slot=wanted.get("slot"),
+            idempotency_key=idempotency_key(),
+            refused=wanted.get("refused"),
+            quota=quota,
+        )
+    except AnamError as error:
+        state.events.token_refused(error)
+        raise
+    return token_response(state.app, issued, quota.window)
 
 
 def list_personas() -> Response:
     """List the personas that the caller may use."""
-    state = get_state()
+    state = _state()
     caller = _caller(state, TALK)
     default = state.registry.default
     return jsonify(
@@ -109,56 +119,57 @@ def list_personas() -> Response:
 
 def report_start() -> tuple[str, int]:
     """Note that a conversation has started, which uses its token up."""
-    state = get_state()
-    body = admit(state.settings.allowed_origins)
+    state = _state()
+    body = read_body(state.settings.allowed_origins)
     caller = _caller(state, TALK)
     report = load_json(body, _SESSION_REPORT)
     token_id, session_id = report["token_id"], report["session_id"]
     vouched = state.manager.report_started(caller.user_id, token_id)
     record = state.recorder.started(caller.user_id, token_id, session_id, vouched=vouched)
-    tell_start(state, record, caller.user_id)
-    return "", 204  # the same for a foreign or forged report: nothing is told
+    state.events.session_started(record, caller.user_id)
+    return "", 204  # the same for a foreign or forged report, so that nothing leaks
 
 
 def report_end(session_id: str) -> tuple[str, int]:
     """Note that a conversation is over; a browser may send this as a beacon."""
-    state = get_state()
-    admit(state.settings.allowed_origins, json_only=False)
+    state = _state()
+    read_body(state.settings.allowed_origins, json_only=False)
     caller = _caller(state, TALK)
-    tell_end(state, state.recorder.ended(caller.user_id, session_id), caller.user_id)
+    record = state.recorder.ended(caller.user_id, session_id)
+    state.events.session_ended(record, caller.user_id)
     return "", 204
 
 
 def stop_session(session_id: str) -> tuple[str, int]:
     """Stop a session of the caller's own at Anam."""
-    state = get_state()
-    admit(state.settings.allowed_origins, json_only=False)
+    state = _state()
+    read_body(state.settings.allowed_origins, json_only=False)
     caller = _caller(state, TALK)
-    state.limits.allowance(caller.user_id).admit()
-    stop_own(state, caller.user, caller.user_id, session_id)
+    state.limits.quota(caller.user_id).admit()
+    stop_own_session(state, caller.user, caller.user_id, session_id)
     return "", 204
 
 
 def concurrency() -> Response:
-    """Answer Anam's advisory view of how many sessions run and may run."""
-    state = get_state()
+    """Return Anam's advisory view of how many sessions run and may run."""
+    state = _state()
     caller = _caller(state, TALK)
-    state.limits.allowance(caller.user_id).admit()
-    found = state.concurrency.status(state.api_key(), state.deadline())
+    state.limits.quota(caller.user_id).admit()
+    status = state.concurrency.status(state.issuer.api_key(), state.deadline())
     return jsonify(
-        limit=found.limit,
-        active=found.active,
-        canStartSession=found.can_start,
-        estimatedWaitSeconds=found.wait,
-        ageSeconds=round(found.age, 1),
-        stale=found.stale,
+        limit=status.limit,
+        active=status.active,
+        canStartSession=status.can_start,
+        estimatedWaitSeconds=status.wait,
+        ageSeconds=round(status.age, 1),
+        stale=status.stale,
     )
 
 
 def validate() -> Response:
-    """Judge a session token by what it says of itself; no session is opened."""
-    state = get_state()
-    body = admit(state.settings.allowed_origins)
+    """Check a session token by its own claims; no session is started."""
+    state = _state()
+    body = read_body(state.settings.allowed_origins)
     _caller(state, TALK)
     wanted = load_json(body, _VALIDATE_REQUEST)
     status = check_token(wanted["session_token"], state.clock.time())
@@ -167,26 +178,31 @@ def validate() -> Response:
 
 
 def metrics() -> Response:
-    """Answer the counters, as JSON or as Prometheus wants them."""
-    state = get_state()
+    """Return the counters, as JSON or as text for Prometheus."""
+    state = _state()
     _caller(state, METRICS)
     if wants_prometheus(request):
         text, content_type = prometheus_text(state, request.headers.get("Accept", ""))
         return Response(text, content_type=content_type)
-    found = state.metrics()
-    return jsonify({camel(name): value for name, value in found.items()})
+    return jsonify({camel(name): value for name, value in read_metrics(state).items()})
 
 
 def openapi() -> Response:
     """Describe these routes as OpenAPI."""
     from flask_anam.web.openapi import describe  # of no use to browsers
 
-    return jsonify(describe(get_state().app, root=request.script_root or "/"))
+    return jsonify(describe(_state().app, root=request.script_root or "/"))
+
+
+def _state() -> AnamState:
+    """Return the state of the app; our routes exist only where it does."""
+    state: AnamState = current_app.extensions["anam"]
+    return state
 
 
 def _caller(state: AnamState, permission: str) -> Caller:
-    if request.method != "POST":  # which has been admitted with its body
+    if request.method != "POST":  # whose origin is checked with its body
         check_same_site(state.settings.allowed_origins)
-    caller = state.caller()
+    caller = current_caller(state.loaders)
     caller.must_have(permission)
     return caller

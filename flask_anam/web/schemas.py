@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 from marshmallow.validate import Length
 
@@ -42,41 +42,29 @@ class TokenRequestSchema(StrictSchema):
         **doc("Token id of a token that failed to start.", "pZd0zCgdI9VcvcbO", pattern=_ID),
     )
 
-    def load(self, data: Any, **options: Any) -> Any:
-        """Return the checked request; a common one skips marshmallow, which is slow."""
-        return (None if options else _fast_load(data)) or super().load(data, **options)
+
+class TextRule(NamedTuple):
+    """The rule of a text field: name, shortest and longest in characters, whether it is an id."""
+
+    name: str
+    shortest: int
+    longest: int
+    is_id: bool
 
 
-def _limits(field: StrictString) -> tuple[int, int, bool]:
-    """Return the shortest and longest length of a text in characters, and whether it is an id."""
+def _text_rule(name: str, field: StrictString) -> TextRule:
     length, *more = field.validators
     assert isinstance(length, Length)  # noqa: S101 - each text field above begins with its length
     low, high = (length.min, length.max) if length.equal is None else (length.equal,) * 2
-    return low or 0, high or 0, bool(more)
+    return TextRule(name, low or 0, high or 0, bool(more))
 
 
-#: Text fields of a token request: name in JSON -> name here and limits, out of the schema.
-_TEXTS = {
-    field.data_key or name: (name, *_limits(field))
+#: Rules of the text fields of a token request by their name in JSON, derived from the schema.
+TOKEN_REQUEST_TEXTS = {
+    field.data_key or name: _text_rule(name, field)
     for name, field in TokenRequestSchema().load_fields.items()
     if isinstance(field, StrictString)
 }
-
-
-def _fast_load(data: object) -> dict[str, Any] | None:
-    """Return what the schema would, for a request of nothing but valid ASCII texts, else None."""
-    if type(data) is not dict:
-        return None
-    loaded: dict[str, Any] = {"overrides": {}}
-    for name, value in data.items():
-        rule = _TEXTS.get(name)
-        if rule is None or type(value) is not str or not value.isascii():
-            return None
-        field_name, shortest, longest, is_id = rule
-        if not shortest <= len(value) <= longest or (is_id and not is_plain_id(value)):
-            return None
-        loaded[field_name] = value
-    return loaded
 
 
 class SessionReportSchema(StrictSchema):

@@ -18,7 +18,7 @@ from faults.store.workers import workers
 from flask_anam.core.cache.backends import TRAITS, open_backend
 from flask_anam.core.cache.locks import LEASE_MARGIN
 from flask_anam.core.clock import Deadline
-from flask_anam.core.minting.mint_lock import WAIT_FOR_OTHERS, MintLock
+from flask_anam.core.minting.mint_lock import MAX_WAIT, MintLock
 from flask_anam.core.tokens.reuse_policy import CacheEntryPolicy
 from flask_anam.errors import ConfigError
 from flask_anam.testing import ManualClock
@@ -79,24 +79,24 @@ def test_a_lease_given_back_is_free(shared: Opened) -> None:
 
 def test_a_killed_holder_holds_nobody_up(shared: Opened) -> None:
     """SIGKILL: files are free at once, elsewhere the next one goes on after three seconds."""
-    place = CacheEntryPolicy(key="place", seconds=60, outlives=False, marks=())
+    place = CacheEntryPolicy(key="place", seconds=60, serve_stale=False, invalidation_keys=())
     job = {"cache": shared.url, "keys": ["place:lease"]}
     deadline = Deadline.after(shared.clock, 8)
     with workers(SCRIPT, [job]) as (holder,):
         holder.go()
         assert holder.line() == [True]
         held = MintLock(shared.store, place, shared.clock, deadline)
-        assert not held.take()
+        assert not held.try_acquire()
         holder.kill()
     turn, begun = MintLock(shared.store, place, shared.clock, deadline), shared.clock.now
-    while not turn.take():
+    while not turn.try_acquire():
         turn.wait()
     waited = shared.clock.now - begun
     if shared.kind == "file":
         assert waited == 0
     else:
-        assert WAIT_FOR_OTHERS <= waited < WAIT_FOR_OTHERS + 0.3
-    turn.give_back()
+        assert MAX_WAIT <= waited < MAX_WAIT + 0.3
+    turn.release()
 
 
 def test_a_lease_runs_out_by_its_own_word(adding: Opened) -> None:

@@ -51,9 +51,9 @@ def test_a_kept_token_ends_when_told(opened: Opened, keys: KeyHasher) -> None:
 def test_a_time_of_nothing_is_not_for_ever(opened: Opened, keys: KeyHasher, seconds: float) -> None:
     """Zero would mean "for ever" to every backend, so nothing is kept."""
     opened.store.put(keys("a"), _token(opened), seconds)
-    opened.store.note(keys("b"), "text", seconds)
+    opened.store.put_text(keys("b"), "text", seconds)
     assert _kept(opened.store, keys("a")) is None
-    assert opened.store.noted(keys("b")) is None
+    assert opened.store.get_text(keys("b")) is None
 
 
 def test_an_expired_token_is_not_found(opened: Opened, keys: KeyHasher) -> None:
@@ -91,38 +91,38 @@ def test_marks_make_misses_of_what_was_kept_before(opened: Opened, keys: KeyHash
     opened.store.put(keys("a"), _token(opened), 60, seen.generation)
     opened.store.put(keys("b"), _token(opened), 60, "")
     assert opened.store.lookup(keys("a"), marks).token
-    opened.store.invalidate(marks[1])
+    opened.store.bump_generation(marks[1])
     hidden = opened.store.lookup(keys("a"), marks)
     assert hidden.token is None
     assert opened.store.lookup(keys("b"), (keys("all"),)).token
     opened.store.put(keys("a"), _token(opened), 60, hidden.generation or "")
     assert opened.store.lookup(keys("a"), marks).token
-    opened.store.invalidate(marks[1])
+    opened.store.bump_generation(marks[1])
     assert opened.store.lookup(keys("a"), marks).token is None
 
 
 def test_notes_are_kept_found_together_and_forgotten(opened: Opened, keys: KeyHasher) -> None:
     """Texts of any characters; what is missing is None in its place."""
-    opened.store.note(keys("a"), "first \u00e9 \n", 60)
-    opened.store.note(keys("c"), "third", 60)
-    assert opened.store.noted(keys("a")) == "first \u00e9 \n"
-    assert opened.store.noted_many(keys("a"), keys("b"), keys("c")) == [
+    opened.store.put_text(keys("a"), "first \u00e9 \n", 60)
+    opened.store.put_text(keys("c"), "third", 60)
+    assert opened.store.get_text(keys("a")) == "first \u00e9 \n"
+    assert opened.store.get_texts(keys("a"), keys("b"), keys("c")) == [
         "first \u00e9 \n",
         None,
         "third",
     ]
-    opened.store.forget(keys("a"))
-    assert opened.store.noted(keys("a")) is None
+    opened.store.delete(keys("a"))
+    assert opened.store.get_text(keys("a")) is None
     opened.clock.move(61)
-    assert opened.store.noted(keys("c")) is None
+    assert opened.store.get_text(keys("c")) is None
 
 
 def test_a_note_is_no_token_and_a_token_no_note(opened: Opened, keys: KeyHasher) -> None:
     """Each reads as missing where the other is looked for."""
-    opened.store.note(keys("a"), "text", 60)
+    opened.store.put_text(keys("a"), "text", 60)
     opened.store.put(keys("b"), _token(opened), 60)
     assert _kept(opened.store, keys("a")) is None
-    assert opened.store.noted(keys("b")) is None
+    assert opened.store.get_text(keys("b")) is None
 
 
 def test_another_secret_finds_nothing(opened: Opened, keys: KeyHasher) -> None:
@@ -162,7 +162,7 @@ def test_a_value_of_another_type_is_a_miss(opened: Opened, keys: KeyHasher, odd:
     planted = odd if isinstance(odd, str) or opened.kind != "memcached" else str(odd)
     opened.backend.cache.set(keys("a"), planted, timeout=60)
     assert _kept(opened.store, keys("a")) is None
-    assert opened.store.noted(keys("a")) is None
+    assert opened.store.get_text(keys("a")) is None
     assert not opened.store.is_down
 
 
@@ -184,12 +184,12 @@ def test_a_planted_pickle_never_runs(shared: Opened, keys: KeyHasher, tmp_path: 
     assert mark.exists()
     mark.unlink()
     shared.store.put(keys("a"), _token(shared), 60)
-    shared.store.note(keys("b"), "text", 60)
+    shared.store.put_text(keys("b"), "text", 60)
     for key in (keys("a"), keys("b")):
         shared.plant(key, bomb)
     assert _kept(shared.store, keys("a")) is None
-    assert shared.store.noted(keys("b")) is None
-    assert shared.store.noted_many(keys("a"), keys("b")) == [None, None]
+    assert shared.store.get_text(keys("b")) is None
+    assert shared.store.get_texts(keys("a"), keys("b")) == [None, None]
     assert not mark.exists()
     shared.store.put(keys("a"), _token(shared), 60)
     assert _kept(shared.store, keys("a"))

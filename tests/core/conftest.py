@@ -6,6 +6,7 @@ import json
 import threading
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -19,13 +20,14 @@ from flask_anam.core.clock import Clock, Deadline
 from flask_anam.core.config.settings import Settings
 from flask_anam.core.hashing import KeyHasher
 from flask_anam.core.metrics.recorder import MetricsRecorder
-from flask_anam.core.minting.manager import Issuance, IssuedToken, SessionTokenManager
+from flask_anam.core.minting.issuance import Issuance, IssuedToken
+from flask_anam.core.minting.manager import SessionTokenManager
 from flask_anam.core.personas.mint_body import MintBody
 from flask_anam.core.personas.persona import Declarations, Persona
 from flask_anam.core.personas.registry import PersonaRegistry
 from flask_anam.core.schemas.persona import PersonaConfigSchema
 from flask_anam.core.tokens.reuse_policy import TokenRequest
-from flask_anam.core.tokens.store import TokenStore
+from flask_anam.core.tokens.store import DeferredLookup, TokenStore
 from flask_anam.core.upstream.client import AnamClient
 from flask_anam.core.upstream.transport import Transport
 from flask_anam.core.usage.memory_store import MemorySessionStore
@@ -162,20 +164,30 @@ SECRET = b"app secret"
 STATIC = MintBody.of(BODY)
 
 
-class Listener:
-    """An observer that writes down what it hears."""
+class Events:
+    """An event sink that keeps what it receives."""
 
     def __init__(self) -> None:
-        self.heard: list[tuple[str, Any]] = []
+        self.log: list[tuple[str, str]] = []
 
-    def token_minted(self, request: TokenRequest, got: Issuance, seconds: float) -> None:
-        self.heard.append((got.how, got.token.id))
-
-    def token_reused(self, request: TokenRequest, got: Issuance, seconds: float) -> None:
-        self.heard.append((got.how, got.token.id))
+    def token_issued(self, request: TokenRequest, issuance: Issuance, seconds: float) -> None:
+        self.log.append((issuance.source, issuance.token.id))
 
     def token_failed(self, request: TokenRequest, error: AnamError, seconds: float) -> None:
-        self.heard.append(("failed", error.code))
+        self.log.append(("failed", error.code))
+
+    def persona_missing(self, request: TokenRequest, fallback: str) -> None:
+        self.log.append(("persona_missing", fallback))
+
+
+class TokenLimit:
+    """A quota whose token limit is a context manager; it counts no requests."""
+
+    def __init__(self, charge: Callable[[], AbstractContextManager[object]]) -> None:
+        self.charge = charge
+
+    def admit(self, lookup: DeferredLookup | None) -> None:
+        """Count nothing."""
 
 
 class Broken(BaseCache):
@@ -203,7 +215,7 @@ class World:
         self._make_client = make_client
         self.sandbox = sandbox
         self.clock = clock
-        self.listener = Listener()
+        self.events = Events()
         self.cache: BaseCache = SimpleCache()
 
     def manager(self, api_key: Callable[[], str] = lambda: KEY, **config: Any) -> None:
@@ -220,16 +232,26 @@ class World:
         self._manager = SessionTokenManager(
             client=self._make_client(),
             store=store_on(self.cache, self.clock),
-            keys=KeyHasher(SECRET),
+            keys=keys,
             settings=settings,
             clock=self.clock,
-            observer=self.listener,
+            events=self.events,
             recorder=self.recorder,
+            reconciler=None,
+            concurrency=None,
         )
 
-    def ask(self, user_id: str | None = "1", body: MintBody = STATIC, **more: Any) -> IssuedToken:
+    def ask(
+        self,
+        user_id: str | None = "1",
+        body: MintBody = STATIC,
+        limit: Callable[[], AbstractContextManager[object]] | None = None,
+        **more: Any,
+    ) -> IssuedToken:
         more = {"persona_type": "support", "api_key": self._api_key(), **more}
-        return self._manager.create_token(TokenRequest(user_id=user_id, body=body, **more))
+        account = self._manager.account_of(more["api_key"])
+        request = TokenRequest(user_id=user_id, body=body, account=account, **more)
+        return self._manager.create_token(request, TokenLimit(limit) if limit else None)
 
     def started(self, user_id: str, token_id: str) -> bool:
         return self._manager.report_started(user_id, token_id)

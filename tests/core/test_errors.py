@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from flask_anam import errors
-from flask_anam.core.minting.error_codec import from_facts, to_facts
+from flask_anam.core.minting.error_codec import decode_error, encode_error
 from flask_anam.errors import AnamError, RateLimited, UpstreamError
 
 #: Design, section 4: class, status, code, retryable, seconds to wait by default.
@@ -197,7 +197,7 @@ def test_an_upstream_error_can_be_told_to_another_process(
 ) -> None:
     """As facts that JSON carries: kind, text and times come back equal."""
     error = kind("What happened.", hinted_wait=wait)
-    decoded = from_facts(json.loads(json.dumps(to_facts(error))))
+    decoded = decode_error(json.loads(json.dumps(encode_error(error))))
     assert (type(decoded), decoded.text) == (kind, "What happened.")
     assert (decoded.hinted_wait, decoded.retry_after) == (error.hinted_wait, error.retry_after)
     assert decoded.retryable is error.retryable
@@ -208,7 +208,7 @@ def test_a_missing_persona_is_told_to_another_process(missing: bool) -> None:
     """So that the fallback works there as well."""
     error = errors.AnamRejected()
     error.persona_missing = missing
-    decoded = from_facts(to_facts(error))
+    decoded = decode_error(encode_error(error))
     assert isinstance(decoded, errors.AnamRejected)
     assert decoded.persona_missing is missing
 
@@ -219,12 +219,12 @@ def test_a_missing_persona_is_told_to_another_process(missing: bool) -> None:
 def test_facts_of_no_upstream_error_are_refused(facts: dict[str, object]) -> None:
     """What another process says cannot make a browser's error of it."""
     with pytest.raises(KeyError):
-        from_facts(facts)
+        decode_error(facts)
 
 
 @pytest.mark.parametrize("wait", ["5", None, [5]], ids=repr)
 def test_odd_facts_fall_back_to_the_defaults(wait: object) -> None:
     """Text and wait of the class, where none or nonsense is told."""
-    decoded = from_facts({"code": "anam_timeout", "wait": wait, "missing": 1})
+    decoded = decode_error({"code": "anam_timeout", "wait": wait, "missing": 1})
     assert (decoded.text, decoded.hinted_wait) == (errors.AnamTimeout.default_text, None)
     assert decoded.retry_after == 2

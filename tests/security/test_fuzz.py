@@ -29,7 +29,7 @@ from flask_anam.core.cache.backends import Backend
 from flask_anam.core.cache.locks import NoLease, _end_of
 from flask_anam.core.config import validators as checks
 from flask_anam.core.config.settings import Settings, key_of
-from flask_anam.core.minting.cooldowns import CoolDowns
+from flask_anam.core.minting import cooldowns
 from flask_anam.core.schemas.mint_request import MintRequestSchema
 from flask_anam.core.schemas.persona import PersonaConfigSchema
 from flask_anam.core.schemas.session_options import SessionOptionsSchema
@@ -180,12 +180,12 @@ def look(kept: object, *, signed: bool) -> None:
     cache.set("key", kept)
     found = store.lookup("key", ("key",))
     assert signed or found.token is None
-    assert isinstance(store.noted("key"), str | None)
+    assert isinstance(store.get_text("key"), str | None)
     store.evict("key", "0" * 16)
-    noted = store.noted_many("key", "other")
+    noted = store.get_texts("key", "other")
     assert noted[1] is None
-    setback = CoolDowns(store, clock)._shared(noted[0])
-    assert setback is None or isinstance(setback.error, errors.UpstreamError)
+    cool_down = cooldowns._parsed(noted[0]) if noted[0] else None
+    assert cool_down is None or isinstance(cool_down.error, errors.UpstreamError)
     assert _end_of(kept) is not None
 
 

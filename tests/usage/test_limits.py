@@ -12,7 +12,7 @@ import flask_anam
 from flask_anam.core.usage.records import GRACE
 from flask_anam.errors import ConfigError
 from flask_anam.sandbox import Sandbox
-from flask_anam.session_control import key_finder
+from flask_anam.session_control import api_key_resolver
 
 SHORT = {"support": {**PERSONA, "maxSessionLengthSeconds": 120}}
 
@@ -158,7 +158,7 @@ def test_a_page_that_lies_gets_no_more_than_its_tokens(world: World, usage_url: 
     for session_id in sessions:
         world.hang_up(session_id)
     with world.app.app_context():
-        assert world.state.reconciler.run(key_finder(world.state)).settled == 3
+        assert world.state.reconciler.run(api_key_resolver(world.state)).settled == 3
     world.clock.move(3600)
     assert code(world.ask(ADA, "tab")) == "minutes_exhausted"
 

@@ -11,13 +11,13 @@ from flask_anam.core.usage import reconciler as reconcile
 from flask_anam.core.usage.reconciler import Reconciliation
 from flask_anam.core.usage.records import SessionRecord, UsageQuery
 from flask_anam.sandbox import Sandbox
-from flask_anam.session_control import key_finder
+from flask_anam.session_control import api_key_resolver
 
 
 def run(world: World, **how: Any) -> Reconciliation:
     """Reconcile as the command does."""
     with world.app.app_context():
-        return world.state.reconciler.run(key_finder(world.state), **how)
+        return world.state.reconciler.run(api_key_resolver(world.state), **how)
 
 
 def one(world: World, session_id: str) -> SessionRecord:

@@ -13,7 +13,7 @@ from usage.workers import Crew, run_all
 
 from flask_anam.core.usage.records import SessionRecord, UsageQuery
 from flask_anam.sandbox import Sandbox
-from flask_anam.session_control import key_finder
+from flask_anam.session_control import api_key_resolver
 from flask_anam.state import get_state
 
 WORKERS = 4
@@ -56,7 +56,7 @@ def seconds_of_users(url: str, sandbox: Sandbox) -> dict[str | None, float]:
         state = get_state()
         for entry in sandbox.ledger.sessions:
             sandbox._account.sessions.end(entry.session_id, "NORMAL_EXIT", "over")
-        found = state.reconciler.run(key_finder(state))
+        found = state.reconciler.run(api_key_resolver(state))
         assert (found.settled, found.failed) == (2000, 0)
         totals = state.recorder.store.totals_by_user(UsageQuery())
         state.recorder.close()

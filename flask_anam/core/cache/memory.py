@@ -36,9 +36,11 @@ class MemoryCache(BaseCache):
 
     def get_many(self, *keys: str) -> list[Any]:
         """Return the value under each key, or None."""
-        now, find = time.time(), self._entries.get
-        entries = [find(key) for key in keys]
-        return [entry[1] if entry is not None and entry[0] > now else None for entry in entries]
+        now, values = time.time(), []
+        for key in keys:
+            entry = self._entries.get(key)
+            values.append(entry[1] if entry is not None and entry[0] > now else None)
+        return values
 
     def set(self, key: str, value: Any, timeout: Any = None) -> bool:
         """Store a value for `timeout` seconds; 0 is for ever, None the default of cachelib."""

@@ -28,6 +28,8 @@ class KeyRing:
     def __init__(self, source: KeySource, where: str) -> None:
         self._where = where
         self._source = source
+        #: The key, where it is the same for every call; None for a callable.
+        self.constant = source if isinstance(source, str) else None
         self._takes_user = callable(source) and _takes_two(source, where)
         if not callable(source) and not is_key(source):
             raise ConfigError(f"{where} must be a non-empty ASCII string or a callable.")

@@ -2,7 +2,89 @@
 
 from __future__ import annotations
 
-from flask_anam.core.metrics.registry import HistogramData, Metric, Snapshot
+from dataclasses import dataclass, field
+from typing import Protocol
+
+#: The values of a metric's labels, in their order.
+Labels = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Metric:
+    """Metric: the definition of a counter, gauge or histogram.
+
+    Attributes:
+        name: as Prometheus names it, without the prefix ``anam_`` and the suffix ``_total``.
+        help: one line for people.
+        labels: names of its labels; each has few values.
+        buckets: upper bounds of a histogram, in the unit of the name; none for a counter.
+        is_gauge: whether it may go down.
+
+    """
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+    is_gauge: bool = False
+
+
+@dataclass(slots=True)
+class HistogramData:
+    """Histogram: the number of values in each bucket, and the sum of all values.
+
+    Attributes:
+        counts: per bucket, not cumulative; the last bucket has no upper bound.
+        total: sum of the values.
+
+    """
+
+    counts: list[int]
+    total: float = 0.0
+
+    @property
+    def count(self) -> int:
+        """Number of values."""
+        return sum(self.counts)
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """Snapshot: all values at one time, by the name of the metric and the values of its labels."""
+
+    numbers: dict[str, dict[Labels, float]] = field(default_factory=dict)
+    histograms: dict[str, dict[Labels, HistogramData]] = field(default_factory=dict)
+
+    def by_labels(self, metric: Metric) -> dict[Labels, float]:
+        """Return the values of a counter or gauge."""
+        return self.numbers.get(metric.name, {})
+
+    def sum(self, metric: Metric, *first: str) -> int:
+        """Return the sum of a metric over all labels, or over those that begin with `first`."""
+        series = self.by_labels(metric).items()
+        return int(sum(value for labels, value in series if labels[: len(first)] == first))
+
+    def histogram(self, metric: Metric) -> HistogramData:
+        """Return a histogram, merged over all labels."""
+        merged = HistogramData([0] * (len(metric.buckets) + 1))
+        for data in self.histograms.get(metric.name, {}).values():
+            merged.counts = [a + b for a, b in zip(merged.counts, data.counts, strict=True)]
+            merged.total += data.total
+        return merged
+
+
+class SharedBackend(Protocol):
+    """Metrics backend shared by all workers; receives every update. Must not raise."""
+
+    def add(self, metric: Metric, labels: Labels, amount: float) -> None:
+        """Add to a counter or gauge."""
+
+    def observe(self, metric: Metric, labels: Labels, value: float) -> None:
+        """Add a value to a histogram."""
+
+    def read(self) -> Snapshot:
+        """Return the values of all workers, those that have ended included."""
+
 
 #: Upper bounds of buckets, in seconds.
 _QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)

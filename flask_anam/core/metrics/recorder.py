@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from bisect import bisect_left
+
+from flask_anam.core.forksafe import reset_after_fork
 from flask_anam.core.metrics.definitions import (
     ACTIVE,
     ATTEMPTS,
@@ -14,14 +18,78 @@ from flask_anam.core.metrics.definitions import (
     RETRIES,
     STARTED,
     TOKENS,
+    HistogramData,
+    Labels,
+    Metric,
+    SharedBackend,
+    Snapshot,
     summary,
 )
-from flask_anam.core.metrics.registry import MetricsRegistry, SharedBackend, Snapshot
 
 #: Upper limit of persona types that have a label of their own.
 MAX_PERSONA_LABELS = 100
 #: The label of all others.
 OTHER = "other"
+
+
+class MetricsRegistry:
+    """Metrics registry of this process. Thread-safe; a forked child begins at zero.
+
+    Args:
+        backend: receives every update too, and is read in place of this process.
+
+    """
+
+    def __init__(self, backend: SharedBackend | None = None) -> None:
+        self._backend = backend
+        self.reinit_after_fork()
+        reset_after_fork(self)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the values are those of all workers."""
+        return self._backend is not None
+
+    def reinit_after_fork(self) -> None:
+        """Start at zero: the parent's values stay with the parent."""
+        self._lock = threading.Lock()
+        self._numbers: dict[Metric, dict[Labels, float]] = {}
+        self._histograms: dict[Metric, dict[Labels, HistogramData]] = {}
+
+    def add(self, metric: Metric, *labels: str, amount: float = 1) -> None:
+        """Add to a counter or gauge."""
+        with self._lock:
+            series = self._numbers.setdefault(metric, {})
+            series[labels] = series.get(labels, 0) + amount
+        if self._backend:
+            self._backend.add(metric, labels, amount)
+
+    def observe(self, metric: Metric, value: float, *labels: str) -> None:
+        """Add a value to a histogram."""
+        bucket = bisect_left(metric.buckets, value)
+        with self._lock:
+            series = self._histograms.setdefault(metric, {})
+            data = series.get(labels)
+            if data is None:
+                data = series[labels] = HistogramData([0] * (len(metric.buckets) + 1))
+            data.counts[bucket] += 1
+            data.total += value
+        if self._backend:
+            self._backend.observe(metric, labels, value)
+
+    def read(self) -> Snapshot:
+        """Return a copy of all values: of all workers with a backend, else of this process."""
+        if self._backend:
+            return self._backend.read()
+        with self._lock:
+            return Snapshot(
+                {metric.name: dict(series) for metric, series in self._numbers.items()},
+                {metric.name: _copied(series) for metric, series in self._histograms.items()},
+            )
+
+
+def _copied(series: Mapping[Labels, HistogramData]) -> dict[Labels, HistogramData]:
+    return {labels: HistogramData(list(d.counts), d.total) for labels, d in series.items()}
 
 
 class MetricsRecorder:

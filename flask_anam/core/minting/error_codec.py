@@ -1,4 +1,4 @@
-"""Upstream errors as plain facts, which one process tells another through the shared cache."""
+"""Serialisation of upstream errors, so that processes can share them through the cache."""
 
 from __future__ import annotations
 
@@ -6,24 +6,23 @@ from flask_anam.errors import AnamError, AnamRejected, UpstreamError
 
 
 def is_missing_persona(error: AnamError) -> bool:
-    """Whether Anam said that it does not know the persona."""
+    """Whether Anam answered that it does not know the persona."""
     return isinstance(error, AnamRejected) and error.persona_missing
 
 
-def to_facts(error: UpstreamError) -> dict[str, object]:
-    """Return an upstream error as JSON-ready facts, for other processes; none is secret."""
-    missing = isinstance(error, AnamRejected) and error.persona_missing
+def encode_error(error: UpstreamError) -> dict[str, object]:
+    """Return an upstream error as a JSON-ready mapping; none of it is secret."""
     return {
         "code": error.code,
         "text": error.text,
         "wait": error.hinted_wait,
         "retryable": error.retryable,
-        "missing": missing,
+        "missing": is_missing_persona(error),
     }
 
 
-def from_facts(facts: object) -> UpstreamError:
-    """Return the upstream error that `to_facts` told.
+def decode_error(facts: object) -> UpstreamError:
+    """Return the upstream error that `encode_error` made a mapping of.
 
     Raises:
         KeyError: the code is of no upstream error.

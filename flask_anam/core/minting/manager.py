@@ -1,102 +1,137 @@
-"""From a user and a persona to one session token: reuse what may be reused, mint the rest.
+"""Token issuance: from a user and a persona to one session token, read from top to bottom.
 
-The state of a token: minted, handed to a slot, started, gone. `reuse` decides which stored token
-may be handed out; here is how many callers at once come to one mint, and what happens when it
-fails.
+`TokenIssuer` builds the request and applies the persona's fallback. `SessionTokenManager` returns
+a stored token where the reuse policy allows it and mints otherwise; concurrent equal requests
+share one mint.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Any
 
 from flask_anam import errors
 from flask_anam.core.clock import Clock, Deadline
+from flask_anam.core.config.api_keys import KeyRing
 from flask_anam.core.config.settings import Settings
 from flask_anam.core.hashing import KeyHasher
 from flask_anam.core.minting.cooldowns import CoolDowns
 from flask_anam.core.minting.error_codec import is_missing_persona
+from flask_anam.core.minting.issuance import EventSink, Issuance, IssuedToken, Quota
 from flask_anam.core.minting.mint_lock import MintLock
+from flask_anam.core.personas.persona import Persona
+from flask_anam.core.personas.registry import PersonaRegistry
 from flask_anam.core.single_flight import SingleFlight
 from flask_anam.core.tokens.reuse_policy import CacheEntryPolicy, ReusePolicy, TokenRequest
 from flask_anam.core.tokens.store import DeferredLookup, Lookup, TokenStore
 from flask_anam.core.tokens.token import SessionToken
 from flask_anam.core.upstream.client import AnamClient
+from flask_anam.core.upstream.concurrency import ConcurrencyMonitor
+from flask_anam.core.usage.reconciler import Reconciler
 from flask_anam.core.usage.recorder import PendingMint, UsageRecorder
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IssuedToken:
-    """A session token as it is handed out.
+class TokenIssuer:
+    """Builds the request for a token, and applies the fallback of a persona. Thread-safe.
 
-    Attributes:
-        session_token: Anam's token; secret.
-        token_id: the only form of it that may be logged.
-        persona_type: the persona it was made for.
-        expires_at: Unix seconds.
-        expires_in: seconds from now.
-        reused: whether it is a stored one.
-        mint_seconds: how long the mint took; 0.0 for a stored one.
+    Args:
+        registry: the personas of the app.
+        app_keys: the API key of the app.
+        manager: reuses and mints.
+        events: receives that a fallback is used.
+        one_key: whether personas' own API keys are ignored, as on a sandbox under test.
 
     """
 
-    session_token: str = field(repr=False)
-    token_id: str
-    persona_type: str
-    expires_at: int
-    expires_in: int
-    reused: bool
-    mint_seconds: float
+    def __init__(
+        self,
+        *,
+        registry: PersonaRegistry,
+        app_keys: KeyRing,
+        manager: SessionTokenManager,
+        events: EventSink,
+        one_key: bool = False,
+    ) -> None:
+        self._registry = registry
+        self._app_keys = app_keys
+        self._manager = manager
+        self._events = events
+        self._one_key = one_key
 
+    def issue(
+        self,
+        persona: Persona,
+        *,
+        user: object,
+        user_id: str | None,
+        overrides: Mapping[str, Any],
+        quota: Quota | None,
+        slot: str | None = None,
+        idempotency_key: str | None = None,
+        refused: str | None = None,
+    ) -> IssuedToken:
+        """Return a token for a persona, or for its fallback while Anam does not know it.
 
-class Observer(Protocol):
-    """Hears what happens to tokens, and after which time; must not raise."""
+        The request is counted against the quota once the persona is known to be valid.
 
-    def token_minted(self, request: TokenRequest, got: Issuance, seconds: float) -> None:
-        """Hear of a new token."""
+        Raises:
+            InvalidRequest: an override is not allowed or not valid.
+            PersonaInvalid: the config of the persona is wrong.
+            AnamError: see `SessionTokenManager.create_token`.
 
-    def token_reused(self, request: TokenRequest, got: Issuance, seconds: float) -> None:
-        """Hear that a stored or shared token is handed out."""
+        """
+        facts = {
+            "user_id": user_id,
+            "slot": slot,
+            "idempotency_key": idempotency_key,
+            "refused": refused,
+        }
+        request = self._request(persona, user, overrides, facts)
+        try:
+            return self._manager.create_token(request, quota)
+        except errors.AnamRejected as error:
+            fallback = self._registry.fallback_of(persona) if error.persona_missing else None
+            if fallback is None:
+                raise
+        self._events.persona_missing(request, fallback.name)
+        # The browser chose its overrides for the other persona: this one allows some of them.
+        allowed = {name: value for name, value in overrides.items() if fallback.allows(name, value)}
+        return self._manager.create_token(self._request(fallback, user, allowed, facts), quota)
 
-    def token_failed(self, request: TokenRequest, error: errors.AnamError, seconds: float) -> None:
-        """Hear that no token could be handed out."""
+    def _request(
+        self,
+        persona: Persona,
+        user: object,
+        overrides: Mapping[str, Any],
+        facts: Mapping[str, str | None],
+    ) -> TokenRequest:
+        """Return the complete request; the API key is a local of no frame that may raise."""
+        body = self._registry.body_for(persona, user, overrides)
+        api_key = self.api_key(persona, user)
+        return TokenRequest(
+            persona_type=persona.name,
+            body=body,
+            api_key=api_key,
+            account=self._manager.account_of(api_key),
+            has_fallback=persona.fallback is not None,
+            **facts,
+        )
 
+    def key_ring(self, persona: Persona | None = None) -> KeyRing:
+        """Return what finds the API key of a persona's account; of the app for None."""
+        own = persona.keys if persona and not self._one_key else None
+        return own or self._app_keys
 
-class Caretaker(Protocol):
-    """Looks after the sessions of a user; raises nothing."""
+    def api_key(self, persona: Persona | None = None, user: object = None) -> str:
+        """Return the API key for a persona and user, or that of the app.
 
-    def stop_orphans(self, request: TokenRequest, deadline: Deadline) -> None:
-        """Stop what the tab that now asks has left running."""
+        Raises:
+            AnamAuthError: it comes from a callable that raised or returned no key.
 
-    def check_user(self, request: TokenRequest, deadline: Deadline) -> bool:
-        """Look up a user's open sessions; return whether that changed what is known."""
-
-
-class FirstLook(NamedTuple):
-    """Where the token of a request is kept, and a lookup there that may be made already."""
-
-    place: CacheEntryPolicy
-    glance: DeferredLookup
-
-
-@dataclass(frozen=True, slots=True)
-class Issuance:
-    """A token that is handed out, and how it was come by.
-
-    Attributes:
-        token: the token.
-        how: new (``minted``), stored (``reused``), the answer to an equal call (``replayed``), or
-            stored and past its time, for want of a new one (``stale``).
-        mint_seconds: how long the mint took; 0.0 unless ``minted``.
-        attempts: calls that the mint took; 0 unless ``minted``.
-
-    """
-
-    token: SessionToken
-    how: Literal["minted", "reused", "replayed", "stale"]
-    mint_seconds: float = 0.0
-    attempts: int = 0
+        """
+        ring = self.key_ring(persona)
+        return ring.constant or ring.key_for(persona.name if persona else None, user)
 
 
 class SessionTokenManager:
@@ -104,15 +139,15 @@ class SessionTokenManager:
 
     Args:
         client: the Anam API.
-        store: where tokens are kept.
+        store: where tokens are stored.
         keys: makes the keys of the store.
         settings: the settings of the app.
         clock: time.
-        observer: hears what happens.
-        recorder: where each mint is written down, and the users' limits are kept.
-        caretaker: looks after a user's sessions before another one is begun.
-        precheck: called with API key and deadline before a mint is charged and begun; raises
-            AnamAtCapacity to prevent it.
+        events: receives the outcome of each request.
+        recorder: records each mint, and keeps the limits of minutes and sessions.
+        reconciler: looks up a user's sessions at Anam before the user is refused, and stops what
+            a tab has left running; None leaves both out.
+        concurrency: refuses a mint while the account is full; None leaves that to Anam.
 
     """
 
@@ -124,65 +159,64 @@ class SessionTokenManager:
         keys: KeyHasher,
         settings: Settings,
         clock: Clock,
-        observer: Observer,
+        events: EventSink,
         recorder: UsageRecorder,
-        caretaker: Caretaker | None = None,
-        precheck: Callable[[str, Deadline], None] | None = None,
+        reconciler: Reconciler | None,
+        concurrency: ConcurrencyMonitor | None,
     ) -> None:
         self._client = client
-        self._caretaker = caretaker
-        self._recorder = recorder
         self._store = store
         self._keys = keys
         self._settings = settings
         self._clock = clock
-        self._observer = observer
-        self._precheck = precheck
-        self._rules = ReusePolicy(settings, keys)
-        self._setbacks = CoolDowns(store, clock)
+        self._events = events
+        self._recorder = recorder
+        self._reconciler = reconciler
+        self._concurrency = concurrency
+        self._policy = ReusePolicy(settings, keys)
+        self._cool_downs = CoolDowns(store, clock)
         self._flights: SingleFlight[Issuance] = SingleFlight()
+        self.account_of = self._policy.account_of
 
-    def first_look(self, request: TokenRequest) -> FirstLook | None:
-        """Return where a stored token is looked for first, if anywhere, before that is done."""
-        place = self._rules.place_of(request)
-        return place and FirstLook(place, self._store.glance(place.key, place.marks))
-
-    def create_token(self, request: TokenRequest, first: FirstLook | None = None) -> IssuedToken:
-        """Hand out a stored token where the reuse rules allow it, else mint one.
+    def create_token(self, request: TokenRequest, quota: Quota | None) -> IssuedToken:
+        """Return a stored token where the reuse policy allows it, else mint one.
 
         Concurrent equal requests share one mint, and its error: in this process always, among
-        processes where the store can lease. A request takes at most the deadline in all.
+        processes where the store can lock. A request takes at most ``ANAM_DEADLINE`` seconds.
 
         Args:
             request: what is asked for.
-            first: its `first_look`, which may have been made along with another question.
+            quota: limits of the user; None when the token is for no user.
 
         Raises:
-            RateLimited: the user's token limit is used up.
+            RateLimited: the request limit or the token limit of the user is used up.
             MinutesExhausted, TooManySessions: another limit of the user is.
             UpstreamError: the mint failed.
 
         """
-        deadline = Deadline.after(self._clock, self._settings.deadline)
+        entry = self._policy.entry_for(request)
+        lookup = None
+        if entry and entry.seconds and not request.refused:
+            lookup = DeferredLookup(self._store, entry.key, entry.invalidation_keys)
+        if quota:
+            quota.admit(lookup)
         began = self._clock.monotonic()
         try:
-            got = self._get(request, first or self.first_look(request), deadline)
+            issuance = self._reused(entry, lookup) or self._shared(request, quota, entry, began)
         except errors.AnamError as error:
             if not (request.has_fallback and is_missing_persona(error)):
-                self._observer.token_failed(request, error, self._clock.monotonic() - began)
+                self._events.token_failed(request, error, self._clock.monotonic() - began)
             raise
-        minted = got.how == "minted"
-        hear = self._observer.token_minted if minted else self._observer.token_reused
-        hear(request, got, self._clock.monotonic() - began)
-        left = max(0.0, got.token.expires_at - self._clock.time())
+        self._events.token_issued(request, issuance, self._clock.monotonic() - began)
+        token = issuance.token
         return IssuedToken(
-            session_token=got.token.value,
-            token_id=got.token.id,
+            session_token=token.value,
+            token_id=token.id,
             persona_type=request.persona_type,
-            expires_at=int(got.token.expires_at),
-            expires_in=int(left),
-            reused=not minted,
-            mint_seconds=got.mint_seconds,
+            expires_at=int(token.expires_at),
+            expires_in=int(max(0.0, token.expires_at - self._clock.time())),
+            reused=issuance.source != "minted",
+            mint_seconds=issuance.mint_seconds,
         )
 
     def report_started(self, user_id: str, token_id: str) -> bool:
@@ -191,13 +225,13 @@ class SessionTokenManager:
         Returns False, and changes nothing, for a token that this user did not get, or that was
         reported before (unless tokens may be used more than once).
         """
-        note = self._keys("id", user_id, token_id)
-        place = self._store.noted(note)
-        if place is None:
+        owner_key = self._keys("id", user_id, token_id)
+        entry_key = self._store.get_text(owner_key)
+        if entry_key is None:
             return False
         if self._settings.token_reuse != "until_expiry":
-            self._store.evict(place, token_id)
-            self._store.forget(note)
+            self._store.evict(entry_key, token_id)
+            self._store.delete(owner_key)
         return True
 
     def clear(self, *, persona_type: str | None = None, user_id: str | None = None) -> None:
@@ -205,101 +239,123 @@ class SessionTokenManager:
 
         Works without knowing the tokens and never flushes the cache, which may be shared.
         """
-        everything, *narrower = self._rules.marks(persona_type, user_id)
-        for mark in narrower or [everything]:
-            self._store.invalidate(mark)
+        everything, *narrower = self._policy.invalidation_keys(persona_type, user_id)
+        for invalidation_key in narrower or [everything]:
+            self._store.bump_generation(invalidation_key)
 
-    def _get(self, request: TokenRequest, first: FirstLook | None, deadline: Deadline) -> Issuance:
-        if first is None:
-            return self._mint(request, deadline)
-        place = first.place
+    def _reused(
+        self, entry: CacheEntryPolicy | None, lookup: DeferredLookup | None
+    ) -> Issuance | None:
+        """Return the stored token if it may be returned."""
+        token = lookup.result().token if lookup else None
+        if entry and token and entry.is_fresh(token, self._clock.time()):
+            return Issuance(token, "replayed" if entry.replay_only else "reused")
+        return None
+
+    def _shared(
+        self,
+        request: TokenRequest,
+        quota: Quota | None,
+        entry: CacheEntryPolicy | None,
+        began: float,
+    ) -> Issuance:
+        """Return a token that concurrent callers of this process share, where they may."""
+        deadline = Deadline(self._clock, began + self._settings.deadline)
+        if entry is None:
+            return self._mint(request, quota, deadline)
         if request.refused:
-            self._store.evict(place.key, request.refused)
+            self._store.evict(entry.key, request.refused)
             self._recorder.refused(str(request.user_id), request.refused)
-        afresh = request.refused or not place.seconds
-        kept = self._look(place) if afresh else first.glance.result()
-        if kept.token and place.is_fresh(kept.token, self._clock.time()):
-            return _kept(place, kept.token)
-        got, led = self._flights.run(
-            place.key, lambda: self._lead(request, place, deadline), deadline
+        issuance, is_leader = self._flights.run(
+            entry.key, lambda: self._elected(request, quota, entry, deadline), deadline
         )
-        return got if led else Issuance(got.token, "stale" if got.how == "stale" else "replayed")
+        if is_leader:
+            return issuance
+        return Issuance(issuance.token, "stale" if issuance.source == "stale" else "replayed")
 
-    def _look(self, place: CacheEntryPolicy) -> Lookup:
-        return self._store.lookup(place.key, place.marks) if place.seconds else Lookup(None, None)
-
-    def _lead(self, request: TokenRequest, place: CacheEntryPolicy, deadline: Deadline) -> Issuance:
-        """Get the token that all callers of this process wait for."""
-        turn = MintLock(self._store, place, self._clock, deadline)
+    def _elected(
+        self,
+        request: TokenRequest,
+        quota: Quota | None,
+        entry: CacheEntryPolicy,
+        deadline: Deadline,
+    ) -> Issuance:
+        """Mint if this process holds the mint lock, else return what the holder has stored."""
+        lock = MintLock(self._store, entry, self._clock, deadline)
         try:
             while True:
-                mine = turn.take()
-                kept = self._look(place)  # after take(): it may have been stored just before
-                now = self._clock.time()
-                if kept.token and place.is_fresh(kept.token, now):
-                    return _kept(place, kept.token)
-                stale = kept.token if kept.token and place.is_stale(kept.token, now) else None
-                if stale and (not mine or turn.was_tried_lately()):
+                is_ours = lock.try_acquire()
+                # After try_acquire(): the token may have been stored just before.
+                lookup = self._lookup(entry)
+                token, now = lookup.token, self._clock.time()
+                if token and entry.is_fresh(token, now):
+                    return Issuance(token, "replayed" if entry.replay_only else "reused")
+                stale = token if token and entry.is_stale(token, now) else None
+                if stale and (not is_ours or lock.refresh_failed_recently()):
                     return Issuance(stale, "stale")
-                if mine:
+                if is_ours:
                     break
-                turn.wait()
+                lock.wait()
             try:
-                got = self._mint(request, deadline)
+                issuance = self._mint(request, quota, deadline)
             except errors.UpstreamError as error:
-                turn.tell(error)
+                lock.publish_error(error)
                 if stale is None or not error.retryable:
                     raise
                 return Issuance(stale, "stale")
-            self._keep(request, place, got.token, kept.generation)
-            return got
+            self._put(request, entry, issuance.token, lookup.generation)
+            return issuance
         finally:
-            turn.give_back()
+            lock.release()
 
-    def _mint(self, request: TokenRequest, deadline: Deadline) -> Issuance:
-        account = self._rules.account(request)
-        body = self._keys("body", account, request.body.digest)
-        self._setbacks.check(account, body)
-        if self._precheck:
-            self._precheck(request.api_key, deadline)
-        with request.limit():
-            pending = self._open(request, deadline)
+    def _lookup(self, entry: CacheEntryPolicy) -> Lookup:
+        if not entry.seconds:
+            return Lookup(None, None)
+        return self._store.lookup(entry.key, entry.invalidation_keys)
+
+    def _mint(self, request: TokenRequest, quota: Quota | None, deadline: Deadline) -> Issuance:
+        """Ask Anam for a new token, once no cool-down and no limit speaks against it."""
+        account = self._keys.key_of("account", request.account)
+        body = self._keys("body", request.account, request.body.digest)
+        self._cool_downs.raise_if_cooling(account, body)
+        if self._concurrency:
+            self._concurrency.raise_if_full(request.api_key, deadline)
+        with quota.charge() if quota else nullcontext():
+            pending = self._reserve(request, deadline)
             began = self._clock.monotonic()
             try:
-                minted = self._client.mint(pending.body, request.api_key, deadline)
+                token, attempts = self._client.mint(pending.body, request.api_key, deadline)
             except BaseException as error:
                 self._recorder.cancel(pending)
                 if isinstance(error, errors.UpstreamError):
-                    self._setbacks.note(error, account, body, fallback=request.has_fallback)
+                    self._cool_downs.record(error, account, body, has_fallback=request.has_fallback)
                 raise
-        self._recorder.confirm(pending, minted.token)
-        self._setbacks.forget(account)
-        took = self._clock.monotonic() - began
-        return Issuance(minted.token, "minted", mint_seconds=took, attempts=minted.attempts)
+        self._recorder.confirm(pending, token)
+        self._cool_downs.clear(account)
+        seconds = self._clock.monotonic() - began
+        return Issuance(token, "minted", mint_seconds=seconds, attempts=attempts)
 
-    def _open(self, request: TokenRequest, deadline: Deadline) -> PendingMint:
-        """Begin to record a mint; before a user is refused, what is known is looked up."""
-        if self._caretaker and self._settings.stop_orphans:
-            self._caretaker.stop_orphans(request, deadline)
+    def _reserve(self, request: TokenRequest, deadline: Deadline) -> PendingMint:
+        """Reserve a session within the user's limits; look at Anam before the user is refused."""
+        if self._reconciler and self._settings.stop_orphans:
+            self._reconciler.stop_orphans(request, deadline)
         try:
             return self._recorder.reserve(request)
         except (errors.MinutesExhausted, errors.TooManySessions):
-            if not (self._caretaker and self._caretaker.check_user(request, deadline)):
+            if not (self._reconciler and self._reconciler.check_user(request, deadline)):
                 raise
         return self._recorder.reserve(request)
 
-    def _keep(
+    def _put(
         self,
         request: TokenRequest,
-        place: CacheEntryPolicy,
+        entry: CacheEntryPolicy,
         token: SessionToken,
         generation: str | None,
     ) -> None:
+        """Store a new token, and whose it is, for the report of its start."""
         if generation is not None:
-            self._store.put(place.key, token, place.keep_for(token), generation)
-        # Who got it, for the report of its start; that may come when it is no longer kept.
-        self._store.note(self._keys("id", request.user_id, token.id), place.key, token.lifetime)
-
-
-def _kept(place: CacheEntryPolicy, token: SessionToken) -> Issuance:
-    return Issuance(token, "replayed" if place.replays else "reused")
+            self._store.put(entry.key, token, entry.ttl_for(token), generation)
+        # The report may come when the token itself is no longer stored.
+        owner_key = self._keys("id", request.user_id, token.id)
+        self._store.put_text(owner_key, entry.key, token.lifetime)

@@ -172,7 +172,6 @@ class PersonaRegistry:
             raise PersonaInvalid(_needs_more_text(persona, fallback))
         return fallback
 
-    @scrubs_traceback
     def body_for(self, persona: Persona, user: object, overrides: Mapping[str, Any]) -> MintBody:
         """Return the checked body of a mint for this persona, user and overrides.
 
@@ -181,8 +180,11 @@ class PersonaRegistry:
             PersonaInvalid: the config is invalid, or its callable raised.
 
         """
-        if not overrides and persona.name in self._static:
-            return self._static[persona.name]
+        static = self._static.get(persona.name) if not overrides else None
+        return static or self._made_body(persona, user, overrides)
+
+    @scrubs_traceback
+    def _made_body(self, persona: Persona, user: object, overrides: Mapping[str, Any]) -> MintBody:
         config = self._config(persona, user)
         deferred = _call_host(persona, has_deferred_values, config)
         if deferred:

@@ -1,7 +1,7 @@
-"""Where tokens are kept: a small, distrustful layer over a cachelib backend.
+"""Token store: signed session tokens in a cache that is not trusted.
 
 Values are JSON, signed with the app's secret, and carry the key they belong to; anything odd is
-a miss. Keys are keyed hashes. A backend that fails costs its users nothing but the mint.
+a miss. Keys are keyed hashes. A backend that fails costs its users no more than a mint.
 """
 
 from __future__ import annotations
@@ -12,36 +12,38 @@ import json
 import logging
 import math
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from itsdangerous import BadSignature, Signer
 
 from flask_anam.core.cache.backends import Backend, OwnRedisCache, PlainJson
 from flask_anam.core.clock import Clock
 from flask_anam.core.forksafe import reset_after_fork
+from flask_anam.core.outage import OUTAGE_PAUSE, OutageGuard
 from flask_anam.core.tokens.token import SessionToken
 
 log = logging.getLogger("flask_anam")
-T = TypeVar("T")
 
 _json = PlainJson()
-#: Values that are remembered instead of verified again, and their characters at most.
-REMEMBERED, LONGEST_REMEMBERED = 1024, 4096
-#: Seconds that a failing cache is left alone.
-SKIP_FOR = 5.0
-#: Seconds that a mark of `TokenStore.invalidate` is kept: longer than any token is.
-MARK_LIFETIME = 2 * 86400.0
+#: Values whose signature is remembered instead of verified again.
+MAX_REMEMBERED_VALUES = 1024
+#: Characters of a value that is remembered, at most.
+MAX_REMEMBERED_LENGTH = 4096
+#: Seconds that a generation is kept: no token that is older than it can be stored any longer.
+GENERATION_LIFETIME = 2 * 86400.0
+#: Seconds that the clock of another host may be behind ours.
+MAX_CLOCK_SKEW = 60.0
 
 
 class Lookup(NamedTuple):
-    """What a look into the store found.
+    """The result of a cache lookup.
 
     Attributes:
-        token: the token, or None.
-        generation: the state of the marks, to be kept with a token minted now; None when the
-            store could not be read, so that nothing should be kept.
+        token: the stored token, or None.
+        generation: the generation of the keys that invalidate it, to be stored with a token
+            minted now; None when the cache could not be read, so that nothing may be stored.
 
     """
 
@@ -50,7 +52,7 @@ class Lookup(NamedTuple):
 
 
 class _Entry(NamedTuple):
-    """What a kept value holds: its key, Unix seconds of its end, and a text or a token."""
+    """A stored value: its key, Unix seconds of its end, and a text or a token."""
 
     key: object
     until: float
@@ -60,36 +62,37 @@ class _Entry(NamedTuple):
 
 
 class DeferredLookup:
-    """One lookup, which may ride along with another question to the same Redis.
+    """One cache lookup, done at the first use or in a round trip of another query to that Redis.
 
-    Belongs to one thread.
+    Not thread-safe; create one per request.
     """
 
-    def __init__(self, store: TokenStore, key: str, marks: Sequence[str]) -> None:
+    def __init__(self, store: TokenStore, key: str, invalidation_keys: Sequence[str]) -> None:
         self._store = store
         self._key = key
-        self._marks = marks
-        self._found: Lookup | None = None
+        self._invalidation_keys = invalidation_keys
+        self._result: Lookup | None = None
 
-    def keys_in(self, address: tuple[str, ...] | None) -> Sequence[str]:
-        """Return what to read in the Redis at that address; nothing when we are elsewhere."""
-        here = address is not None and address == self._store.redis_address
-        return (self._key, *self._marks) if here else ()
+    def keys_for_server(self, address: tuple[str, ...] | None) -> Sequence[str]:
+        """Return the keys to read on the Redis at that address; none when we are elsewhere."""
+        is_here = address is not None and address == self._store.redis_address
+        return (self._key, *self._invalidation_keys) if is_here else ()
 
-    def take(self, values: Sequence[bytes | None]) -> None:
-        """Take what was read."""
-        self._found = self._store.judge(self._key, self._marks, [_json.loads(v) for v in values])
+    def resolve(self, values: Sequence[bytes | None]) -> None:
+        """Take the values of `keys_for_server`, which another query has read."""
+        stored = [_json.loads(value) for value in values]
+        self._result = self._store.parse(self._key, self._invalidation_keys, stored)
 
     def result(self) -> Lookup:
-        """Return what was found; nothing has been asked for it when it came along."""
-        return self._found or self._store.lookup(self._key, self._marks)
+        """Return the result; reads the cache unless `resolve` was called."""
+        return self._result or self._store.lookup(self._key, self._invalidation_keys)
 
 
 class TokenStore:
-    """Session tokens in a cachelib backend. Thread-safe when the backend is.
+    """Token store: signed session tokens in a cachelib backend. Thread-safe when the backend is.
 
     Never raises for what the backend does: a failing read is a miss, a failing write is lost,
-    and after a failure the backend is left alone for five seconds.
+    and after a failure the backend is not asked for five seconds.
     """
 
     def __init__(self, backend: Backend, secret: bytes, clock: Clock) -> None:
@@ -101,8 +104,8 @@ class TokenStore:
         key = hmac.digest(secret, b"flask-anam store v1", "sha256")
         self._signer = Signer(key, key_derivation="none", digest_method=hashlib.sha256)
         # The same value is read again and again; whether it is ours depends on nothing else.
-        self._read = lru_cache(REMEMBERED)(self._unsigned)
-        self._skip_until = -math.inf
+        self._read = lru_cache(MAX_REMEMBERED_VALUES)(self._unsigned)
+        self._guard = OutageGuard(clock, _warn)
         reset_after_fork(self)
 
     def reinit_after_fork(self) -> None:
@@ -113,32 +116,29 @@ class TokenStore:
 
     @property
     def is_down(self) -> bool:
-        """Whether the backend failed a moment ago and is left alone."""
-        return self._clock.monotonic() < self._skip_until
+        """Whether the backend failed a moment ago and is not asked now."""
+        return self._guard.is_down
 
     @property
     def can_lease(self) -> bool:
         """Whether processes can agree on who does something."""
-        return self._lease.shared and not self.is_down
+        return self._lease.shared and not self._guard.is_down
 
     def acquire(self, key: str, seconds: float) -> str | None:
         """Take the lease of a key for `seconds`; return its owner, or None when it is taken."""
-        return self._try(lambda: self._lease.acquire(key, seconds))
+        return self._guard.call(lambda: self._lease.acquire(key, seconds), None)
 
     def release(self, key: str, owner: str) -> None:
-        """Give a lease back."""
-        self._try(lambda: self._lease.release(key, owner))
+        """Release a lease, if it is still ours."""
+        self._guard.call(lambda: self._lease.release(key, owner), None)
 
-    def lookup(self, key: str, marks: Sequence[str] = ()) -> Lookup:
-        """Return the unexpired token kept under a key, in one round trip.
+    def lookup(self, key: str, invalidation_keys: Sequence[str] = ()) -> Lookup:
+        """Return the unexpired token stored under a key, in one round trip.
 
-        A token kept before one of the marks was renewed is a miss.
+        A token stored in an earlier generation of one of the invalidation keys is a miss.
         """
-        return self.judge(key, marks, self._try(lambda: self._cache.get_many(key, *marks)))
-
-    def glance(self, key: str, marks: Sequence[str] = ()) -> DeferredLookup:
-        """Return the same lookup, to be made later or along with another question."""
-        return DeferredLookup(self, key, marks)
+        values = self._guard.call(lambda: self._cache.get_many(key, *invalidation_keys), None)
+        return self.parse(key, invalidation_keys, values)
 
     @property
     def redis_address(self) -> tuple[str, ...] | None:
@@ -146,73 +146,80 @@ class TokenStore:
         cache = self._cache
         return cache.address if isinstance(cache, OwnRedisCache) and not self.is_down else None
 
-    def judge(self, key: str, marks: Sequence[str], kept: Sequence[object] | None) -> Lookup:
-        """Return what values say that were kept under a key and marks; None: they are not known."""
-        if kept is None or len(kept) != 1 + len(marks):
+    def parse(
+        self, key: str, invalidation_keys: Sequence[str], values: Sequence[object] | None
+    ) -> Lookup:
+        """Return the lookup that cached values make; None means that they could not be read."""
+        if values is None or len(values) != 1 + len(invalidation_keys):
             return Lookup(None, None)
-        seen = [self._text(mark, value) for mark, value in zip(marks, kept[1:], strict=True)]
-        generation = ".".join([mark or "" for mark in seen])
-        entry = self._opened(key, kept[0])
+        value, *generations = values
+        if any(generations):
+            pairs = zip(invalidation_keys, generations, strict=True)
+            generation = ".".join([self._text(name, text) or "" for name, text in pairs])
+        else:  # the common case: nothing was ever cleared
+            generation = "." * (len(generations) - 1)
+        entry = self._verified(key, value)
         if entry is None or entry.generation != generation:
             return Lookup(None, generation)
-        return Lookup(self._fresh(entry), generation)
+        return Lookup(entry.token, generation)
 
     def put(self, key: str, token: SessionToken, seconds: float, generation: str = "") -> None:
-        """Keep a token for at most that many seconds."""
+        """Store a token for at most that many seconds."""
         facts = {"t": token.value, "m": token.minted_at, "e": token.expires_at, "g": generation}
         self._write(key, facts, seconds)
 
     def evict(self, key: str, token_id: str) -> None:
-        """Delete the token under a key if it has that id, so that a newer one stays."""
-        entry = self._opened(key, self._try(lambda: self._cache.get(key)))
-        token = self._fresh(entry) if entry else None
-        if token is not None and token.id == token_id:
-            self.forget(key)
+        """Delete the token under a key if it has that id, so that a newer token stays."""
+        value = self._guard.call(lambda: self._cache.get(key), None)
+        entry = self._verified(key, value)
+        if entry is not None and entry.token is not None and entry.token.id == token_id:
+            self.delete(key)
 
-    def note(self, key: str, text: str, seconds: float) -> None:
-        """Keep a short text (never a secret) under a key."""
+    def put_text(self, key: str, text: str, seconds: float) -> None:
+        """Store a short text (never a secret) under a key."""
         self._write(key, {"n": text}, seconds)
 
-    def noted(self, key: str) -> str | None:
-        """Return the text kept under a key, or None."""
-        return self._text(key, self._try(lambda: self._cache.get(key)))
+    def get_text(self, key: str) -> str | None:
+        """Return the text stored under a key, or None."""
+        return self._text(key, self._guard.call(lambda: self._cache.get(key), None))
 
-    def noted_many(self, *keys: str) -> list[str | None]:
-        """Return the texts kept under several keys, in one round trip."""
-        kept = self._try(lambda: self._cache.get_many(*keys))
-        if kept is None or len(kept) != len(keys):
+    def get_texts(self, *keys: str) -> list[str | None]:
+        """Return the texts stored under several keys, in one round trip."""
+        values = self._guard.call(lambda: self._cache.get_many(*keys), None)
+        if values is None or len(values) != len(keys) or not any(values):
             return [None] * len(keys)
-        return [self._text(key, value) for key, value in zip(keys, kept, strict=True)]
+        return [self._text(key, value) for key, value in zip(keys, values, strict=True)]
 
-    def forget(self, key: str) -> None:
-        """Delete what is kept under a key."""
-        self._try(lambda: self._cache.delete(key))
+    def delete(self, key: str) -> None:
+        """Delete what is stored under a key."""
+        self._guard.call(lambda: self._cache.delete(key), None)
 
-    def invalidate(self, mark: str) -> None:
-        """Make every token kept under this mark a miss, without knowing their keys."""
-        self.note(mark, secrets.token_urlsafe(9), MARK_LIFETIME)
+    def bump_generation(self, invalidation_key: str) -> None:
+        """Make every token stored with this key a miss, without knowing their own keys."""
+        self.put_text(invalidation_key, secrets.token_urlsafe(9), GENERATION_LIFETIME)
 
-    def _fresh(self, entry: _Entry) -> SessionToken | None:
-        token, now = entry.token, self._clock.time()
-        # A clock that jumped back must read as a miss, not as a token that lives for ever.
-        return token if token and token.minted_at - 60 <= now < token.expires_at else None
-
-    def _text(self, key: str, kept: object) -> str | None:
-        entry = self._opened(key, kept)
+    def _text(self, key: str, value: object) -> str | None:
+        entry = self._verified(key, value)
         return entry.text if entry else None
 
-    def _opened(self, key: str, kept: object) -> _Entry | None:
-        """Return what a kept value holds, or None unless it is ours, whole and in time."""
-        if not isinstance(kept, str | bytes):
+    def _verified(self, key: str, value: object) -> _Entry | None:
+        """Return what a stored value holds, or None unless it is ours, whole and in time."""
+        if not isinstance(value, str | bytes):
             return None
-        entry = self._read(kept) if len(kept) <= LONGEST_REMEMBERED else self._unsigned(kept)
-        ours = entry is not None and entry.key == key and entry.until > self._clock.time()
-        return entry if ours else None
+        entry = self._read(value) if len(value) <= MAX_REMEMBERED_LENGTH else self._unsigned(value)
+        now = self._clock.time()
+        if entry is None or entry.key != key or entry.until <= now:
+            return None
+        token = entry.token
+        # After the clock was set back, a token is a miss, not a token that lives for ever.
+        if token and not token.minted_at - MAX_CLOCK_SKEW <= now < token.expires_at:
+            return entry._replace(token=None)
+        return entry
 
-    def _unsigned(self, kept: str | bytes) -> _Entry | None:
+    def _unsigned(self, value: str | bytes) -> _Entry | None:
         """Return what a signed value holds, or None when it is not ours or has another shape."""
         try:
-            facts = json.loads(self._signer.unsign(kept))
+            facts = json.loads(self._signer.unsign(value))
         except (BadSignature, ValueError, RecursionError):
             return None
         return _entry_of(facts) if isinstance(facts, dict) else None
@@ -223,21 +230,16 @@ class TokenStore:
         entry = {"k": key, "x": self._clock.time() + seconds, **facts}
         signed = self._signer.sign(json.dumps(entry, separators=(",", ":"))).decode()
         # Whole seconds, rounded up: 0 would mean "for ever"; "x" holds the exact time.
-        self._try(lambda: self._cache.set(key, signed, timeout=math.ceil(seconds) + 1))
+        timeout = math.ceil(seconds) + 1
+        self._guard.call(lambda: self._cache.set(key, signed, timeout=timeout), None)
 
-    def _try(self, work: Callable[[], T]) -> T | None:
-        if self.is_down:
-            return None
-        try:
-            return work()
-        except Exception as failure:  # noqa: BLE001 - each backend has errors of its own
-            self._skip_until = self._clock.monotonic() + SKIP_FOR
-            log.warning(
-                "The token cache failed (%s); tokens are minted without it for %.0f s.",
-                type(failure).__name__,
-                SKIP_FOR,
-            )
-            return None
+
+def _warn(error: Exception, _is_new: bool) -> None:
+    log.warning(
+        "The token cache failed (%s); tokens are minted without it for %.0f s.",
+        type(error).__name__,
+        OUTAGE_PAUSE,
+    )
 
 
 def _entry_of(facts: dict[str, Any]) -> _Entry | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -35,14 +35,6 @@ LEGACY_CURE = (
     'Anam minted a token of type "legacy", which its SDKs refuse. Give the persona an llmId, and '
     "use personaId alone, without inline fields beside it."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Minted:
-    """A new session token, and how many attempts it took."""
-
-    token: SessionToken = field(repr=False)
-    attempts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +86,9 @@ class AnamClient:
         self._budget = RetryBudget()
 
     @scrubs_traceback
-    def mint(self, body: Mapping[str, Any], api_key: str, deadline: Deadline) -> Minted:
+    def mint(
+        self, body: Mapping[str, Any], api_key: str, deadline: Deadline
+    ) -> tuple[SessionToken, int]:
         """Mint a session token; errors that may pass are retried before the deadline.
 
         Raises:
@@ -110,7 +104,7 @@ class AnamClient:
                     raise
             else:
                 self._budget.release(retried=attempt > 0)
-                return Minted(token, attempt + 1)
+                return token, attempt + 1
             self._clock.sleep(wait)
             self._observer.on_retry()
         raise AssertionError("the last attempt returns or raises")  # pragma: no cover

@@ -281,14 +281,14 @@ class MemorySessionStore(SessionStore):
                 del self._ids[key]
 
 
-def _keys(record: SessionRecord) -> Iterator[tuple[str, str]]:
-    named = {
-        "label": record.label,
-        "token": record.token_id,
-        "session": record.session_id,
-        "user": record.user_id,
-    }
-    return ((kind, value) for kind, value in named.items() if value is not None)
+def _keys(record: SessionRecord) -> list[tuple[str, str]]:
+    pairs = (
+        ("label", record.label),
+        ("token", record.token_id),
+        ("session", record.session_id),
+        ("user", record.user_id),
+    )
+    return [(kind, value) for kind, value in pairs if value is not None]
 
 
 def _start(moment: float, seconds: int) -> int:

@@ -89,18 +89,14 @@ class QuotaRules:
         items = parse_many(limit) if limit else []
         self._items = [(item.get_expiry(), item.amount) for item in items]
         self._at_once = settings.concurrent_sessions
-
+        #: Whether there is a limit.
+        self.any = bool(self._items) or self._at_once is not None
         if self.any and settings.token_reuse == "until_expiry":
             raise ConfigError(
                 'ANAM_TOKEN_REUSE = "until_expiry" lets one token start many sessions, so that '
                 "ANAM_MINUTES_LIMIT and ANAM_CONCURRENT_SESSIONS cannot be kept. Use "
                 '"until_used", or no such limit.'
             )
-
-    @property
-    def any(self) -> bool:
-        """Whether there is a limit."""
-        return bool(self._items) or self._at_once is not None
 
     def at(self, now: float) -> Quota:
         """Return the limits of a moment, Unix seconds."""

@@ -161,7 +161,7 @@ class Reconciler:
         if len(self._asked_of) > MAX_USERS_REMEMBERED:
             self._asked_of.clear()
         self._asked_of[user] = now
-        account, done = self._recorder.account_hash(request.api_key), Reconciliation()
+        account, done = request.account, Reconciliation()
         try:
             for record in list(self._pending(1000, user))[-MAX_LOOKUPS_PER_USER:]:
                 if record.account == account and record.label:
@@ -176,7 +176,7 @@ class Reconciler:
     def stop_orphans(self, request: TokenRequest, deadline: Deadline) -> None:
         """Stop orphaned sessions: those that a tab left running with the persona it asks for."""
         for record in self._recorder.orphaned_sessions(request):
-            if record.account != self._recorder.account_hash(request.api_key):
+            if record.account != request.account:
                 continue
             try:
                 if self.stop([record], request.api_key, deadline):

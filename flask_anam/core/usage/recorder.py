@@ -269,7 +269,7 @@ class UsageRecorder:
             token_id=token_id,
             user_id=self.stored_user_id(request.user_id),
             persona_type=request.persona_type,
-            account=self.account_hash(request.api_key),
+            account=request.account,
             slot=self._slot_hash(request),
             minted_at=minted_at,
             expires_at=expires_at,

@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Response, current_app, request, url_for
 
-from flask_anam.auth import METRICS, host_login_page
+from flask_anam.auth import METRICS, current_caller, host_login_page
 from flask_anam.core.usage.csv_export import session_lines, token_lines
 from flask_anam.core.usage.periods import CUSTOM, Period, custom, preset
 from flask_anam.core.usage.report import GROUPS, ReportQuery, build_report, meanings
@@ -18,7 +18,7 @@ from flask_anam.state import AnamState, get_state
 from flask_anam.web.dashboard import formatting as fmt
 from flask_anam.web.dashboard.presenter import GROUP_TEXTS, RANGES, present
 from flask_anam.web.request_guards import check_same_site, query
-from flask_anam.web.responses import as_it_is
+from flask_anam.web.responses import keep_as_is
 from flask_anam.web.templating import render
 
 #: Only our own stylesheets and images: no scripts, no inline styles, no embedding in frames.
@@ -73,7 +73,7 @@ def _check_access(state: AnamState) -> None:
     """Raise unless the caller may see the dashboard; links on other sites are allowed."""
     if request.headers.get("Sec-Fetch-Mode") != "navigate":
         check_same_site(state.settings.allowed_origins)
-    state.caller().must_have(METRICS)
+    current_caller(state.loaders).must_have(METRICS)
 
 
 def _read_query(state: AnamState) -> ReportQuery:
@@ -130,7 +130,7 @@ def _error_response(error: AnamError) -> Response:
         login = host_login_page()
         if login is None:
             raise error
-        return as_it_is(current_app.make_response(login))
+        return keep_as_is(current_app.make_response(login))
     response = _page(
         "anam/dashboard_notice.html",
         status=error.status,
@@ -142,7 +142,7 @@ def _error_response(error: AnamError) -> Response:
     response.status_code = error.status
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(round(error.retry_after))
-    return as_it_is(response)
+    return keep_as_is(response)
 
 
 def _as_list(messages: object) -> list[object]:

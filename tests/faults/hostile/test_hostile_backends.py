@@ -60,7 +60,7 @@ def test_a_pickle_planted_in_redis_never_runs(
         for prefix in (b"", b"!"):
             planter.set(KEY, prefix + pickle.dumps(Bomb(mark)))
             assert store.lookup(KEY).token is None
-            assert store.noted(KEY) is None
+            assert store.get_text(KEY) is None
     assert not mark.exists()
 
 

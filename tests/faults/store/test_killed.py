@@ -14,7 +14,7 @@ from faults.store.workers import job_on, run_all, workers
 from hosts import PERSONA, make_app
 
 from flask_anam import FlaskAnam
-from flask_anam.core.minting.mint_lock import WAIT_FOR_OTHERS
+from flask_anam.core.minting.mint_lock import MAX_WAIT
 from flask_anam.errors import RateLimited
 from flask_anam.sandbox import Sandbox
 from flask_anam.state import get_state
@@ -38,7 +38,7 @@ def test_row_34_a_killed_holder_delays_the_next_by_at_most_three_seconds(
         with app.app_context():
             assert anam.create_token("support", user_id="user-0", slot="tab").session_token
         took = time.monotonic() - begun
-    assert took < (1.5 if cache_url.startswith("file") else WAIT_FOR_OTHERS + 2.0)
+    assert took < (1.5 if cache_url.startswith("file") else MAX_WAIT + 2.0)
     assert len(sandbox.ledger.mints) == 1
 
 
@@ -71,9 +71,9 @@ def test_row_35_followers_of_a_leader_that_was_killed_elect_another(
         with app.app_context():
             state = get_state()
             persona = state.registry.choose("own")
-            facts: dict[str, Any] = {"user": None, "overrides": {}, "allowance": limits}
+            facts: dict[str, Any] = {"user": None, "overrides": {}, "quota": limits}
             with pytest.raises(leaves_with):
-                state.issue_token(persona, user_id="ada", slot="tab", **facts)
+                state.issuer.issue(persona, user_id="ada", slot="tab", **facts)
 
     threads = [threading.Thread(target=lead)]
     threads[0].start()
@@ -98,11 +98,11 @@ class _LimitThatLeaves:
     ) -> None:
         self._leading, self._all_wait, self._error = leading, all_wait, error
 
-    def admit(self, along: object = None) -> None:
+    def admit(self, lookup: object) -> None:
         """Let the request in."""
 
     @contextmanager
-    def charged(self) -> Iterator[None]:
+    def charge(self) -> Iterator[None]:
         """Leave once everybody waits."""
         self._leading.set()
         self._all_wait.wait(5)

@@ -13,7 +13,7 @@ from flask import Flask
 from hosts import ADA, BOB, KEY_SENTINEL, PERSONA, PROMPT_SENTINEL, User, make_app
 
 from flask_anam import FlaskAnam
-from flask_anam.core.minting.manager import IssuedToken
+from flask_anam.core.minting.issuance import IssuedToken
 from flask_anam.sandbox import Sandbox
 from flask_anam.testing import ManualClock
 

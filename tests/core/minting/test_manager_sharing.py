@@ -8,10 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
+from core.conftest import Broken, World
 
 from flask_anam.errors import AnamError, AnamUnavailable
-
-from .conftest import Broken, World
 
 
 @pytest.mark.parametrize("mode", ["until_used", "until_expiry", "never"])
@@ -42,7 +41,7 @@ def test_thirty_equal_requests_at_once_are_one_call(world: World, mode: str, sta
     assert (world.mints, len(entered)) == (1, 1)
     first, then = ("failed", "failed") if status == 402 else ("minted", "again")
     again = {"replayed": "again", "reused": "again"}  # waited for it, or came just after
-    heard = sorted(again.get(what, what) for what, _ in world.listener.heard)
+    heard = sorted(again.get(what, what) for what, _ in world.events.log)
     assert heard == sorted([first] + [then] * 29)
 
 
@@ -54,7 +53,7 @@ def test_the_observer_hears_of_everything(world: World) -> None:
     with pytest.raises(AnamError):
         world.ask(slot="other")
     heard = [("minted", token.token_id), ("reused", token.token_id), ("failed", "anam_auth")]
-    assert world.listener.heard == heard
+    assert world.events.log == heard
 
 
 def test_a_failed_mint_stores_nothing(world: World) -> None:
@@ -102,7 +101,7 @@ def test_a_good_token_is_served_when_a_refresh_fails(world: World) -> None:
     for _ in range(3):
         assert world.ask(slot="s").token_id == first.token_id
     assert world.mints == mints + 3
-    assert [what for what, _ in world.listener.heard] == ["minted"] + 3 * ["stale"]
+    assert [what for what, _ in world.events.log] == ["minted"] + 3 * ["stale"]
     world.clock.move(30)
     assert world.ask(slot="s").token_id != first.token_id
 

@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 from cachelib import SimpleCache
+from core.conftest import BODY, KEY, PERSONA, World
 
-from flask_anam.core.minting.manager import IssuedToken
+from flask_anam.core.minting.issuance import IssuedToken
 from flask_anam.core.personas.mint_body import MintBody
 from flask_anam.errors import AnamError, RateLimited
-
-from .conftest import BODY, KEY, PERSONA, World
 
 
 def body_of(**changes: Any) -> MintBody:

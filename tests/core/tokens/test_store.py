@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 from cachelib import SimpleCache
+from core.conftest import FrozenClock, store_on
 
 from flask_anam.core.cache.backends import open_backend
 from flask_anam.core.hashing import KeyHasher
 from flask_anam.core.tokens.store import TokenStore
 from flask_anam.core.tokens.token import SessionToken
-
-from .conftest import FrozenClock, store_on
 
 SECRET = b"app secret"
 
@@ -71,8 +70,8 @@ def test_a_failing_cache_is_left_alone_for_five_seconds(
         assert (found.token, found.generation) == (None, None)
         store.put("k", token(clock), 60)
         store.evict("k", token(clock).id)
-        store.invalidate("mark")
-        assert store.noted("k") is None
+        store.bump_generation("mark")
+        assert store.get_text("k") is None
     clock.move(4.9)
     store.lookup("k")
     assert cache.asked == 1
@@ -194,7 +193,7 @@ def test_tokens_kept_while_marks_change_are_misses(store: TokenStore, clock: Fro
     """A mint that began before a clearing is not kept beyond it."""
     generation = store.lookup("k", ("mark",)).generation
     assert generation is not None
-    store.invalidate("mark")
+    store.bump_generation("mark")
     store.put("k", token(clock), 60, generation)
     assert store.lookup("k", ("mark",)).token is None
 
@@ -215,8 +214,8 @@ def test_a_forked_child_gets_a_memory_of_its_own(clock: FrozenClock) -> None:
 
 def test_several_notes_are_read_at_once(store: TokenStore, cache: Flaky) -> None:
     """In the order of their keys; what is not there, or not a note, is None."""
-    store.note("a", "one", 60)
+    store.put_text("a", "one", 60)
     cache.set("b", "junk")
-    assert store.noted_many("b", "a", "c") == [None, "one", None]
+    assert store.get_texts("b", "a", "c") == [None, "one", None]
     cache.down = True
-    assert store.noted_many("a", "b") == [None, None]
+    assert store.get_texts("a", "b") == [None, None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from core.conftest import BODY, KEY, PERSONA, SECRET, STATIC
 
 from flask_anam.core.config.settings import Settings
 from flask_anam.core.hashing import KeyHasher
@@ -12,29 +13,27 @@ from flask_anam.core.personas.mint_body import MintBody
 from flask_anam.core.tokens.reuse_policy import CacheEntryPolicy, ReusePolicy, TokenRequest
 from flask_anam.core.tokens.token import SessionToken
 
-from .conftest import BODY, KEY, PERSONA, SECRET, STATIC
-
 NOW = 1_800_000_000.0
 MODES = ["until_expiry", "until_used", "never"]
 
 
-def rules(mode: str = "until_used", **config: Any) -> ReusePolicy:
+def policy_of(mode: str = "until_used", **config: Any) -> ReusePolicy:
     """Return the rules of an app."""
     given = {"ANAM_API_KEY": "k", "ANAM_TOKEN_REUSE": mode, **config}
     return ReusePolicy(Settings.from_mapping(given), KeyHasher(SECRET))
 
 
-def wanted(**more: Any) -> TokenRequest:
+def wanted(policy: ReusePolicy, **more: Any) -> TokenRequest:
     """Return a request of user 1 for the static persona."""
-    given = {"user_id": "1", "persona_type": "support", "body": STATIC, "api_key": KEY, **more}
-    return TokenRequest(**given)
+    base = {"user_id": "1", "persona_type": "support", "body": STATIC, "api_key": KEY, **more}
+    return TokenRequest(**base, account=policy.account_of(base["api_key"]))
 
 
-def place_of(found: ReusePolicy, **more: Any) -> CacheEntryPolicy:
-    """Return the place of a request that has one."""
-    place = found.place_of(wanted(**more))
-    assert place is not None
-    return place
+def entry_for(policy: ReusePolicy, **more: Any) -> CacheEntryPolicy:
+    """Return the cache entry of a request that has one."""
+    entry = policy.entry_for(wanted(policy, **more))
+    assert entry is not None
+    return entry
 
 
 SLOT, IDEMPOTENT = {"slot": "s"}, {"idempotency_key": "k"}
@@ -57,14 +56,16 @@ def test_each_row_has_its_time(
     mode: str, who: dict[str, str], seconds: float, outlives: bool
 ) -> None:
     """The cache timeout, the idempotency window, the replay window, or nothing."""
-    place = place_of(rules(mode), **who)
-    assert (place.seconds, place.outlives) == (seconds, outlives)
+    entry = entry_for(policy_of(mode), **who)
+    assert (entry.seconds, entry.serve_stale) == (seconds, outlives)
 
 
 def test_each_time_is_a_setting() -> None:
     """Of the app."""
-    found = rules(ANAM_TOKEN_CACHE_TIMEOUT=100, ANAM_IDEMPOTENCY_WINDOW=20, ANAM_REPLAY_WINDOW=1)
-    assert [place_of(found, **who).seconds for who in (SLOT, IDEMPOTENT, {})] == [100, 20, 1]
+    policy = policy_of(
+        ANAM_TOKEN_CACHE_TIMEOUT=100, ANAM_IDEMPOTENCY_WINDOW=20, ANAM_REPLAY_WINDOW=1
+    )
+    assert [entry_for(policy, **who).seconds for who in (SLOT, IDEMPOTENT, {})] == [100, 20, 1]
 
 
 OTHERS: list[tuple[dict[str, Any], set[str]]] = [
@@ -87,50 +88,55 @@ def test_tokens_are_told_apart_as_the_table_says(
     mode: str, other: dict[str, Any], apart: set[str]
 ) -> None:
     """User, config and key of the account always; slot and idempotency key by mode."""
-    found = rules(mode)
-    one = place_of(found, slot="s", idempotency_key="k")
-    two = place_of(found, **{"slot": "s", "idempotency_key": "k", **other})
+    policy = policy_of(mode)
+    one = entry_for(policy, slot="s", idempotency_key="k")
+    two = entry_for(policy, **{"slot": "s", "idempotency_key": "k", **other})
     assert (one.key != two.key) is (mode in apart)
 
 
 def test_a_slot_is_no_idempotency_key() -> None:
     """Equal texts of different meaning do not meet, nor do modes and base URLs."""
-    found = rules()
-    places = [place_of(found, slot="x"), place_of(found, idempotency_key="x"), place_of(found)]
-    places += [place_of(rules(mode)) for mode in ("never", "until_expiry")]
-    places += [place_of(rules(ANAM_BASE_URL="https://other.example"))]
-    assert len({place.key for place in places}) == 6
+    policy = policy_of()
+    entries = [
+        entry_for(policy, slot="x"),
+        entry_for(policy, idempotency_key="x"),
+        entry_for(policy),
+    ]
+    entries += [entry_for(policy_of(mode)) for mode in ("never", "until_expiry")]
+    entries += [entry_for(policy_of(ANAM_BASE_URL="https://other.example"))]
+    assert len({entry.key for entry in entries}) == 6
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_without_a_user_there_is_no_place(mode: str) -> None:
     """Nobody else could be told from the owner."""
-    assert rules(mode).place_of(wanted(user_id=None, slot="s")) is None
+    policy = policy_of(mode)
+    assert policy.entry_for(wanted(policy, user_id=None, slot="s")) is None
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_body_with_secrets_is_only_shared_in_flight(mode: str) -> None:
-    """It has a place, so that callers at once share a mint, and stays there for no time."""
+    """It has an entry, so that callers at once share a mint, and stays there for no time."""
     tool = {"type": "client", "name": "t", "headers": {"X": "1"}}
     body = MintBody.of({"personaConfig": {**PERSONA, "tools": [tool]}})
-    place = place_of(rules(mode), slot="s", body=body)
-    assert (place.seconds, place.outlives) == (0, False)
+    entry = entry_for(policy_of(mode), slot="s", body=body)
+    assert (entry.seconds, entry.serve_stale) == (0, False)
 
 
 def test_keys_and_requests_tell_no_secret() -> None:
     """Neither the API key nor who asked."""
-    place = place_of(rules(), slot="s")
-    assert not any(word in str(place) for word in (KEY, "support", "Alex"))
-    assert KEY not in repr(wanted())
+    entry = entry_for(policy_of(), slot="s")
+    assert not any(word in str(entry) for word in (KEY, "support", "Alex"))
+    assert KEY not in repr(wanted(policy_of()))
 
 
 def test_the_marks_are_those_of_all_a_persona_and_a_user() -> None:
     """In that order; what is not named has none."""
-    found = rules()
-    assert len(set(found.marks("support", "1"))) == 3
-    assert place_of(found).marks == found.marks("support", "1")
-    assert found.marks(None, None) == found.marks("support", "1")[:1]
-    assert found.marks(None, "1")[1] != found.marks("1", None)[1]
+    policy = policy_of()
+    assert len(set(policy.invalidation_keys("support", "1"))) == 3
+    assert entry_for(policy).invalidation_keys == policy.invalidation_keys("support", "1")
+    assert policy.invalidation_keys(None, None) == policy.invalidation_keys("support", "1")[:1]
+    assert policy.invalidation_keys(None, "1")[1] != policy.invalidation_keys("1", None)[1]
 
 
 def token(life: float = 3600.0) -> SessionToken:
@@ -146,18 +152,18 @@ def test_a_token_is_fresh_then_stale_then_gone(
     life: float, fresh_for: float, stale_until: float, kept_for: float
 ) -> None:
     """Fresh up to 5/6 of its life; stale, for want of a new one, until 120 s before its end."""
-    place = place_of(rules(), slot="s")
+    entry = entry_for(policy_of(), slot="s")
     one = token(life)
-    assert place.is_fresh(one, NOW + fresh_for - 0.1)
-    assert not place.is_fresh(one, NOW + fresh_for)
-    assert place.is_stale(one, NOW + stale_until - 0.1)
-    assert not place.is_stale(one, NOW + stale_until)
-    assert place.keep_for(one) == kept_for
+    assert entry.is_fresh(one, NOW + fresh_for - 0.1)
+    assert not entry.is_fresh(one, NOW + fresh_for)
+    assert entry.is_stale(one, NOW + stale_until - 0.1)
+    assert not entry.is_stale(one, NOW + stale_until)
+    assert entry.ttl_for(one) == kept_for
 
 
 def test_a_short_replay_is_never_stale() -> None:
     """A caller without a slot gets nothing older than the window."""
-    for place in (place_of(rules()), place_of(rules(), idempotency_key="k")):
-        assert not place.is_stale(token(), NOW + 1)
-        assert place.keep_for(token()) == place.seconds
-        assert not place.is_fresh(token(), NOW + place.seconds)
+    for entry in (entry_for(policy_of()), entry_for(policy_of(), idempotency_key="k")):
+        assert not entry.is_stale(token(), NOW + 1)
+        assert entry.ttl_for(token()) == entry.seconds
+        assert not entry.is_fresh(token(), NOW + entry.seconds)

@@ -1,4 +1,4 @@
-"""Setbacks: what is not tried again yet, for how long, and for whom."""
+"""Cool-downs: what is not tried again yet, for how long, and for whom."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import json
 import pytest
 from cachelib import NullCache, SimpleCache
 from cachelib.base import BaseCache
+from core.conftest import SECRET, Broken, FrozenClock, store_on
 
 from flask_anam import errors
 from flask_anam.core.hashing import KeyHasher
-from flask_anam.core.minting import cooldowns as setbacks_module
+from flask_anam.core.minting import cooldowns
 from flask_anam.core.minting.cooldowns import CoolDowns
-from flask_anam.core.minting.error_codec import to_facts
-
-from .conftest import SECRET, Broken, FrozenClock, store_on
+from flask_anam.core.minting.error_codec import encode_error
 
 KEYS = KeyHasher(SECRET)
 ACCOUNT, BODY, OTHER = KEYS("account", "a"), KEYS("body", "b"), KEYS("body", "c")
@@ -27,13 +26,13 @@ def cache() -> SimpleCache:
 
 
 def made(cache: BaseCache, clock: FrozenClock) -> CoolDowns:
-    """Return the setbacks of one process, without jitter."""
+    """Return the cool_downs of one process, without jitter."""
     return CoolDowns(store_on(cache, clock), clock, lambda low, high: (low + high) / 2)
 
 
 @pytest.fixture
-def setbacks(cache: SimpleCache, clock: FrozenClock) -> CoolDowns:
-    """Return the setbacks of one process."""
+def cool_downs(cache: SimpleCache, clock: FrozenClock) -> CoolDowns:
+    """Return the cool_downs of one process."""
     return made(cache, clock)
 
 
@@ -43,11 +42,11 @@ def missing(error: errors.AnamRejected) -> errors.AnamRejected:
     return error
 
 
-def lasts(setbacks: CoolDowns, clock: FrozenClock, body: str = BODY) -> int:
+def lasts(cool_downs: CoolDowns, clock: FrozenClock, body: str = BODY) -> int:
     """Return for how many seconds a call is refused, moving the clock on."""
     for second in range(1000):
         try:
-            setbacks.check(ACCOUNT, body)
+            cool_downs.raise_if_cooling(ACCOUNT, body)
         except errors.UpstreamError:
             clock.move(1)
         else:
@@ -55,9 +54,9 @@ def lasts(setbacks: CoolDowns, clock: FrozenClock, body: str = BODY) -> int:
     raise AssertionError("it never ends")
 
 
-def test_nothing_is_refused_at_first(setbacks: CoolDowns) -> None:
+def test_nothing_is_refused_at_first(cool_downs: CoolDowns) -> None:
     """Neither account nor body."""
-    setbacks.check(ACCOUNT, BODY)
+    cool_downs.raise_if_cooling(ACCOUNT, BODY)
 
 
 @pytest.mark.parametrize(
@@ -77,11 +76,11 @@ def test_nothing_is_refused_at_first(setbacks: CoolDowns) -> None:
     ids=lambda value: getattr(value, "code", str(value)),
 )
 def test_each_refusal_is_remembered_for_its_time(
-    setbacks: CoolDowns, clock: FrozenClock, error: errors.UpstreamError, seconds: int
+    cool_downs: CoolDowns, clock: FrozenClock, error: errors.UpstreamError, seconds: int
 ) -> None:
     """What may pass by itself at once is not remembered at all."""
-    setbacks.note(error, ACCOUNT, BODY, fallback=False)
-    assert lasts(setbacks, clock) == seconds
+    cool_downs.record(error, ACCOUNT, BODY, has_fallback=False)
+    assert lasts(cool_downs, clock) == seconds
 
 
 @pytest.mark.parametrize(
@@ -95,44 +94,44 @@ def test_each_refusal_is_remembered_for_its_time(
     ids=lambda value: getattr(value, "code", None),
 )
 def test_repeated_refusals_last_longer(
-    setbacks: CoolDowns, clock: FrozenClock, error: errors.UpstreamError, waits: list[int]
+    cool_downs: CoolDowns, clock: FrozenClock, error: errors.UpstreamError, waits: list[int]
 ) -> None:
     """Doubling up to a bound, where asking again is a burden."""
     found = []
     for _ in waits:
-        setbacks.note(error, ACCOUNT, BODY, fallback=False)
-        found.append(lasts(setbacks, clock))
+        cool_downs.record(error, ACCOUNT, BODY, has_fallback=False)
+        found.append(lasts(cool_downs, clock))
     assert found == waits
 
 
-def test_a_mint_that_worked_ends_the_doubling(setbacks: CoolDowns, clock: FrozenClock) -> None:
+def test_a_mint_that_worked_ends_the_doubling(cool_downs: CoolDowns, clock: FrozenClock) -> None:
     """The next refusal is a first one."""
     for _ in range(3):
-        setbacks.note(errors.AnamAuthError(), ACCOUNT, BODY, fallback=False)
-        lasts(setbacks, clock)
-    setbacks.forget(ACCOUNT)
-    setbacks.note(errors.AnamAuthError(), ACCOUNT, BODY, fallback=False)
-    assert lasts(setbacks, clock) == 30
+        cool_downs.record(errors.AnamAuthError(), ACCOUNT, BODY, has_fallback=False)
+        lasts(cool_downs, clock)
+    cool_downs.clear(ACCOUNT)
+    cool_downs.record(errors.AnamAuthError(), ACCOUNT, BODY, has_fallback=False)
+    assert lasts(cool_downs, clock) == 30
 
 
-def test_another_kind_of_refusal_is_a_first_one(setbacks: CoolDowns, clock: FrozenClock) -> None:
+def test_another_kind_of_refusal_is_a_first_one(cool_downs: CoolDowns, clock: FrozenClock) -> None:
     """A rate limit after refused keys does not wait for minutes."""
     for _ in range(3):
-        setbacks.note(errors.AnamAuthError(), ACCOUNT, BODY, fallback=False)
-        lasts(setbacks, clock)
-    setbacks.note(errors.AnamRateLimited(), ACCOUNT, BODY, fallback=False)
-    assert lasts(setbacks, clock) == 2
+        cool_downs.record(errors.AnamAuthError(), ACCOUNT, BODY, has_fallback=False)
+        lasts(cool_downs, clock)
+    cool_downs.record(errors.AnamRateLimited(), ACCOUNT, BODY, has_fallback=False)
+    assert lasts(cool_downs, clock) == 2
 
 
-def test_a_refused_body_leaves_other_bodies_alone(setbacks: CoolDowns) -> None:
+def test_a_refused_body_leaves_other_bodies_alone(cool_downs: CoolDowns) -> None:
     """A refused account does not: it is refused whatever is sent."""
-    setbacks.note(errors.AnamRejected("No."), ACCOUNT, BODY, fallback=False)
-    setbacks.check(ACCOUNT, OTHER)
+    cool_downs.record(errors.AnamRejected("No."), ACCOUNT, BODY, has_fallback=False)
+    cool_downs.raise_if_cooling(ACCOUNT, OTHER)
     with pytest.raises(errors.AnamRejected, match=r"^No\.$"):
-        setbacks.check(ACCOUNT, BODY)
-    setbacks.note(errors.AnamQuotaError(), ACCOUNT, BODY, fallback=False)
+        cool_downs.raise_if_cooling(ACCOUNT, BODY)
+    cool_downs.record(errors.AnamQuotaError(), ACCOUNT, BODY, has_fallback=False)
     with pytest.raises(errors.AnamQuotaError):
-        setbacks.check(ACCOUNT, OTHER)
+        cool_downs.raise_if_cooling(ACCOUNT, OTHER)
 
 
 @pytest.mark.parametrize(
@@ -140,57 +139,57 @@ def test_a_refused_body_leaves_other_bodies_alone(setbacks: CoolDowns) -> None:
     [errors.AnamAuthError("Key."), errors.AnamQuotaError("Plan."), errors.AnamRateLimited()],
 )
 def test_a_refused_account_is_known_to_every_process(
-    cache: SimpleCache, clock: FrozenClock, setbacks: CoolDowns, error: errors.UpstreamError
+    cache: SimpleCache, clock: FrozenClock, cool_downs: CoolDowns, error: errors.UpstreamError
 ) -> None:
     """Through the store: the same error with the same text, for the same time."""
-    setbacks.note(error, ACCOUNT, BODY, fallback=False)
+    cool_downs.record(error, ACCOUNT, BODY, has_fallback=False)
     with pytest.raises(type(error)) as caught:
-        made(cache, clock).check(ACCOUNT, OTHER)
+        made(cache, clock).raise_if_cooling(ACCOUNT, OTHER)
     assert caught.value.text == error.text
     began = clock.time()
     lasts(made(cache, clock), clock)
-    setbacks.check(ACCOUNT, BODY)
+    cool_downs.raise_if_cooling(ACCOUNT, BODY)
     assert clock.time() > began
 
 
 def test_a_refused_body_is_known_to_this_process_only(
-    cache: SimpleCache, clock: FrozenClock, setbacks: CoolDowns
+    cache: SimpleCache, clock: FrozenClock, cool_downs: CoolDowns
 ) -> None:
     """Unless it is a persona that is gone and another one takes its place."""
-    setbacks.note(errors.AnamRejected(), ACCOUNT, BODY, fallback=True)
-    setbacks.note(missing(errors.AnamRejected()), ACCOUNT, BODY, fallback=False)
-    made(cache, clock).check(ACCOUNT, BODY)
-    setbacks.note(missing(errors.AnamRejected()), ACCOUNT, BODY, fallback=True)
+    cool_downs.record(errors.AnamRejected(), ACCOUNT, BODY, has_fallback=True)
+    cool_downs.record(missing(errors.AnamRejected()), ACCOUNT, BODY, has_fallback=False)
+    made(cache, clock).raise_if_cooling(ACCOUNT, BODY)
+    cool_downs.record(missing(errors.AnamRejected()), ACCOUNT, BODY, has_fallback=True)
     with pytest.raises(errors.AnamRejected) as caught:
-        made(cache, clock).check(ACCOUNT, BODY)
+        made(cache, clock).raise_if_cooling(ACCOUNT, BODY)
     assert caught.value.persona_missing is True
     assert lasts(made(cache, clock), clock) == 600
 
 
 def test_the_time_left_is_told_where_it_is_promised(
-    setbacks: CoolDowns, clock: FrozenClock
+    cool_downs: CoolDowns, clock: FrozenClock
 ) -> None:
     """Retry-After of a 503 counts down, to a second at least; a 502 has none."""
-    setbacks.note(errors.AnamRateLimited(hinted_wait=20), ACCOUNT, BODY, fallback=False)
+    cool_downs.record(errors.AnamRateLimited(hinted_wait=20), ACCOUNT, BODY, has_fallback=False)
     for moved, left in ((0, 20), (15, 5), (4.5, 1)):
         clock.move(moved)
         with pytest.raises(errors.AnamRateLimited) as caught:
-            setbacks.check(ACCOUNT, BODY)
+            cool_downs.raise_if_cooling(ACCOUNT, BODY)
         assert caught.value.retry_after == left
-    setbacks.note(errors.AnamAuthError(), ACCOUNT, BODY, fallback=False)
+    cool_downs.record(errors.AnamAuthError(), ACCOUNT, BODY, has_fallback=False)
     with pytest.raises(errors.AnamAuthError) as refused:
-        setbacks.check(ACCOUNT, BODY)
+        cool_downs.raise_if_cooling(ACCOUNT, BODY)
     assert refused.value.retry_after is None
 
 
-def test_each_caller_gets_an_error_of_its_own(setbacks: CoolDowns) -> None:
+def test_each_caller_gets_an_error_of_its_own(cool_downs: CoolDowns) -> None:
     """Tracebacks of many requests do not pile up on one object."""
     error = errors.AnamQuotaError()
-    setbacks.note(error, ACCOUNT, BODY, fallback=False)
+    cool_downs.record(error, ACCOUNT, BODY, has_fallback=False)
     raised = []
     for _ in range(2):
         with pytest.raises(errors.AnamQuotaError) as caught:
-            setbacks.check(ACCOUNT, BODY)
+            cool_downs.raise_if_cooling(ACCOUNT, BODY)
         raised.append(caught.value)
     assert len({id(one) for one in (error, *raised)}) == 3
 
@@ -198,9 +197,9 @@ def test_each_caller_gets_an_error_of_its_own(setbacks: CoolDowns) -> None:
 @pytest.mark.parametrize("cache", [Broken(), NullCache()], ids=lambda c: type(c).__name__)
 def test_without_a_store_this_process_still_knows(cache: BaseCache, clock: FrozenClock) -> None:
     """Cool-downs protect Anam also when the cache is down."""
-    setbacks = made(cache, clock)
-    setbacks.note(errors.AnamAuthError(), ACCOUNT, BODY, fallback=False)
-    assert lasts(setbacks, clock) == 30
+    cool_downs = made(cache, clock)
+    cool_downs.record(errors.AnamAuthError(), ACCOUNT, BODY, has_fallback=False)
+    assert lasts(cool_downs, clock) == 30
 
 
 @pytest.mark.parametrize(
@@ -218,43 +217,43 @@ def test_without_a_store_this_process_still_knows(cache: BaseCache, clock: Froze
     ],
 )
 def test_a_note_that_makes_no_sense_is_no_setback(
-    cache: SimpleCache, clock: FrozenClock, setbacks: CoolDowns, note: str
+    cache: SimpleCache, clock: FrozenClock, cool_downs: CoolDowns, note: str
 ) -> None:
     """Notes of another version of this package, for instance."""
-    store_on(cache, clock).note(ACCOUNT, note, 60)
-    setbacks.check(ACCOUNT, BODY)
+    store_on(cache, clock).put_text(ACCOUNT, note, 60)
+    cool_downs.raise_if_cooling(ACCOUNT, BODY)
 
 
 def test_notes_hold_facts_and_no_secret(
-    cache: SimpleCache, clock: FrozenClock, setbacks: CoolDowns
+    cache: SimpleCache, clock: FrozenClock, cool_downs: CoolDowns
 ) -> None:
-    """The end, what `to_facts` tells, and the length."""
+    """The end, what `encode_error` tells, and the length."""
     error = errors.AnamAuthError("Key.")
-    setbacks.note(error, ACCOUNT, BODY, fallback=False)
-    noted = store_on(cache, clock).noted(ACCOUNT)
-    assert json.loads(noted or "") == [clock.time() + 30, to_facts(error), 30.0]
+    cool_downs.record(error, ACCOUNT, BODY, has_fallback=False)
+    noted = store_on(cache, clock).get_text(ACCOUNT)
+    assert json.loads(noted or "") == [clock.time() + 30, encode_error(error), 30.0]
 
 
 def test_only_so_many_are_remembered(
-    cache: SimpleCache, setbacks: CoolDowns, monkeypatch: pytest.MonkeyPatch
+    cache: SimpleCache, cool_downs: CoolDowns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The oldest is forgotten first."""
-    monkeypatch.setattr(setbacks_module, "REMEMBERED", 3)
+    monkeypatch.setattr(cooldowns, "MAX_REMEMBERED", 3)
     bodies = [KEYS("body", number) for number in range(5)]
     for body in bodies:
-        setbacks.note(errors.AnamRejected(), ACCOUNT, body, fallback=False)
-    setbacks.check(ACCOUNT, bodies[0])
-    setbacks.check(ACCOUNT, bodies[1])
+        cool_downs.record(errors.AnamRejected(), ACCOUNT, body, has_fallback=False)
+    cool_downs.raise_if_cooling(ACCOUNT, bodies[0])
+    cool_downs.raise_if_cooling(ACCOUNT, bodies[1])
     for body in bodies[2:]:
         with pytest.raises(errors.AnamRejected):
-            setbacks.check(ACCOUNT, body)
+            cool_downs.raise_if_cooling(ACCOUNT, body)
 
 
-def test_a_child_has_a_lock_of_its_own(setbacks: CoolDowns) -> None:
+def test_a_child_has_a_lock_of_its_own(cool_downs: CoolDowns) -> None:
     """And knows what its parent knew."""
-    setbacks.note(errors.AnamAuthError(), ACCOUNT, BODY, fallback=False)
-    with setbacks._lock:
-        setbacks.reinit_after_fork()
-        setbacks.note(errors.AnamRejected(), ACCOUNT, BODY, fallback=False)
+    cool_downs.record(errors.AnamAuthError(), ACCOUNT, BODY, has_fallback=False)
+    with cool_downs._lock:
+        cool_downs.reinit_after_fork()
+        cool_downs.record(errors.AnamRejected(), ACCOUNT, BODY, has_fallback=False)
     with pytest.raises(errors.AnamAuthError):
-        setbacks.check(ACCOUNT, BODY)
+        cool_downs.raise_if_cooling(ACCOUNT, BODY)

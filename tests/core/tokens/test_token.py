@@ -7,6 +7,7 @@ import hashlib
 import json
 
 import pytest
+from core.conftest import jwt
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,8 +21,6 @@ from flask_anam.core.tokens.token import (
     read_claims,
     token_id,
 )
-
-from .conftest import jwt
 
 NOW = 1_800_000_000.0
 
