@@ -12,6 +12,8 @@ from flask_limiter import Limiter
 from hosts import ADA, BOB, PERSONA, TOKEN_PATH, client_of, make_app, make_host
 
 from flask_anam import FlaskAnam
+from flask_anam.core.tokens.store import GENERATION_LIFETIME
+from flask_anam.core.tokens.token import LONGEST_LIFETIME
 from flask_anam.sandbox import Sandbox
 from flask_anam.testing import ManualClock
 
@@ -264,3 +266,28 @@ def test_clear_cache_forgets_stored_tokens(sandbox: Sandbox) -> None:
     with app.app_context():
         anam.clear_cache()
     assert _token(bob, **slot) != bobs
+
+
+@pytest.mark.parametrize("which", [{}, {"user_id": "ada"}, {"persona_type": "support"}], ids=str)
+@pytest.mark.parametrize("days", [2, 6, 13.9])
+def test_a_cleared_token_of_long_life_never_comes_back(
+    clock: ManualClock, which: dict[str, str], days: float
+) -> None:
+    """However long tokens live: not even while no new one can be had."""
+    anam = FlaskAnam(clock=clock)
+    with Sandbox(clock=clock.time, token_lifetime=14 * 86400) as sandbox:
+        app = make_app(sandbox, anam=anam)
+        ask = {"slot": "tab"}
+        first = client_of(app, ADA).post(TOKEN_PATH, json=ask).get_json()["sessionToken"]
+        with app.app_context():
+            anam.clear_cache(**which)
+        clock.move(days * 86400 + 5)
+        sandbox.fail_next(503, times=9)
+        answer = client_of(app, ADA).post(TOKEN_PATH, json=ask)
+        assert answer.status_code == 503
+        assert first not in answer.text
+
+
+def test_a_generation_outlives_every_token_that_can_be_stored() -> None:
+    """The two lifetimes stay in step: one is made of the other."""
+    assert GENERATION_LIFETIME > LONGEST_LIFETIME

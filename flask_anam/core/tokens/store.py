@@ -22,7 +22,7 @@ from flask_anam.core.cache.backends import Backend, OwnRedisCache, PlainJson
 from flask_anam.core.clock import Clock
 from flask_anam.core.forksafe import reset_after_fork
 from flask_anam.core.outage import OUTAGE_PAUSE, OutageGuard
-from flask_anam.core.tokens.token import SessionToken
+from flask_anam.core.tokens.token import LONGEST_LIFETIME, SessionToken
 
 log = logging.getLogger("flask_anam")
 
@@ -32,7 +32,7 @@ MAX_REMEMBERED_VALUES = 1024
 #: Characters of a value that is remembered, at most.
 MAX_REMEMBERED_LENGTH = 4096
 #: Seconds that a generation is kept: no token that is older than it can be stored any longer.
-GENERATION_LIFETIME = 2 * 86400.0
+GENERATION_LIFETIME = LONGEST_LIFETIME + 86400.0
 #: Seconds that the clock of another host may be behind ours.
 MAX_CLOCK_SKEW = 60.0
 
