@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
+from collections.abc import Mapping
 
 from flask_anam.core.forksafe import reset_after_fork
 from flask_anam.core.metrics.definitions import (
