@@ -19,7 +19,8 @@ PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
 
 def _starts(python: str, minor: int) -> bool:
     """Say whether a program is that Python; a shim of pyenv may be there and not start."""
-    answer = subprocess.run([python, "--version"], capture_output=True, text=True, check=False)
+    ask = [python, "--version"]
+    answer = subprocess.run(ask, capture_output=True, text=True, check=False)  # noqa: S603 - no input
     return re.fullmatch(rf"Python 3\.{minor}\.\d+\n", answer.stdout) is not None
 
 
