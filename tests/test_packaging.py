@@ -55,6 +55,7 @@ def test_dependencies_have_floors_and_no_ceilings() -> None:
             assert ">=" in name or name == "types-requests", name
 
 
+@pytest.mark.slow
 @pytest.mark.source
 def test_a_wheel_holds_the_whole_package_and_nothing_else(tmp_path: Path) -> None:
     """Every file of the package is in the wheel; tests, docs and the example are not.

@@ -118,6 +118,7 @@ def test_clear_cache_makes_the_next_request_mint(app: Flask, sandbox: Sandbox) -
         assert len(sandbox.ledger.mints) == mints
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["flask", "module"])
 def test_the_sandbox_runs_alone(tmp_path: Path, free_port: int, how: str) -> None:
     """`flask anam sandbox --port N` and `python -m flask_anam.sandbox` serve until stopped."""

@@ -55,6 +55,7 @@ def test_one_of_eight_threads_wins(shared: Opened) -> None:
         assert [sum(won) for won in rounds] == [1] * 20
 
 
+@pytest.mark.slow
 def test_one_of_four_processes_wins(shared: Opened) -> None:
     """In twenty rounds, while the winners hold what they won."""
     job = {"cache": shared.url, "keys": _different_keys(20)}
@@ -77,6 +78,7 @@ def test_a_lease_given_back_is_free(shared: Opened) -> None:
     assert lease.acquire(other, HOLD) is None
 
 
+@pytest.mark.slow
 def test_a_killed_holder_holds_nobody_up(shared: Opened) -> None:
     """SIGKILL: files are free at once, elsewhere the next one goes on after three seconds."""
     place = CacheEntryPolicy(key="place", seconds=60, serve_stale=False, invalidation_keys=())

@@ -317,6 +317,7 @@ def walk(url: str) -> None:
             assert len(answer.json()["tokenId"]) == 16
 
 
+@pytest.mark.slow
 def test_gunicorn_serves_it(tmp_path: Path) -> None:
     """Two workers share logins; the socket is handed over, so that no port can be lost."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -328,6 +329,7 @@ def test_gunicorn_serves_it(tmp_path: Path) -> None:
             assert "Traceback" not in said()
 
 
+@pytest.mark.slow
 def test_flask_run_serves_it(tmp_path: Path) -> None:
     """The factory is found by name."""
     arguments = ["flask", "--app", "example_app", "run", "--port", "0"]
@@ -335,6 +337,7 @@ def test_flask_run_serves_it(tmp_path: Path) -> None:
         walk(found_in(said, r"Running on (http://127\.0\.0\.1:\d+)"))
 
 
+@pytest.mark.slow
 def test_python_m_serves_it_and_says_how_to_log_in(tmp_path: Path) -> None:
     """The address and both logins are printed."""
     with served(["example_app", "--port", "0"], tmp_path / "log") as said:

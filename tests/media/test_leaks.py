@@ -148,6 +148,7 @@ class Remains:
         return all(mine <= vars(other)[name] for name, mine in vars(self).items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", _WAYS)
 def test_rude_clients_leave_nothing_behind(
     make_sandbox: Callable[..., Sandbox],

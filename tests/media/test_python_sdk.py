@@ -35,6 +35,7 @@ def _credentials(sandbox: Sandbox, kind: str) -> dict[str, Any]:
     return {"api_key": sandbox.api_key, "persona_config": config}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["token", "key", "id"])
 def test_it_sees_a_moving_face_and_converses(sandbox: Sandbox, kind: str) -> None:
     """Connect, two pictures that differ, text there and back, and a polite end."""
@@ -53,6 +54,7 @@ def test_it_sees_a_moving_face_and_converses(sandbox: Sandbox, kind: str) -> Non
     assert session.exit_status == "NORMAL_EXIT"
 
 
+@pytest.mark.slow
 def test_the_picture_has_the_size_of_the_avatar_model(sandbox: Sandbox) -> None:
     """cara-3 is 720x480, cara-4 is 1152x768, and a session may ask for the tall form."""
 
@@ -100,6 +102,7 @@ def test_it_hears_the_greeting_and_silence_after_it(sandbox: Sandbox) -> None:
     run(work())
 
 
+@pytest.mark.slow
 def test_it_makes_the_persona_speak_and_interrupts_it(sandbox: Sandbox) -> None:
     """`talk` and talk streams are spoken; an interruption ends them and says so."""
 
@@ -148,6 +151,7 @@ def test_it_learns_why_the_session_was_ended(
     assert sandbox.ledger.sessions[0].exit_status == "CLOSED_BY_ENGINE"
 
 
+@pytest.mark.slow
 def test_it_can_be_as_slow_as_the_real_thing(make_sandbox: Callable[..., Sandbox]) -> None:
     """Latency precedes the session, the start's delay the connection, the reply's the answer."""
     sandbox = make_sandbox(latency=0.1, start_delay=0.3, reply_delay=0.6)

@@ -52,6 +52,7 @@ WITHOUT = """
 """
 
 
+@pytest.mark.slow
 def test_without_the_extra_the_answer_says_what_to_install(tmp_path: Path) -> None:
     """JSON goes on working, also where a folder is set; the text is a clear error."""
     for env in ({}, {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}):
@@ -61,6 +62,7 @@ def test_without_the_extra_the_answer_says_what_to_install(tmp_path: Path) -> No
         assert "pip install 'Flask-Anam[prometheus]'" in error["error"]
 
 
+@pytest.mark.slow
 def test_the_library_is_imported_only_when_it_is_used() -> None:
     """An app that is asked for JSON does not load it."""
     imported, _, text = run_script(WITHOUT.format(missing=False)).partition("\n")
@@ -112,6 +114,7 @@ TOGETHER = """
 """
 
 
+@pytest.mark.slow
 def test_processes_and_apps_are_summed_up_rightly(tmp_path: Path) -> None:
     """Four processes, two apps: sums per app; the host's own collector sees the same, once."""
     said = run_script(TOGETHER, PROMETHEUS_MULTIPROC_DIR=str(tmp_path))
@@ -239,6 +242,7 @@ def gunicorn(sandbox: Sandbox, folder: Path) -> Iterator[Server]:
             server.wait(60)
 
 
+@pytest.mark.slow
 @pytest.mark.source
 def test_gunicorn_workers_are_summed_up_also_after_one_died(tmp_path: Path) -> None:
     """Whoever is asked tells of all; a killed worker's counts stay, and its successor's come."""
@@ -266,6 +270,7 @@ def test_gunicorn_workers_are_summed_up_also_after_one_died(tmp_path: Path) -> N
     assert b"Traceback" not in (tmp_path / "log").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.source
 def test_the_command_sees_what_the_workers_count(sandbox: Sandbox, tmp_path: Path) -> None:
     """With the same folder, `flask anam metrics` tells the sums, and notes nothing."""

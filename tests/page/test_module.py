@@ -53,6 +53,7 @@ def modules(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_cases_pass_in_node(node: str, modules: Path) -> None:
     """Every way a start can go, against a fake of the SDK."""
     done = subprocess.run(
@@ -107,6 +108,7 @@ def test_nothing_in_the_templates_is_inline() -> None:
         assert not re.search(r"\son\w+=|\sstyle=|<script(?![^>]*\ssrc=)|<style", path.read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.source
 def test_the_types_fit(node: str) -> None:
     """A program that uses every name compiles, and the wrong uses in it do not."""

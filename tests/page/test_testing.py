@@ -80,6 +80,7 @@ def project(folder: Path, files: dict[str, str]) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.source
 @pytest.mark.parametrize("way", [0, 1], ids=["factory", "one app for all tests"])
 def test_the_examples_of_the_page_pass(tmp_path: Path, way: int) -> None:
@@ -95,6 +96,7 @@ def test_the_examples_of_the_page_pass(tmp_path: Path, way: int) -> None:
     assert "7 passed" in done.stdout
 
 
+@pytest.mark.slow
 def test_who_does_not_use_the_fixtures_pays_nothing(tmp_path: Path) -> None:
     """Flask is not even imported, and the import of the plugin takes no time worth a word."""
     test = "import sys\ndef test_it():\n    assert 'flask' not in sys.modules\n"
@@ -117,6 +119,7 @@ def test_who_does_not_use_the_fixtures_pays_nothing(tmp_path: Path) -> None:
     assert time.perf_counter() - began < 30
 
 
+@pytest.mark.slow
 def test_a_missing_app_fixture_is_explained(tmp_path: Path) -> None:
     """The message says what to write."""
     done = run_pytest(project(tmp_path, {"test_x.py": "def test_x(anam_app): pass\n"}))

@@ -115,6 +115,7 @@ def test_serve_forever_blocks_until_the_stop(http: requests.Session) -> None:
     assert not thread.is_alive()
 
 
+@pytest.mark.slow
 def test_serve_forever_ends_quietly_on_ctrl_c() -> None:
     """The interrupt stops the sandbox and the program goes on."""
     script = (
@@ -136,6 +137,7 @@ def test_serve_forever_ends_quietly_on_ctrl_c() -> None:
     assert "not running" in run_script(script)
 
 
+@pytest.mark.slow
 def test_ensure_running_works_in_a_forked_child() -> None:
     """Parent and child both serve on the one address, also with locks held at the fork."""
     script = """
@@ -185,6 +187,7 @@ print("both served")
     assert "both served" in run_script(script)
 
 
+@pytest.mark.slow
 def test_a_forked_child_serves_when_the_parent_does_not() -> None:
     """A web server that forks after the set-up may start the sandbox in its workers."""
     script = """

@@ -112,6 +112,7 @@ def test_headers_and_paths_are_bounded(app: Flask) -> None:
         assert ada.get(f"/anam/static/{path}").status_code == 404
 
 
+@pytest.mark.slow
 def test_a_flood_of_strange_requests_leaves_little_behind(sandbox: Sandbox) -> None:
     """Random slots, keys, personas, refusals, reports, bodies and users: stores stay bounded.
 

@@ -141,6 +141,7 @@ def target(sandbox: Sandbox, serve: Serve) -> tuple[BaseSchema, Flask]:
     return schemathesis.openapi.from_url(url, config=CONFIG), app
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 @pytest.mark.parametrize("user", [None, ADA, EVE], ids=["nobody", "ada", "without permission"])
 def test_the_server_does_what_the_document_says(
@@ -177,6 +178,7 @@ def exercise(operation: Any, mode: GenerationMode, cookies: dict[str, str]) -> s
     return statuses
 
 
+@pytest.mark.slow
 def test_a_conversation_as_the_links_tell_it(target: tuple[BaseSchema, Flask]) -> None:
     """Token, start, end and verdict in the orders that the links allow."""
     schema, app = target

@@ -47,6 +47,7 @@ def crawled(client: FlaskClient) -> Iterator[tuple[str, str]]:
             left += re.findall(r"""(?:href|src|action)="(/[^"#]*)""", answer.text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("who", [None, ("ada", "lovelace"), ("bob", "builder")])
 def test_no_page_shows_a_secret(
     example: Flask, sandbox: Sandbox, who: tuple[str, str] | None

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "flask_anam_pytest.py")
 
 
+@pytest.mark.slow
 def test_the_same_source_makes_the_same_wheel(tmp_path: Path) -> None:
     """Two folders, two times on the files, one SOURCE_DATE_EPOCH: one hash."""
     builds = []

@@ -259,6 +259,7 @@ def test_the_settings_show_no_secret() -> None:
         assert secret not in text
 
 
+@pytest.mark.slow
 def test_an_error_tracker_sees_no_secret(sandbox: Sandbox, tmp_path: Path) -> None:
     """Sentry's own client with everything on: locals, personal data, request bodies, breadcrumbs.
 

@@ -37,6 +37,7 @@ def _one_of_each() -> list[Contender]:
     return list(found.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("contender", _one_of_each(), ids=lambda c: f"{c.app} on {c.server}")
 def test_each_contender_hands_out_a_stored_token(stage: Stage, contender: Contender) -> None:
     """A user gets one token however often it asks, another user another, and nobody none."""
@@ -59,6 +60,7 @@ def test_each_contender_hands_out_a_stored_token(stage: Stage, contender: Conten
     assert status == 401
 
 
+@pytest.mark.slow
 def test_loads_and_crowds_are_counted(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, aside: Executor
 ) -> None:
@@ -80,6 +82,7 @@ def test_loads_and_crowds_are_counted(
     assert stage.upstream(0) == 1
 
 
+@pytest.mark.slow
 def test_the_floor_answers_what_we_answer() -> None:
     """Fields, and length but for a digit: so that both send as much."""
     base, anam = Driver(floor.make_app(5), users=5), Driver(instant.make_app(5, 2), users=5)

@@ -88,6 +88,7 @@ def test_a_reused_token_costs_little_over_the_floor() -> None:
     assert calls_of(anam.once) < 1.6 * calls_of(base.once)
 
 
+@pytest.mark.slow
 def test_more_users_and_personas_cost_no_more_calls() -> None:
     """A thousand of each, with a token for each: the same work for every request."""
     few = Driver(instant.make_app(5, 1), users=5)

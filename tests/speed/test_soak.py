@@ -231,6 +231,7 @@ def test_users_ask_for_all_kinds_of_things() -> None:
     assert own_name("coach", "ada") == "coach of ada"
 
 
+@pytest.mark.slow
 def test_a_soak_that_takes_too_long_says_how_far_it_came(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], aside: Executor
 ) -> None:
@@ -242,6 +243,7 @@ def test_a_soak_that_takes_too_long_says_how_far_it_came(
     assert said in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_tiny_soak(aside: Executor) -> None:
     """All of it, small: two workers, Redis killed, a worker killed, and no promise broken.
 

@@ -32,6 +32,7 @@ def busy(world: World, database_url: str) -> World:
     return world
 
 
+@pytest.mark.slow
 def test_usage_shows_who_has_talked_for_how_long(busy: World) -> None:
     """One line per user and persona, most minutes first, for the time and user wanted."""
     lines = run(busy, "usage").splitlines()
@@ -47,6 +48,7 @@ def test_usage_shows_who_has_talked_for_how_long(busy: World) -> None:
     assert "ada" in run(busy, "usage", "--since", "2020-01-01T10:00:00+02:00")
 
 
+@pytest.mark.slow
 def test_usage_as_csv_is_for_bills(busy: World) -> None:
     """Exact seconds, and nothing that a spreadsheet would run."""
     rows = list(csv.DictReader(io.StringIO(run(busy, "usage", "--csv"))))
@@ -102,6 +104,7 @@ def test_reconcile_tells_what_it_found(busy: World) -> None:
     assert "2 failed" in run(busy, "reconcile", "--limit", "5", status=1)
 
 
+@pytest.mark.slow
 def test_the_tables_are_brought_up_to_date(world: World, database_url: str) -> None:
     """What was before and is now; nothing to do is fine."""
     world.make(database_url)

@@ -38,6 +38,7 @@ def test_without_limits_nothing_is_clamped(world: World, usage_url: str) -> None
     assert longest(world) == [None, 120]
 
 
+@pytest.mark.slow
 def test_a_session_may_last_what_is_left(world: World, usage_url: str) -> None:
     """Used time counts as it was; nothing left is refused until the window ends."""
     world.make(usage_url, ANAM_MINUTES_LIMIT="10 per day", ANAM_PERSONAS=SHORT)
@@ -111,6 +112,7 @@ def test_a_place_is_free_again(world: World, usage_url: str) -> None:
     assert world.ask(ADA, "c").status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "limit", [{"ANAM_CONCURRENT_SESSIONS": 1}, {"ANAM_MINUTES_LIMIT": "1/day"}]
 )

@@ -154,6 +154,7 @@ print(type(app.extensions["anam"].recorder.store).__name__, "sqlalchemy" in sys.
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "store"),
     [(WITHOUT + MINT, "MemorySessionStore False"), ("import sys" + MINT, "SqlSessionStore True")],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hosts import ADA, BOB, PERSONA
 from usage.conftest import World
 
@@ -96,6 +97,7 @@ def test_tokens_that_were_never_used_are_closed(world: World, usage_url: str) ->
     assert run(world).asked == 0
 
 
+@pytest.mark.slow
 def test_many_records_are_read_from_pages(world: World, usage_url: str) -> None:
     """In a few calls, whoever else talks in the account; the sums are those of the ledger."""
     world.make(usage_url)
@@ -219,6 +221,7 @@ def test_answers_that_make_no_sense_change_nothing(world: World) -> None:
     assert one(world, session_id) == before
 
 
+@pytest.mark.slow
 def test_numbers_that_make_no_sense_are_not_believed(world: World, usage_url: str) -> None:
     """Lengths, moments, ids and words: nothing is recorded that a page or a sum stumbles over."""
     world.make(usage_url, ANAM_DASHBOARD=True)

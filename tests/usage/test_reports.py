@@ -212,6 +212,7 @@ def test_outcomes_are_counted_for_all_workers(world: World, database_url: str) -
     assert counts == {"minted": 1, "reused": 1, "rate_limited": 1, "anam_auth": 1}
 
 
+@pytest.mark.slow
 def test_counts_are_written_at_exit(tmp_path: Any) -> None:
     """A process that ends normally leaves nothing behind in its memory."""
     url = f"sqlite:///{tmp_path}/usage.sqlite"

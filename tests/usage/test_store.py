@@ -101,6 +101,7 @@ def test_two_users_may_claim_one_session_id(store: SessionStore, record: Maker) 
     assert only(store.find(session_id="s", user_id="ada")).ended_at is None
 
 
+@pytest.mark.slow
 def test_ids_that_look_alike_are_told_apart(store: SessionStore, record: Maker) -> None:
     """Nobody is somebody else for a blank, a letter's case, or another spelling of it."""
     names = ["ada", "ada ", " ada", "Ada", "\u00e4da", "a\u0308da", "ada\t", "ada\u3000"]
@@ -127,6 +128,7 @@ def test_a_token_that_may_be_used_again_gets_a_record_per_session(
     assert only(store.find(session_id="s4")).ended_at is None
 
 
+@pytest.mark.slow
 def test_a_token_fills_no_store(store: SessionStore, record: Maker) -> None:
     """Invented session ids cost their inventor a hundred records, and nobody more."""
     store.add(record("t"))

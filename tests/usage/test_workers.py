@@ -73,6 +73,7 @@ def seconds_in_ledger(sandbox: Sandbox, user_of: dict[str, str | None]) -> dict[
     return {user: number / 1000 for user, number in sums.items()}
 
 
+@pytest.mark.slow
 def test_two_thousand_starts_and_ends(sandbox: Sandbox, database_url: str) -> None:
     """Of as many starts and ends, some of them reported twice, all are there, once.
 
@@ -96,6 +97,7 @@ def test_two_thousand_starts_and_ends(sandbox: Sandbox, database_url: str) -> No
     )
 
 
+@pytest.mark.slow
 def test_sessions_at_once_are_exact(sandbox: Sandbox, database_url: str) -> None:
     """However many tabs ask at the same time, no more than the limit get a token."""
     how = {"turns": 3, "users": ["ada"], "starts": False}
@@ -104,6 +106,7 @@ def test_sessions_at_once_are_exact(sandbox: Sandbox, database_url: str) -> None
     assert set(told(lines, "refused")) == {"too_many_sessions"}
 
 
+@pytest.mark.slow
 def test_minutes_are_exact(sandbox: Sandbox, database_url: str) -> None:
     """The seconds that all sessions may last make the limit, and not one more."""
     how = {"turns": 3, "users": ["ada"], "starts": False}
@@ -115,6 +118,7 @@ def test_minutes_are_exact(sandbox: Sandbox, database_url: str) -> None:
     assert set(told(lines, "refused")) == {"minutes_exhausted"}
 
 
+@pytest.mark.slow
 def test_a_killed_worker_loses_nothing_it_has_acknowledged(
     sandbox: Sandbox, database_url: str
 ) -> None:

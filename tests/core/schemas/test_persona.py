@@ -211,6 +211,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from([*ALL_FIELDS, *ALL_FIELDS.values()]) | st.text(), JSON))
 def test_any_json_object_is_loaded_or_refused(data: dict[str, Any]) -> None:
     """Nothing but ValidationError ever comes out."""

@@ -72,6 +72,7 @@ def related(path: str, others: set[str]) -> bool:
     return any(f"{path}.".startswith(f"{other}.") for other in others)
 
 
+@pytest.mark.slow
 def test_what_is_right_is_accepted_by_all() -> None:
     """Right bodies pass our schema and the sandbox, and come out as they went in."""
     seen: Counter[bool] = Counter()
@@ -90,6 +91,7 @@ def test_what_is_right_is_accepted_by_all() -> None:
     assert min(seen.values()) >= BODIES // 30
 
 
+@pytest.mark.slow
 def test_what_is_published_as_right_is_refused_for_intended_reasons_only() -> None:
     """For odd but right bodies the table of differences predicts exactly what we refuse."""
     seen: Counter[bool] = Counter()
@@ -107,6 +109,7 @@ def test_what_is_published_as_right_is_refused_for_intended_reasons_only() -> No
     assert sum(seen.values()) >= BODIES // 3
 
 
+@pytest.mark.slow
 def test_what_is_broken_in_one_place_is_refused_there() -> None:
     """We refuse the broken path and nothing else; the sandbox refuses it, or what it is in."""
     paths: Counter[str] = Counter()
@@ -125,6 +128,7 @@ def test_what_is_broken_in_one_place_is_refused_there() -> None:
     assert len(paths) >= 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("body", FULL.values(), ids=FULL)
 def test_every_place_of_a_full_body_is_refused_when_broken(body: Node) -> None:
     """With every option group set: each rule is broken in turn, wherever it applies."""

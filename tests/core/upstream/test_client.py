@@ -298,6 +298,7 @@ def test_no_log_tells_a_token(
     assert token.value.split(".")[1] not in caplog.text
 
 
+@pytest.mark.slow
 def test_a_call_without_a_place_is_busy(
     make_client: ClientMaker, sandbox: Sandbox, clock: FrozenClock, deadline: Deadline
 ) -> None:

@@ -22,6 +22,7 @@ from flask_anam.state import get_state
 MINT = "/v1/auth/session-token"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cache_url", ["redis", "memcached", "file"], indirect=True)
 def test_row_34_a_killed_holder_delays_the_next_by_at_most_three_seconds(
     sandbox: Sandbox, cache_url: str
@@ -110,6 +111,7 @@ class _LimitThatLeaves:
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cache_url", ["memory", "redis", "memcached", "file"], indirect=True)
 def test_row_42_forks_after_the_first_use(
     sandbox: Sandbox, cache_url: str, redis_server: RedisServer

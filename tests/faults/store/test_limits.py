@@ -124,6 +124,7 @@ def test_limits_are_exact_for_threads(sandbox: Sandbox, storage: str) -> None:
     assert sandbox.ledger.count(MINT) == 10
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("alone")
 def test_limits_are_exact_for_processes(sandbox: Sandbox, redis_url: str) -> None:
     """Four processes with ten threads each, one user: exactly ten tokens on Redis."""

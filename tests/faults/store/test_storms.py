@@ -21,6 +21,7 @@ PROCESSES, THREADS, KEYS = 8, 50, 10
 BROWSERS = 10
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("alone")
 def test_row_38_a_thousand_callers_of_one_key_cost_one_mint(slow_sandbox: Sandbox) -> None:
     """One process, one key, a thousand threads: one upstream call, the same answer for all."""
@@ -54,6 +55,7 @@ def _storm(sandbox: Sandbox, cache: str, **facts: Any) -> list[list[dict[str, An
     return [report["answers"] for report in reports]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("alone")
 @pytest.mark.parametrize("cache_url", ["redis", "memcached", "file"], indirect=True)
 def test_row_39_eight_processes_cost_one_mint_per_key(
@@ -68,6 +70,7 @@ def test_row_39_eight_processes_cost_one_mint_per_key(
     assert sum(not answer["reused"] for answer in answers) == KEYS
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("alone")
 def test_row_39_in_memory_each_process_mints_at_most_once_per_key(slow_sandbox: Sandbox) -> None:
     """Without a shared store, each process mints exactly one token per key."""
@@ -78,6 +81,7 @@ def test_row_39_in_memory_each_process_mints_at_most_once_per_key(slow_sandbox: 
     assert slow_sandbox.ledger.count(MINT) == PROCESSES * KEYS
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("alone")
 @pytest.mark.parametrize("cache_url", ["redis", "memcached", "file"], indirect=True)
 def test_row_40_a_failing_upstream_is_not_asked_by_everybody(
@@ -92,6 +96,7 @@ def test_row_40_a_failing_upstream_is_not_asked_by_everybody(
     assert max(answer["seconds"] for answer in answers) < 1.5 * (3 * 0.4 + 0.75) + 3.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reuse", ["until_used", "until_expiry"])
 def test_row_41_ten_thousand_requests_never_show_a_foreign_token(
     sandbox: Sandbox, reuse: str, soak: bool

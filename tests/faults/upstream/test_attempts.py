@@ -141,6 +141,7 @@ def _season(weather: _Weather, mints: int = 10_000) -> tuple[float, float]:
     return worked / mints, weather.calls / mints
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("failures", "worked", "calls"),
     [(0.0, 1.0, 1.0), (0.05, 1.0, 1.05), (0.2, 0.989, 1.24), (0.5, 0.603, 1.21), (1.0, 0.0, 1.0)],
@@ -154,6 +155,7 @@ def test_the_retry_budget_helps_in_bad_weather_and_is_spent_in_a_storm(
     assert amplification == pytest.approx(calls, abs=0.03)
 
 
+@pytest.mark.slow
 def test_answers_that_make_no_sense_earn_no_retries() -> None:
     """A portal that answers 200 to everything costs one call per mint in the end, like a 408."""
     weather = _Weather(1.0, status=200, body=b"<html>")

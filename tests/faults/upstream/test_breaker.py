@@ -97,6 +97,7 @@ def test_one_probe_passes_at_a_time(app: Flask, sandbox: Sandbox, clock: ManualC
     assert mints_of(sandbox) == 6
 
 
+@pytest.mark.slow
 def test_calls_that_were_under_way_do_not_double_its_pause(
     app: Flask, sandbox: Sandbox, clock: ManualClock
 ) -> None:
@@ -110,6 +111,7 @@ def test_calls_that_were_under_way_do_not_double_its_pause(
     assert ask(app, USERS[32]).status == 200
 
 
+@pytest.mark.slow
 def test_a_straggler_does_not_let_a_second_probe_through(
     app: Flask, sandbox: Sandbox, clock: ManualClock
 ) -> None:
@@ -131,6 +133,7 @@ def test_a_straggler_does_not_let_a_second_probe_through(
     probe.join()
 
 
+@pytest.mark.slow
 def test_a_probe_that_finds_no_answer_counts_as_failed(sandbox: Sandbox) -> None:
     """Silence opens it and keeps it open, as a server error does."""
     clock = ManualClock()

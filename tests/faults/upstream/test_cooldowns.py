@@ -105,6 +105,7 @@ def test_row_17_another_key_works_at_once(sandbox: Sandbox, clock: ManualClock, 
     assert (ask(one).code, mints_of(sandbox)) == ("anam_auth", 2)
 
 
+@pytest.mark.slow
 def test_row_17_many_who_learn_of_one_refusal_at_once_do_not_prolong_it(
     sandbox: Sandbox, clock: ManualClock
 ) -> None:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Self
 
+import pytest
 from faults.upstream.asking import KEY, Asked, app_at, ask, at_once, crowd, environment, mints_of
 from faults.upstream.servers import RawServer, black_hole, minted, read_request, stays_silent
 from flask import Flask
@@ -66,6 +67,7 @@ class _Other:
         return sorted(self.seconds)[len(self.seconds) // 2]
 
 
+@pytest.mark.slow
 def test_row_26_a_slow_upstream_parks_32_calls_and_no_more() -> None:
     """32 of 200 users wait for Anam, the others get `busy` after two seconds.
 
@@ -103,6 +105,7 @@ def test_row_26_a_slow_upstream_parks_32_calls_and_no_more() -> None:
     assert other.typical < 0.25
 
 
+@pytest.mark.slow
 def test_row_26_places_are_given_back(sandbox: Sandbox) -> None:
     """After many requests were refused, one slot is enough for sequential users."""
     app = app_at(sandbox.url, *USERS, ANAM_API_KEY=sandbox.api_key, ANAM_MAX_IN_FLIGHT=1)
@@ -113,6 +116,7 @@ def test_row_26_places_are_given_back(sandbox: Sandbox) -> None:
     assert mints_of(sandbox) == 11
 
 
+@pytest.mark.slow
 def test_two_hundred_users_at_once_all_get_their_token() -> None:
     """A healthy upstream that takes 300 ms, in another process: nobody is sent away."""
     assert _best_of_five(_visit_a_healthy_upstream, lambda busy: busy == 0) == 0
@@ -136,6 +140,7 @@ def _visit_a_healthy_upstream() -> float:
     return 200 - len(served)
 
 
+@pytest.mark.slow
 def test_a_black_hole_costs_under_200_thread_seconds() -> None:
     """200 requests over 4 s, default settings; three attempts each would park over 1200."""
     assert _best_of_five(_visit_a_black_hole, lambda parked: parked < 200) < 200
@@ -151,6 +156,7 @@ def _visit_a_black_hole() -> float:
     return sum(one.seconds for one in asked)
 
 
+@pytest.mark.slow
 def test_silence_costs_under_200_thread_seconds_with_a_read_timeout_of_two() -> None:
     """The same with a peer that accepts and says nothing; unprotected it is over 1200 too."""
     assert _best_of_five(_visit_a_silent_upstream, lambda parked: parked < 200) < 200

@@ -67,6 +67,7 @@ print(len(ticks))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("patched", ["first", "last"])
 def test_row_57_greenlets_share_a_mint_and_never_stall_the_hub(patched: str) -> None:
     """60 greenlets cause one mint, 20 wait for 8 slots, killed greenlets release their slots."""
@@ -104,6 +105,7 @@ def _post(port: int, user: str) -> requests.Response:
     return requests.post(url, json={"slot": "tab"}, headers={"X-User": user}, timeout=20)
 
 
+@pytest.mark.slow
 def test_row_57_a_preloaded_gevent_worker_answers_while_calls_wait(
     free_port: int, tmp_path: Path
 ) -> None:
@@ -125,6 +127,7 @@ def test_row_57_a_preloaded_gevent_worker_answers_while_calls_wait(
     assert "Traceback" not in log.read_text()
 
 
+@pytest.mark.slow
 def test_row_58_a_reload_lets_a_request_finish_and_says_nothing(
     sandbox: Sandbox, free_port: int, tmp_path: Path
 ) -> None:
@@ -159,6 +162,7 @@ print(sorted(one.name for one in threading.enumerate() if one is not thread))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("how", "seconds"), [("daemon", 30.0), ("thread", 1.5)])
 def test_row_58_an_interpreter_ends_quietly_with_a_request_in_flight(
     how: str, seconds: float
@@ -199,6 +203,7 @@ print(ask(app).code, ask(app, slot="tab").code, threading.active_count())
 """
 
 
+@pytest.mark.slow
 def test_row_58_nothing_runs_on_after_a_request(sandbox: Sandbox) -> None:
     """The package starts no threads, and an idle connection causes no message at exit."""
     said = run_script(AFTERWARDS, sandbox.url, sandbox.api_key)

@@ -26,6 +26,7 @@ from flask_anam.sandbox import Sandbox
 SLACK = 4.0
 
 
+@pytest.mark.slow
 def test_row_04_a_syn_black_hole_costs_the_connect_timeout_per_attempt() -> None:
     """Three attempts, three connect timeouts, and backoff between them."""
     with black_hole() as port:
@@ -93,6 +94,7 @@ def _is_cut(sandbox: Sandbox, settings: dict[str, Any], limit: float) -> None:
     assert [record.connection for record in sandbox.ledger.requests] == [1, 2]
 
 
+@pytest.mark.slow
 def test_row_10_a_tls_handshake_that_stalls_is_cut_in_time() -> None:
     """The port is open, but does not speak TLS: it takes one connect timeout, not longer."""
     with RawServer(stays_silent) as server:

@@ -227,6 +227,7 @@ def test_row_56_a_shared_cache_that_overflows_costs_mints_and_nothing_else(
     assert 30 <= len(owners) <= 90
 
 
+@pytest.mark.slow
 def test_row_59_two_apps_of_one_process_share_nothing(sandbox: Sandbox) -> None:
     """The same user id in both: separate tokens, single-flights and circuit breakers."""
     clock = ManualClock()

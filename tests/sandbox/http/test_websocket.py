@@ -111,6 +111,7 @@ def test_a_client_whose_heartbeats_stop_is_gone() -> None:
         assert theirs.recv(1000) == struct.pack("!BBH", 0x88, 2, 1001)
 
 
+@pytest.mark.slow
 def test_a_client_that_does_not_listen_is_given_up() -> None:
     """A full buffer does not block the sandbox for ever."""
     with _pair() as (ours, _):

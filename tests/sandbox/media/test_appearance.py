@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from flask_anam.sandbox.api import catalog
 from flask_anam.sandbox.media.appearance import CLOTHES, HAIR, appearance_of
 from flask_anam.sandbox.media.canvas import Planes
@@ -24,6 +26,7 @@ def _picture(
     return face.picture(seconds, shape, opening, speaking=False)
 
 
+@pytest.mark.slow
 def test_each_avatar_has_a_look_of_its_own() -> None:
     """The same id has the same look, and all hair and clothes occur."""
     ids = [entry["id"] for entry in catalog.AVATARS] + [f"avatar-{n}" for n in range(40)]

@@ -29,6 +29,7 @@ def _rows_that_differ(first: Planes, second: Planes, width: int = _SIZE[0]) -> s
     return {i // width for i, (a, b) in enumerate(zip(first[0], second[0], strict=True)) if a != b}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(720, 480), (1152, 768), (768, 1152), (64, 64)])
 def test_a_picture_fills_its_planes(size: tuple[int, int]) -> None:
     """Luma for every pixel, colour for every four, within the limits of video."""

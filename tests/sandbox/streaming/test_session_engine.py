@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 
+import pytest
 from sandbox.clients import QUIET, open_websocket, start_session, wait_for, wait_until_read
 from sandbox.scripts import run_script
 
@@ -178,6 +179,7 @@ print("quiet")
     assert run_script(script) == "quiet\n"
 
 
+@pytest.mark.slow
 def test_a_fork_leaves_the_sessions_to_the_parent() -> None:
     """They go on there; the child has none of them, and can stream on its own."""
     script = """
