@@ -31,6 +31,7 @@ from .pages import (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("persona", [None, "coach"])
 def test_the_figures_are_those_of_the_store(
     ada: FlaskClient, day: Made, persona: str | None

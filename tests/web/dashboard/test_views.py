@@ -142,6 +142,7 @@ def test_a_store_that_is_down(
     assert "SENTINEL-password" not in logged.text
 
 
+@pytest.mark.slow
 def test_a_busy_day_costs_a_handful_of_queries(sandbox: Sandbox, day: Made, tmp_path: Path) -> None:
     """As many for 5,000 conversations as for none, and never one per record or user."""
     counts = []
