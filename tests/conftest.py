@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from faults.store.servers import MemcachedServer, RedisServer
@@ -17,6 +17,9 @@ from werkzeug.datastructures import ImmutableDict
 
 from flask_anam.sandbox import Sandbox
 from flask_anam.testing import ManualClock
+
+if TYPE_CHECKING:
+    from usage.servers import Postgres
 
 # No test writes into an instance folder: an app that names no place records in memory.
 Flask.default_config = ImmutableDict({**Flask.default_config, "ANAM_USAGE_URL": "memory://"})
@@ -54,6 +57,17 @@ def ada(app: Flask) -> FlaskClient:
 def redis_server() -> Iterator[RedisServer]:
     """Yield a Redis that no test may harm."""
     with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """Yield a PostgreSQL."""
+    from usage.servers import Postgres, programs
+
+    if programs() is None:
+        pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
+    with Postgres() as server:
         yield server
 
 

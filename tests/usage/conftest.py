@@ -1,9 +1,8 @@
-"""Real databases, and an app on a sandbox whose time is moved by hand with the app's."""
+"""An app on a sandbox whose time is moved by hand with the app's."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,67 +10,15 @@ import requests
 from flask import Flask
 from flask.testing import FlaskClient
 from hosts import KEY_SENTINEL, TOKEN_PATH, User, client_of, make_app
-from usage.servers import Postgres, programs
+from usage.stores import _patience, database_url, record, store, usage_url
 
 from flask_anam import FlaskAnam
-from flask_anam.core.usage import database
-from flask_anam.core.usage.database import Database
-from flask_anam.core.usage.memory_store import MemorySessionStore
 from flask_anam.core.usage.recorder import UsageRecorder
-from flask_anam.core.usage.sql_store import SqlSessionStore
-from flask_anam.core.usage.store import SessionStore
 from flask_anam.sandbox import Sandbox
 from flask_anam.state import AnamState, get_state
 from flask_anam.testing import ManualClock
 
-
-@pytest.fixture(autouse=True)
-def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give a busy machine time: how long a slow database may take is tested by itself."""
-    for name in ("LOCK_WITHIN", "WRITE_WITHIN", "CONNECT_WITHIN"):
-        monkeypatch.setattr(database, name, 60)
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    """Yield a PostgreSQL."""
-    if programs() is None:
-        pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
-    with Postgres() as server:
-        yield server
-
-
-def url_of(kind: str, request: pytest.FixtureRequest, folder: Path) -> str:
-    """Return the URL of an empty place of a kind."""
-    if kind == "postgresql":
-        server: Postgres = request.getfixturevalue("postgres")
-        return server.database()
-    return {"memory": "memory://", "sqlite": f"sqlite:///{folder}/usage.sqlite"}[kind]
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Return the URL of each proven kind of database, empty."""
-    return url_of(request.param, request, tmp_path)
-
-
-@pytest.fixture(params=["memory", "sqlite", "postgresql"])
-def usage_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Return the URL of each kind of place for records, empty."""
-    return url_of(request.param, request, tmp_path)
-
-
-def open_store(url: str) -> SessionStore:
-    """Return the store of a URL."""
-    return MemorySessionStore() if url == "memory://" else SqlSessionStore(Database(url))
-
-
-@pytest.fixture
-def store(usage_url: str) -> Iterator[SessionStore]:
-    """Yield each kind of store, empty."""
-    opened = open_store(usage_url)
-    yield opened
-    opened.close()
+__all__ = ["_patience", "database_url", "record", "store", "usage_url"]
 
 
 class World:
@@ -171,22 +118,3 @@ def world(timed_sandbox: Sandbox, clock: ManualClock) -> Iterator[World]:
     made.http.close()
     for recorder in made.made:
         recorder.close()
-
-
-@pytest.fixture
-def record(clock: ManualClock) -> Callable[..., Any]:
-    """Return a maker of records of minted tokens."""
-    from flask_anam.core.usage.records import SessionRecord
-
-    def make(name: str, **facts: Any) -> SessionRecord:
-        base = {
-            "label": f"flask-anam.{name}",
-            "token_id": name,
-            "user_id": "ada",
-            "persona_type": "support",
-            "minted_at": clock.now,
-            "expires_at": clock.now + 3600,
-        }
-        return SessionRecord(**{**base, **facts})
-
-    return make

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from hosts import make_app
-from usage.conftest import open_store
+from usage.stores import open_store
 from usage.workers import Crew, run_all
 
 from flask_anam.core.usage.records import SessionRecord, UsageQuery

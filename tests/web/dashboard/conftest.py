@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from busy_day import Made, busy_days, fill
 from flask.testing import FlaskClient
 from hosts import ADA, client_of
-from usage.servers import Postgres, programs
 
 from flask_anam.core.usage.database import Database
 from flask_anam.core.usage.sql_store import SqlSessionStore
@@ -34,19 +32,16 @@ def busy(
     request: pytest.FixtureRequest, day: Made, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[SessionStore]:
     """Give that day in a store; tests only read it."""
-    with ExitStack() as open_ones:
-        if request.param != "postgresql":
-            store = open_store(request.param, tmp_path_factory.mktemp("usage"))
-        elif programs() is None:
-            pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
-        else:
-            # How long a database may take is tested elsewhere, not on this machine's busy days.
-            patience = "?connect_timeout=60&options=-c%20statement_timeout%3D0"
-            server = open_ones.enter_context(Postgres())
-            store = SqlSessionStore(Database(server.database() + patience))
-        open_ones.callback(store.close)
-        fill(store, day)
-        yield store
+    if request.param == "postgresql":
+        # How long a database may take is tested elsewhere, not on this machine's busy days.
+        patience = "?connect_timeout=60&options=-c%20statement_timeout%3D0"
+        url = request.getfixturevalue("postgres").database()
+        store: SessionStore = SqlSessionStore(Database(url + patience))
+    else:
+        store = open_store(request.param, tmp_path_factory.mktemp("usage"))
+    fill(store, day)
+    yield store
+    store.close()
 
 
 @pytest.fixture(params=["memory", "sql"])

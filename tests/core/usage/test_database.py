@@ -46,11 +46,11 @@ def test_mysql_keeps_bytes(kind: Any) -> None:
             if isinstance(column.type, sql_tables.ExactText):
                 length = column.type.length
                 made = [column.type, script.module._text(length)]
-                told = {one.compile(dialect=kind()) for one in made}
-                assert told == {f"VARBINARY({4 * length})"}
-    kept: Any = sql_tables.sessions.c.user_id.type
-    assert kept.bind_processor(kind())("ädä ") == "ädä ".encode()
-    assert kept.result_processor(kind(), None)("ädä ".encode()) == "ädä "
+                compiled = {type_.compile(dialect=kind()) for type_ in made}
+                assert compiled == {f"VARBINARY({4 * length})"}
+    column_type: Any = sql_tables.sessions.c.user_id.type
+    assert column_type.bind_processor(kind())("ädä ") == "ädä ".encode()
+    assert column_type.result_processor(kind(), None)("ädä ".encode()) == "ädä "
 
 
 def test_nobody_else_can_read_a_file(tmp_path: Path) -> None:
