@@ -199,12 +199,13 @@ def ended(record: SessionRecord, at: float, exit_status: str | None) -> SessionR
 
     Its length is at most `max_seconds`, however late the report comes.
     """
-    seconds = max(0.0, at - (at if record.started_at is None else record.started_at))
+    start = at if record.started_at is None else record.started_at
+    seconds = max(0.0, at - start)
     if record.max_seconds is not None:
         seconds = min(seconds, float(record.max_seconds))
     return replace(
         record,
-        ended_at=(record.started_at or at) + seconds,
+        ended_at=start + seconds,
         seconds=seconds,
         exit_status=exit_status,
         source="report",
