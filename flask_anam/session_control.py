@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from flask_anam.core.config.settings import Settings
     from flask_anam.core.hashing import KeyHasher
     from flask_anam.core.metrics.recorder import MetricsRecorder
-    from flask_anam.core.usage.reconciler import KeyFinder
+    from flask_anam.core.usage.reconciler import ApiKeyResolver
     from flask_anam.core.usage.records import SessionRecord
 
 log = logging.getLogger("flask_anam")
@@ -97,7 +97,7 @@ def upgrade(state: AnamState) -> tuple[str | None, str]:
     return state.recorder.store.upgrade()
 
 
-def api_key_resolver(state: AnamState, user: Any = None) -> KeyFinder:
+def api_key_resolver(state: AnamState, user: Any = None) -> ApiKeyResolver:
     """Return what finds the API key of a record: that of its persona, as it is now.
 
     Each key is asked for once. One that depends on the user is asked for with `user`, or with the

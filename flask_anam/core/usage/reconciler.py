@@ -44,7 +44,7 @@ USER_CHECK_INTERVAL = 10.0
 MAX_USERS_REMEMBERED = 10_000
 
 #: Resolves the API key of a record; None when there is none.
-KeyFinder = Callable[[SessionRecord], str | None]
+ApiKeyResolver = Callable[[SessionRecord], str | None]
 
 
 @dataclass(slots=True)
@@ -98,7 +98,7 @@ class Reconciler:
 
     def run(
         self,
-        key_for: KeyFinder,
+        key_for: ApiKeyResolver,
         *,
         user_id: str | None = None,
         limit: int = 10_000,

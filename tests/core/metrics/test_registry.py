@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from flask_anam.core.metrics.registry import (
-    HistogramData,
-    Labels,
-    Metric,
-    MetricsRegistry,
-    Snapshot,
-)
+from flask_anam.core.metrics.definitions import HistogramData, Labels, Metric, Snapshot
+from flask_anam.core.metrics.recorder import MetricsRegistry
 
 COUNTER = Metric("calls", "Calls.", ("method", "outcome"))
 HISTOGRAM = Metric("seconds", "Time.", ("method",), (1.0, 2.0))

@@ -10,7 +10,7 @@ from core.conftest import BODY, KEY, PERSONA, SECRET, FrozenClock
 from flask_anam.core.config.settings import Settings
 from flask_anam.core.hashing import KeyHasher
 from flask_anam.core.personas.mint_body import MintBody
-from flask_anam.core.tokens.reuse_policy import TokenRequest
+from flask_anam.core.tokens.reuse_policy import ReusePolicy, TokenRequest
 from flask_anam.core.tokens.token import SessionToken
 from flask_anam.core.usage.memory_store import MemorySessionStore
 from flask_anam.core.usage.quotas import Quota
@@ -63,8 +63,14 @@ class Recorder(UsageRecorder):
 
 def request(slot: str | None = None, **persona: Any) -> TokenRequest:
     """Return the request of a user for a token."""
-    body = MintBody.of({**BODY, "personaConfig": {**PERSONA, **persona}})
-    return TokenRequest(user_id="ada", persona_type="support", body=body, api_key=KEY, slot=slot)
+    body = {**BODY, "personaConfig": {**PERSONA, **persona}}
+    return request_for("ada", body, slot=slot)
+
+
+def request_for(user_id: str | None, body: dict[str, Any], **more: Any) -> TokenRequest:
+    """Return the request for a token with a body."""
+    facts = {"persona_type": "support", "api_key": KEY, "account": "hash of the account", **more}
+    return TokenRequest(user_id=user_id, body=MintBody.of(body), **facts)
 
 
 def token(clock: FrozenClock) -> SessionToken:
@@ -82,7 +88,7 @@ def test_without_limits_a_record_is_written_once(clock: FrozenClock) -> None:
     (record,) = recorder.memory.all()
     assert (recorder.memory.writes, record.label) == (1, pending.body["clientLabel"])
     assert (record.token_id, record.expires_at) == (token(clock).id, clock.now + 3600)
-    assert record.account == recorder.account_hash(KEY)
+    assert record.account == "hash of the account"
     assert record.slot not in {None, "tab"}
 
 
@@ -123,8 +129,7 @@ def test_the_length_of_a_session_is_storable(
 @pytest.mark.parametrize("prefix", ["", "shop", "x" * 300])
 def test_labels_are_unique_and_bounded(clock: FrozenClock, prefix: str) -> None:
     """Whatever prefix a persona has."""
-    body = MintBody.of({**BODY, "clientLabel": prefix} if prefix else BODY)
-    ask = TokenRequest(user_id=None, persona_type="support", body=body, api_key=KEY)
+    ask = request_for(None, {**BODY, "clientLabel": prefix} if prefix else BODY)
     labels = {Recorder(clock).reserve(ask).label for _ in range(3)}
     assert len(labels) == 3
     assert all(len(label) <= MAX_LABEL for label in labels)
@@ -176,3 +181,10 @@ def test_a_vouched_start_needs_no_record(clock: FrozenClock) -> None:
     record = recorder.started("ada", "token-id", "session", vouched=True)
     assert record
     assert (record.label, record.persona_type) == ("", "unknown")
+
+
+def test_accounts_are_hashed_alike_for_tokens_and_records(clock: FrozenClock) -> None:
+    """Else the reconciler would take each record for one of another account."""
+    settings = Settings.from_mapping({"ANAM_API_KEY": "k"})
+    policy = ReusePolicy(settings, KeyHasher(SECRET))
+    assert Recorder(clock).account_hash(KEY) == policy.account_of(KEY)
