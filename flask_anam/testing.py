@@ -1,7 +1,7 @@
-"""Helpers for the tests of apps that use Flask-Anam; most come as pytest fixtures.
+"""Test helpers for apps that use Flask-Anam; most are pytest fixtures too.
 
-The fixtures ``anam_sandbox``, ``anam_config``, ``anam_app`` and ``login_as`` are there as soon as
-Flask-Anam is installed beside pytest; `flask_anam_pytest` declares them.
+The plugin `flask_anam_pytest` has the fixtures ``anam_sandbox``, ``anam_config``, ``anam_app`` and
+``login_as``; pytest loads it when Flask-Anam is installed.
 """
 
 from __future__ import annotations
@@ -27,14 +27,28 @@ if TYPE_CHECKING:
     from flask.testing import FlaskClient
 
 
+__all__ = ["ManualClock", "log_in", "on_sandbox", "sandbox_config"]
+
+#: Key of the logged-in user in the WSGI environment.
 _USER = "flask_anam.testing.user"
 
 
 class ManualClock(Clock):
-    """A clock that moves only when told to; sleeping moves it. Give it to ``FlaskAnam(clock=...)``.
+    """Fake clock that stands still until a test moves it; pass it to ``FlaskAnam(clock=...)``.
+
+    Not thread-safe.
+
+    Attributes:
+        now: the present time in Unix seconds.
+        slept: the waits so far, in seconds.
 
     Args:
-        now: Unix seconds to begin with.
+        now: the first time in Unix seconds.
+
+    Example:
+        >>> clock = ManualClock()
+        >>> anam = FlaskAnam(clock=clock)
+        >>> clock.move(3600)  # an hour later, its tokens have expired
 
     """
 
@@ -43,25 +57,58 @@ class ManualClock(Clock):
         self.slept: list[float] = []
 
     def time(self) -> float:
-        """Return the hand-set time."""
+        """Return the present time in Unix seconds.
+
+        Example:
+            >>> ManualClock(now=1_800_000_000).time()
+            1800000000
+
+        """
         return self.now
 
     def monotonic(self) -> float:
-        """Return the same time: it never goes back here."""
+        """Return the same time in seconds, for durations.
+
+        Example:
+            >>> clock.monotonic() == clock.time()
+            True
+
+        """
         return self.now
 
     def sleep(self, seconds: float) -> None:
-        """Move on without waiting."""
+        """Move the clock on, without waiting, and record the wait.
+
+        Example:
+            >>> clock.sleep(2.5)
+            >>> clock.slept
+            [2.5]
+
+        """
         self.slept.append(seconds)
         self.now += seconds
 
     def move(self, seconds: float) -> None:
-        """Move the clock."""
+        """Move the clock by some seconds.
+
+        Example:
+            >>> clock = ManualClock(now=1_800_000_000)
+            >>> clock.move(60)
+            >>> clock.time()
+            1800000060
+
+        """
         self.now += seconds
 
 
 def sandbox_config(sandbox: Sandbox) -> dict[str, Any]:
-    """Return the settings that let an app run on a sandbox, and share nothing with other runs."""
+    """Return settings (dict) with which an app calls a sandbox and shares nothing with other apps.
+
+    Example:
+        >>> shop = Flask("shop")
+        >>> shop.config.update(sandbox_config(sandbox), SECRET_KEY="change me")
+
+    """
     return {
         "ANAM_API_KEY": sandbox.api_key,
         "ANAM_BASE_URL": sandbox.url,
@@ -74,13 +121,19 @@ def sandbox_config(sandbox: Sandbox) -> dict[str, Any]:
 
 @contextmanager
 def on_sandbox(app: Flask, sandbox: Sandbox) -> Iterator[Flask]:
-    """Let an app that is set up call a sandbox for a while, whatever its settings say.
+    """Let an app call a sandbox inside a ``with`` block, whatever its settings are.
 
-    Stored tokens and used-up limits of before play no part. Personas, loaders and all other
-    settings stay. Everything is as before at the end.
+    Personas, loaders and all other settings stay; stored tokens and limits start empty. The end of
+    the block restores everything. Not thread-safe: one block at a time for each app.
 
     Raises:
         ConfigError: Flask-Anam is not set up on the app.
+
+    Example:
+        >>> with on_sandbox(app, sandbox):
+        ...     client = log_in(app, "ada")
+        ...     client.post("/api/session-token", json={}).status_code
+        200
 
     """
     state = get_state(app)
@@ -92,15 +145,19 @@ def on_sandbox(app: Flask, sandbox: Sandbox) -> Iterator[Flask]:
 
 
 def log_in(app: Flask, user: Any) -> FlaskClient:
-    """Return a client of an app in which somebody is logged in.
+    """Return a test client of an app in which a user is logged in.
 
     Args:
-        app: the app; in `on_sandbox`, if it knows its users by an ``identity_loader``.
-        user: a user object, or the id of one.
+        app: the app; inside `on_sandbox`, if it has an ``identity_loader``.
+        user: a user object or, with Flask-Login, a user id (str or int).
 
     Raises:
-        TypeError: the app has an ``identity_loader``, and `user` is only an id.
+        TypeError: the app has an ``identity_loader``, and `user` is an id.
         LookupError: the app has neither Flask-Login nor an ``identity_loader``.
+
+    Example:
+        >>> log_in(app, user).get("/anam/personas").status_code
+        200
 
     """
     client = app.test_client()
