@@ -42,14 +42,24 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class FlaskAnam:
-    """Session tokens for Anam personas, for a Flask app.
+    """Flask extension: session tokens for Anam personas.
 
-    Keeps declarations made in code (personas, loaders) and nothing of any app, so that one
-    object may serve several apps. All methods are thread-safe once the app serves requests.
+    It holds the declarations made in code (personas, loaders) and no state of an app: one object
+    may serve several apps. All methods are thread-safe once the app serves requests. Those that
+    declare nothing need an app context.
 
     Args:
         app: the app to set up now; else call `init_app` later.
-        clock: time; tests pass one that they move by hand.
+        clock: source of time; tests pass a `flask_anam.testing.ManualClock`.
+
+    Example:
+        >>> app = Flask("shop")
+        >>> app.config.update(ANAM_SANDBOX=True, SECRET_KEY="change me")
+        >>> anam = FlaskAnam(app)
+        >>> anam.add_persona("host", {"personaId": "071b0286-4cce-4808-bee2-e642f1062de3"})
+        >>> with app.app_context():
+        ...     anam.create_token("host").persona_type
+        'host'
 
     """
 
@@ -61,11 +71,16 @@ class FlaskAnam:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Read the configuration of an app, check it, and add routes, handlers and commands.
+        """Validate the configuration of an app, and add routes, error handlers and commands to it.
 
         Raises:
-            ConfigError: a setting or persona is wrong, or the app is already set up. The text
+            ConfigError: a setting or persona is invalid, or the app is already set up. The text
                 names the key and the cure.
+
+        Example:
+            >>> app = Flask("another shop")
+            >>> app.config.update(ANAM_SANDBOX=True, SECRET_KEY="change me")
+            >>> anam.init_app(app)
 
         """
         if "anam" in app.extensions:
@@ -86,7 +101,8 @@ class FlaskAnam:
         app.register_error_handler(AnamError, error_response)
         app.cli.add_command(make_cli())
         add_to_templates(app)
-        _warn_of_single_process_parts(settings)
+        if several_workers_are_likely() and settings.cache == "memory://":
+            log.warning("ANAM_CACHE is memory://, so every worker keeps its own. Use redis://...")
 
     def persona(
         self,
@@ -98,10 +114,11 @@ class FlaskAnam:
         fallback: str | None = None,
         api_key: KeySource | None = None,
     ) -> Callable[[F], F]:
-        """Declare a persona that is made for each user, by decorating a callable.
+        """Decorate a callable that returns the persona config of a user: a persona per user.
 
-        The callable gets the user object and returns a persona config. It runs at each request,
-        so keep it quick; when it raises or returns nonsense the answer is ``persona_invalid``.
+        The callable gets the user object and returns a mapping. It runs at each token request, so
+        it should be fast; if it raises or returns an invalid config, the answer is
+        ``persona_invalid``.
 
         Args:
             name: the persona type, 1 to 100 characters.
@@ -110,12 +127,17 @@ class FlaskAnam:
             overrides: camelCase names of persona fields that a browser may set; as a mapping,
                 with the bounds of each: True, a list of allowed values, or a mapping with
                 ``min``, ``max`` or ``maxLength``.
-            fallback: the persona type used while Anam does not know this persona.
-            api_key: the key of this persona's account: a string, or a callable without arguments
-                or of persona type and user. Default: ``ANAM_API_KEY``.
+            fallback: the persona type used while Anam does not know this persona; None for none.
+            api_key: the key of this persona's account: a str, or a callable that returns one and
+                takes no arguments or persona type and user. Default: ``ANAM_API_KEY``.
 
         Raises:
-            ConfigError: the name is taken, or an argument is wrong.
+            ConfigError: the name is taken, or an argument is invalid.
+
+        Example:
+            >>> @anam.persona("coach", label="Your coach", fallback="support")
+            ... def coach(user):
+            ...     return {"personaId": user.coach_id, "maxSessionLengthSeconds": 600}
 
         """
 
@@ -145,13 +167,16 @@ class FlaskAnam:
         fallback: str | None = None,
         api_key: KeySource | None = None,
     ) -> None:
-        """Declare a persona, static (a mapping) or per user (a callable); see `persona`.
+        """Declare a persona: static (a mapping) or per user (a callable).
 
-        Beside the fields of the persona config, `config` may hold ``sessionOptions``,
-        ``clientLabel`` and ``environment``.
+        `config` has the fields of `PersonaConfigSchema`, and may have ``sessionOptions``,
+        ``clientLabel`` and ``environment`` beside them. The other arguments are those of `persona`.
 
         Raises:
-            ConfigError: the name is taken, an argument is wrong, or a static config is invalid.
+            ConfigError: the name is taken, an argument is invalid, or a static config is.
+
+        Example:
+            >>> anam.add_persona("host", {"personaId": "071b0286-4cce-4808-bee2-e642f1062de3"})
 
         """
         persona = make_persona(
@@ -167,18 +192,31 @@ class FlaskAnam:
         self._declarations.add(persona)
 
     def identity_loader(self, function: F) -> F:
-        """Register a function that returns the user of the current request, or None.
+        """Decorate a function that returns the user of the current request, or None.
 
-        The default is Flask-Login's ``current_user``. A user needs ``get_id()`` or ``id``.
+        The default is Flask-Login's ``current_user``. A user object needs ``get_id()`` or ``id``.
+
+        Example:
+            >>> from flask import g
+            >>> @anam.identity_loader
+            ... def current_member():
+            ...     return g.get("member")
+
         """
         self._loaders.identity = function
         return function
 
     def permission_loader(self, function: F) -> F:
-        """Register a function from the user to the permissions (strings) that the user holds.
+        """Decorate a function that returns the permissions (iterable of str) of a user object.
 
-        The default is ``anam:talk`` when ``user.can_access_personas`` is True, and whatever
-        ``user.permissions`` holds.
+        The default is ``user.permissions``, and ``anam:talk`` if ``user.can_access_personas`` is
+        True.
+
+        Example:
+            >>> @anam.permission_loader
+            ... def permissions(member):
+            ...     return ["anam:talk", *member.roles]
+
         """
         self._loaders.permissions = function
         return function
@@ -194,26 +232,31 @@ class FlaskAnam:
         refused: str | None = None,
         idempotency_key: str | None = None,
     ) -> IssuedToken:
-        """Return a session token from code, in a request or outside one, in an app context.
+        """Return a session token, in a request or outside one.
 
-        Permissions are the caller's business here; the user's token limit counts.
+        Permissions are not checked; the user's token limit applies.
 
         Args:
-            persona_type: which persona; the default one for None.
-            user_id: who will get it; taken from `user` when not given. Without either, the token
-                is neither stored nor counted against a limit.
-            user: the user object, for a persona that is made for each user.
-            slot: one browser tab, see the page on the token lifecycle.
+            persona_type: which persona; None for the default one.
+            user_id: who will get it, 1 to 255 characters; by default that of `user`. Without
+                either, the token is neither stored nor counted against a limit.
+            user: the user object, for a persona per user.
+            slot: the browser tab, see the page on the token lifecycle.
             overrides: persona fields to set, of those that the persona allows.
-            refused: token id of a token that failed to start, which must not come back.
-            idempotency_key: the same key gets the same token for a minute.
+            refused: token id of a token that failed to start, which must not be reused.
+            idempotency_key: equal keys get the same token for ``ANAM_IDEMPOTENCY_WINDOW`` seconds.
 
         Raises:
-            InvalidRequest, UnknownPersona: there is no such persona, or an override is wrong.
-            PersonaInvalid: the persona's config is wrong.
+            UnknownPersona, InvalidRequest: there is no such persona, or an override is invalid.
+            PersonaInvalid: the persona's config is invalid.
             RateLimited: the user's token limit is used up.
             UpstreamError: Anam refused, failed or could not be reached.
-            ConfigError: `user_id` is not a string, or the app is not set up.
+            ConfigError: `user_id` is invalid, or the app is not set up.
+
+        Example:
+            >>> issued = anam.create_token("support", user_id="7")
+            >>> issued.persona_type, issued.reused
+            ('support', False)
 
         """
         state = get_state()
@@ -233,13 +276,16 @@ class FlaskAnam:
         )
 
     def validate_token(self, session_token: str, *, probe: bool = False) -> TokenStatus:
-        """Judge a session token; the result is truthy when it looks usable.
+        """Check a session token; the result is truthy when the token looks usable.
 
         Args:
             session_token: Anam's token.
-            probe: False decodes the token here (shape, ``exp``, ``type``) and opens no session.
-                True starts a session with it and stops that at once, within 5 seconds; that
-                costs the token, which is said in ``.spent``.
+            probe: False decodes the token (shape, ``exp``, ``type``) only. True starts and stops
+                a session with it, within 5 seconds, which uses the token up (``.spent``).
+
+        Example:
+            >>> bool(anam.validate_token(anam.create_token("support").session_token))
+            True
 
         """
         state = get_state()
@@ -247,60 +293,86 @@ class FlaskAnam:
         return probe_token(state, session_token, status) if probe and status else status
 
     def get_metrics(self) -> dict[str, object]:
-        """Return the counters of this app; times in seconds.
+        """Return the metrics of this app by name; times in seconds.
 
-        They are those of this process, or of all workers together when the environment variable
+        They are those of this process, or of all workers when the environment variable
         ``PROMETHEUS_MULTIPROC_DIR`` names a folder and ``prometheus_client`` is installed.
+
+        Example:
+            >>> anam.get_metrics()["sessions_active"]
+            0
+
         """
         return read_metrics(get_state())
 
     def stop_session(self, session_id: str) -> bool:
-        """Stop a session at Anam, whoever of this app's users has it.
+        """Stop a session of any user at Anam.
 
-        Returns False when no user is known to have it, or Anam says it is not this app's.
+        Returns False when no user is recorded with it, or Anam answers that it is not this app's.
 
         Raises:
-            UpstreamError: Anam refused our key, or could not be asked.
+            UpstreamError: Anam refused our key, or could not be reached.
+
+        Example:
+            >>> anam.stop_session("11111111-2222-4333-8444-555555555555")
+            False
 
         """
         return stop_any_session(get_state(), session_id)
 
     def stop_user_sessions(self, user_id: str) -> int:
-        """Stop everything that a user has running at Anam; return how many sessions it was.
+        """Stop all sessions of a user at Anam; return how many were stopped.
 
-        Finds also those whose start no browser has reported.
+        That includes sessions whose start no browser has reported.
 
         Raises:
-            UpstreamError: Anam refused our key, or could not be asked.
+            UpstreamError: Anam refused our key, or could not be reached.
+
+        Example:
+            >>> anam.stop_user_sessions("7")
+            0
 
         """
         return stop_sessions_of(get_state(), checked_user_id(user_id))
 
     def prometheus_collector(self, *apps: Flask) -> Collector:
-        """Return what a Prometheus registry of your own may register.
+        """Return a collector of our metrics for a Prometheus registry of your own.
 
-        Where workers share ``PROMETHEUS_MULTIPROC_DIR`` it is empty, since there our counts are in
-        that folder with those of everybody else.
+        It is empty where workers share ``PROMETHEUS_MULTIPROC_DIR``: that folder has the metrics.
 
         Args:
-            apps: whose counters; the current app without any. Two need two names.
+            apps: the apps to collect from, each with its own name; by default the current app.
 
         Raises:
             ConfigError: ``prometheus_client`` is missing, an app is not set up, or two apps have
-                one name.
+                the same name.
+
+        Example:
+            >>> from prometheus_client import CollectorRegistry
+            >>> CollectorRegistry().register(anam.prometheus_collector(app))
 
         """
         return collector_of(*(get_state(app) for app in apps or (None,)))
 
     def clear_cache(self, *, persona_type: str | None = None, user_id: str | None = None) -> None:
-        """Forget this app's stored tokens: all, or those of a persona or of a user.
+        """Invalidate this app's stored tokens: all, or those of a persona or of a user.
 
-        Tokens already handed out go on working. Nothing else in a shared cache is touched.
+        Tokens already handed out keep working, and other entries of a shared cache stay.
+
+        Example:
+            >>> anam.clear_cache(user_id="7")
+
         """
         get_state().manager.clear(persona_type=persona_type, user_id=user_id)
 
     def browser_config(self) -> dict[str, object]:
-        """Return what a page needs to know, safe to show: paths, and where the Anam API is."""
+        """Return the public configuration of a page: paths and the URL of the Anam API.
+
+        Example:
+            >>> anam.browser_config()["tokenPath"]
+            '/api/session-token'
+
+        """
         return page_config(get_state())
 
     @scrubs_traceback
@@ -326,9 +398,3 @@ class FlaskAnam:
             sandbox=sandbox,
             one_key=False,
         )
-
-
-def _warn_of_single_process_parts(settings: Settings) -> None:
-    """Warn where every worker keeps tokens of its own; limits warn at their first use."""
-    if several_workers_are_likely() and settings.cache == "memory://":
-        log.warning("ANAM_CACHE is memory://, so every worker keeps its own. Use redis://...")

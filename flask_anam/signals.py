@@ -36,25 +36,127 @@ log = logging.getLogger("flask_anam")
 _signals = Namespace()
 _WORD = re.compile(r"[\w.:@-]+")
 
-#: A new token was made. Arguments: user_id, persona_type, token_id, seconds (of the mint),
-#: attempts (calls that it took).
-token_minted = _signals.signal("anam-token-minted")
-#: A stored token was handed out again. Arguments: user_id, persona_type, token_id, how
-#: ("reused", "replayed" to an equal call, or "stale" while no new token can be minted).
-token_reused = _signals.signal("anam-token-reused")
-#: No token could be handed out. Arguments: user_id, persona_type, error (an AnamError).
-token_failed = _signals.signal("anam-token-failed")
-#: Anam does not know a persona any more and its fallback is used. Arguments: user_id,
-#: persona_type, fallback.
-persona_missing = _signals.signal("anam-persona-missing")
-#: A conversation was reported as started. Arguments: user_id, session_id, token_id.
-session_started = _signals.signal("anam-session-started")
-#: A conversation was reported as over. Arguments: user_id, session_id, duration.
-session_ended = _signals.signal("anam-session-ended")
-#: A user hit a limit. Arguments: user_id, limit ("token", "request",
-#: "minutes" or "sessions"), retry_after.
-limit_reached = _signals.signal("anam-limit-reached")
+token_minted = _signals.signal(
+    "anam-token-minted",
+    """Signal, sent when a new token was minted.
 
+    Arguments:
+        user_id: str or None.
+        persona_type: str.
+        token_id: str, 16 characters.
+        seconds: float, the time that the mint took.
+        attempts: int, the calls that it took.
+
+    Example:
+        >>> def report(app, *, persona_type, attempts, **facts):
+        ...     print(persona_type, attempts)
+        >>> with token_minted.connected_to(report, app):
+        ...     issued = anam.create_token("support")
+        support 1
+
+    """,
+)
+token_reused = _signals.signal(
+    "anam-token-reused",
+    """Signal, sent when a stored token was returned again.
+
+    Arguments:
+        user_id: str.
+        persona_type: str.
+        token_id: str, 16 characters.
+        how: "reused", "replayed" (the answer to an equal call) or "stale" (no new token can be
+            minted).
+
+    Example:
+        >>> def report(app, *, how, **facts):
+        ...     print(how)
+        >>> with token_reused.connected_to(report, app):
+        ...     for _ in range(2):
+        ...         issued = anam.create_token("support", user_id="7", slot="tab-1")
+        reused
+
+    """,
+)
+token_failed = _signals.signal(
+    "anam-token-failed",
+    """Signal, sent when no token could be returned.
+
+    Arguments:
+        user_id: str or None.
+        persona_type: str.
+        error: AnamError.
+
+    Example:
+        >>> @token_failed.connect_via(app)
+        ... def report(app, *, error, **facts):
+        ...     app.logger.error("No token: %s", error.code)
+
+    """,
+)
+persona_missing = _signals.signal(
+    "anam-persona-missing",
+    """Signal, sent when Anam does not know a persona any more and its fallback is used.
+
+    Arguments:
+        user_id: str or None.
+        persona_type: str.
+        fallback: str, the persona type used.
+
+    Example:
+        >>> @persona_missing.connect_via(app)
+        ... def report(app, *, persona_type, fallback, **facts):
+        ...     app.logger.error("%s is gone, %s is used", persona_type, fallback)
+
+    """,
+)
+session_started = _signals.signal(
+    "anam-session-started",
+    """Signal, sent when a conversation was reported as started.
+
+    Arguments:
+        user_id: str.
+        session_id: str, Anam's id.
+        token_id: str, 16 characters.
+
+    Example:
+        >>> @session_started.connect_via(app)
+        ... def report(app, *, user_id, session_id, **facts):
+        ...     app.logger.info("%s talks in %s", user_id, session_id)
+
+    """,
+)
+session_ended = _signals.signal(
+    "anam-session-ended",
+    """Signal, sent when a conversation was reported as ended.
+
+    Arguments:
+        user_id: str.
+        session_id: str, Anam's id.
+        duration: float, seconds, or None where unknown.
+
+    Example:
+        >>> @session_ended.connect_via(app)
+        ... def report(app, *, user_id, duration, **facts):
+        ...     app.logger.info("%s talked for %s s", user_id, round(duration))
+
+    """,
+)
+limit_reached = _signals.signal(
+    "anam-limit-reached",
+    """Signal, sent when a user reached a limit of this app.
+
+    Arguments:
+        user_id: str.
+        limit: "token", "request", "minutes" or "sessions".
+        retry_after: int or float, seconds, or None.
+
+    Example:
+        >>> @limit_reached.connect_via(app)
+        ... def report(app, *, user_id, limit, **facts):
+        ...     app.logger.warning("%s reached the %s limit", user_id, limit)
+
+    """,
+)
 
 #: Log levels; the other events are INFO.
 _LEVELS = {token_reused: logging.DEBUG, persona_missing: logging.WARNING}

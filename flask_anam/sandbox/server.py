@@ -258,7 +258,9 @@ class Sandbox:
             ValueError: An argument is out of range, or two of them exclude each other.
 
         Example:
-            >>> sandbox.fail_next(503, times=2, headers={"Retry-After": "1"})
+            >>> sandbox.fail_next(503, headers={"Retry-After": "1"})
+            >>> requests.post(f"{sandbox.url}/v1/auth/session-token").status_code
+            503
 
         """
         check_number("times", times, 1, whole=True)

@@ -14,7 +14,7 @@ from flask_anam.errors import AnamError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssuedToken:
-    """A session token as it is returned. Immutable.
+    """Session token as it is returned. Immutable.
 
     Attributes:
         session_token: Anam's token; secret.
@@ -24,6 +24,11 @@ class IssuedToken:
         expires_in: seconds from now.
         reused: whether it is a stored token.
         mint_seconds: how long the mint took; 0.0 for a stored token.
+
+    Example:
+        >>> issued = anam.create_token("support", user_id="7")
+        >>> len(issued.token_id), issued.expires_in
+        (16, 3600)
 
     """
 

@@ -149,6 +149,9 @@ class SessionTokenManager:
             a tab has left running; None leaves both out.
         concurrency: refuses a mint while the account is full; None leaves that to Anam.
 
+    Example:
+        >>> app.extensions["anam"].manager.clear(persona_type="support")
+
     """
 
     def __init__(
@@ -193,6 +196,20 @@ class SessionTokenManager:
             MinutesExhausted, TooManySessions: another limit of the user is.
             UpstreamError: the mint failed.
 
+        Example:
+            >>> from flask_anam.core.personas.mint_body import MintBody
+            >>> from flask_anam.core.tokens.reuse_policy import TokenRequest
+            >>> config = {"personaId": "071b0286-4cce-4808-bee2-e642f1062de3"}
+            >>> request = TokenRequest(
+            ...     user_id="7",
+            ...     persona_type="host",
+            ...     body=MintBody.of({"personaConfig": config}),
+            ...     api_key=sandbox.api_key,
+            ...     account=manager.account_of(sandbox.api_key),
+            ... )
+            >>> manager.create_token(request, quota=None).reused
+            False
+
         """
         entry = self._policy.entry_for(request)
         lookup = None
@@ -220,10 +237,16 @@ class SessionTokenManager:
         )
 
     def report_started(self, user_id: str, token_id: str) -> bool:
-        """Note that this user's conversation has started, which uses the token up.
+        """Record that this user's conversation has started, which uses the token up.
 
         Returns False, and changes nothing, for a token that this user did not get, or that was
-        reported before (unless tokens may be used more than once).
+        reported before (unless ``ANAM_TOKEN_REUSE`` is ``until_expiry``).
+
+        Example:
+            >>> issued = anam.create_token("support", user_id="7", slot="tab-1")
+            >>> manager.report_started("7", issued.token_id)
+            True
+
         """
         owner_key = self._keys("id", user_id, token_id)
         entry_key = self._store.get_text(owner_key)
@@ -235,9 +258,13 @@ class SessionTokenManager:
         return True
 
     def clear(self, *, persona_type: str | None = None, user_id: str | None = None) -> None:
-        """Forget this app's stored tokens: all, or those of a persona or of a user.
+        """Invalidate this app's stored tokens: all, or those of a persona or of a user.
 
-        Works without knowing the tokens and never flushes the cache, which may be shared.
+        It needs no list of the tokens and never flushes the cache, which may be shared.
+
+        Example:
+            >>> manager.clear(user_id="7")
+
         """
         everything, *narrower = self._policy.invalidation_keys(persona_type, user_id)
         for invalidation_key in narrower or [everything]:

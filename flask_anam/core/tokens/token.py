@@ -147,13 +147,18 @@ class SessionToken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenStatus:
-    """The result of `validate_token()`; true when the token looks usable.
+    """Result of `FlaskAnam.validate_token`; true when the token looks usable. Immutable.
 
     Attributes:
         reason: ``ok``, ``malformed``, ``expired``, ``legacy``; after a probe also ``refused``
-            (Anam would not start a session with it) or ``unreachable`` (nothing was learnt).
-        expires_in: seconds until expiry, zero when over, None when the token does not tell.
-        spent: True when a probe used the token up: ask for a new one.
+            (Anam would not start a session with it) or ``unreachable`` (Anam did not answer).
+        expires_in: seconds until expiry, 0.0 when expired, None when the token has no ``exp``.
+        spent: True when a probe has used the token up; get a new one then.
+
+    Example:
+        >>> status = anam.validate_token("not a token")
+        >>> bool(status), status.reason
+        (False, 'malformed')
 
     """
 
