@@ -150,8 +150,15 @@ def test_errors_can_be_copied_and_sent_to_another_process(
     assert (type(twin), twin.args, vars(twin)) == (type(error), error.args, vars(error))
 
 
+@by_name
+def test_a_pickle_names_the_public_module(kind: type[AnamError]) -> None:
+    """Another release can load it, whatever submodules either has."""
+    modules = set(re.findall(rb"^c?(flask_anam\S*)$", pickle.dumps(made(kind), 0), re.MULTILINE))
+    assert modules == {b"flask_anam.errors"}
+
+
 def test_a_hint_of_anams_is_at_least_a_second() -> None:
-    """Retry-After is told in whole seconds from 1 on; what Anam said is kept beside it."""
+    """Retry-After has whole seconds from 1 on; what Anam sent is kept beside it."""
     error = errors.AnamRateLimited(hinted_wait=0.2)
     assert (error.retry_after, error.hinted_wait) == (1.0, 0.2)
     assert errors.AnamRateLimited().hinted_wait is None
