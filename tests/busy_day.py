@@ -50,14 +50,14 @@ def busy_days(*, now: float = NOW, sessions: int = 5000, days: int = 1, seed: in
     for day in reversed(range(days)):
         share = 0.93**day if day < 7 else 0.6
         made += _day(dice, now - day * DAY, round(sessions * share), now)
-    made.records.sort(key=lambda one: one.minted_at)
+    made.records.sort(key=lambda record: record.minted_at)
     return made
 
 
 def fill(store: SessionStore, made: Made) -> None:
     """Put what was made up into a store."""
     if isinstance(store, SqlSessionStore):  # one by one would take a minute
-        rows = [asdict(one) for one in made.records]
+        rows = [asdict(record) for record in made.records]
         for row in rows:
             del row["id"]
         with store._database.writing() as connection:

@@ -42,10 +42,10 @@ def blocks(page: Path, language: str) -> list[str]:
 def pages() -> list[Path]:
     """Return every page a person reads, but for the generated ones."""
     names = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGES.md")
-    found = [ROOT / name for name in names] + sorted(
+    result = [ROOT / name for name in names] + sorted(
         [*DOCS.glob("*.md"), *DOCS.glob("decisions/*.md")]
     )
-    return [page for page in found if page not in GENERATED]
+    return [page for page in result if page not in GENERATED]
 
 
 def load(path: Path, name: str) -> ModuleType:
@@ -168,7 +168,7 @@ def test_no_page_names_a_setting_that_does_not_exist() -> None:
     """Every ANAM_ name on the pages is a setting of today."""
     known = {key_of(row) for row in fields(Settings)}
     shown_as_a_mistake = {"ANAM_API_KEYS"}
-    unknown = [found for found in setting_names() if found[1] not in known | shown_as_a_mistake]
+    unknown = [item for item in setting_names() if item[1] not in known | shown_as_a_mistake]
     assert unknown == []
 
 
@@ -250,8 +250,8 @@ def test_the_readme_has_its_screenshot() -> None:
 
 def sandbox_names() -> list[str]:
     """Return the options and methods of a sandbox, but those to start and stop it: `with` does."""
-    found = {*inspect.signature(Sandbox).parameters, *vars(Sandbox)}
-    plain = {name for name in found if not name.startswith("_")}
+    names = {*inspect.signature(Sandbox).parameters, *vars(Sandbox)}
+    plain = {name for name in names if not name.startswith("_")}
     return sorted(plain - {"start", "stop", "ensure_running", "serve_forever"})
 
 

@@ -87,14 +87,14 @@ def test_token_mints_and_shows_the_id_only(app: Flask, sandbox: Sandbox) -> None
 
 
 @pytest.mark.parametrize(
-    ("args", "told"),
+    ("args", "message"),
     [(("nobody", "--user", "ada"), "unknown_persona"), (("support",), "--user")],
 )
-def test_token_explains_what_is_wrong(app: Flask, args: tuple[str, ...], told: str) -> None:
+def test_token_explains_what_is_wrong(app: Flask, args: tuple[str, ...], message: str) -> None:
     """A wrong persona or a missing user is one clear line and a non-zero status."""
     status, output = _run(app, "token", *args)
     assert status != 0
-    assert told in output
+    assert message in output
 
 
 def test_token_of_a_per_user_persona_gets_the_hosts_user(sandbox: Sandbox) -> None:

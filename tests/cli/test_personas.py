@@ -83,16 +83,16 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize(("change", "told"), WRONG.values(), ids=WRONG)
+@pytest.mark.parametrize(("change", "message"), WRONG.values(), ids=WRONG)
 def test_check_finds_what_does_not_exist_or_fit(
-    sandbox: Sandbox, change: dict[str, Any], told: str
+    sandbox: Sandbox, change: dict[str, Any], message: str
 ) -> None:
     """One line with field, finding and cure, and exit status 1."""
     status, output = check(sandbox, {**GOOD, **change})
     assert status == 1
     (line,) = [line for line in output.splitlines() if line.startswith("error")]
     assert line.startswith("error   persona p: ")
-    assert told in line
+    assert message in line
 
 
 def test_check_finds_a_lost_stored_persona(sandbox: Sandbox) -> None:
@@ -114,15 +114,15 @@ def test_check_writes_json_for_programs(sandbox: Sandbox) -> None:
     """--json prints every finding as an object; the exit status stays the same."""
     personas = {"good": GOOD, "bad": {**GOOD, "avatarId": UNKNOWN}}
     status, output = run(make_app(sandbox, ANAM_PERSONAS=personas), "check", "--json")
-    found = json.loads(output)
+    findings = json.loads(output)
     assert status == 1
-    assert [(one["level"], one["subject"]) for one in found] == [
+    assert [(finding["level"], finding["subject"]) for finding in findings] == [
         ("ok", "settings"),
         ("ok", "API key"),
         ("ok", "persona good"),
         ("error", "persona bad"),
     ]
-    assert all(set(one) == {"level", "subject", "text"} for one in found)
+    assert all(set(finding) == {"level", "subject", "text"} for finding in findings)
 
 
 @pytest.mark.parametrize("whole_file", [False, True])

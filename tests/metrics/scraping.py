@@ -27,31 +27,33 @@ Values = dict[tuple[str, frozenset[tuple[str, str]]], float]
 def values(text: str, content_type: str = "text/plain") -> Values:
     """Return every sample of a text that Prometheus' own parser accepts."""
     parse = parse_openmetrics if "openmetrics" in content_type else parse_text
-    found: Values = {}
+    samples: Values = {}
     for family in parse(text):
         assert family.type in {"counter", "gauge", "histogram"}
         assert family.documentation.endswith(".")
         for sample in family.samples:
             place = sample.name, frozenset(sample.labels.items())
-            assert place not in found, f"{place} is there twice"
-            found[place] = sample.value
-    return found
+            assert place not in samples, f"{place} is there twice"
+            samples[place] = sample.value
+    return samples
 
 
-def value(found: Values, name: str, app: str = "host", **labels: str) -> float:
+def value(samples: Values, name: str, app: str = "host", **labels: str) -> float:
     """Return one sample."""
-    return found[name, frozenset({"flask_app": app, **labels}.items())]
+    return samples[name, frozenset({"flask_app": app, **labels}.items())]
 
 
-def total(found: Values, name: str, app: str = "host") -> float:
+def total(samples: Values, name: str, app: str = "host") -> float:
     """Return the sum of a metric of an app over all labels."""
     own = ("flask_app", app)
-    return sum(value for (one, labels), value in found.items() if one == name and own in labels)
+    return sum(
+        value for (metric, labels), value in samples.items() if metric == name and own in labels
+    )
 
 
 def docs_block(word: str) -> str:
     """Return the Python block of the page that holds a word."""
     page = (DOCS / "metrics.md").read_text()
     blocks = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
-    (found,) = [block for block in blocks if word in block]
-    return str(found)
+    (block,) = [block for block in blocks if word in block]
+    return str(block)

@@ -63,48 +63,50 @@ def busy_day(sandbox: Sandbox, clock: ManualClock) -> tuple[Flask, list[str]]:
     ada.post("/anam/sessions", json={"tokenId": tokens[1]["tokenId"], "sessionId": "s-2"})
     clock.move(42)
     ada.post("/anam/sessions/s-1/end")
-    return app, [one["sessionToken"] for one in tokens]
+    return app, [token["sessionToken"] for token in tokens]
 
 
 def counted(client: FlaskClient) -> dict[str, Any]:
     """Return the counters as the route answers them."""
-    found: dict[str, Any] = client.get("/anam/metrics").get_json()
-    return found
+    counts: dict[str, Any] = client.get("/anam/metrics").get_json()
+    return counts
 
 
 def test_everything_that_happens_is_counted(sandbox: Sandbox, clock: ManualClock) -> None:
     """Each outcome once where it belongs, by persona, code, reason and time."""
     app, tokens = busy_day(sandbox, clock)
-    found = counted(client_of(app, ADA))
-    text = client_of(app, ADA).get("/anam/metrics?format=prometheus").text + json.dumps(found)
+    counts = counted(client_of(app, ADA))
+    text = client_of(app, ADA).get("/anam/metrics?format=prometheus").text + json.dumps(counts)
     for secret in (*tokens, KEY_SENTINEL, PROMPT_SENTINEL, "ada", "bob", "script"):
         assert secret not in text
-    assert (found["tokensCreated"], found["tokensReused"], found["tokensReplayed"]) == (3, 5, 1)
-    assert found["tokensReusedStale"] == 0
-    assert found["tokensFailedByCode"] == {"anam_rejected": 1, "rate_limited": 1}
-    assert found["tokensRefusedByReason"] == {
+    assert (counts["tokensCreated"], counts["tokensReused"], counts["tokensReplayed"]) == (3, 5, 1)
+    assert counts["tokensReusedStale"] == 0
+    assert counts["tokensFailedByCode"] == {"anam_rejected": 1, "rate_limited": 1}
+    assert counts["tokensRefusedByReason"] == {
         "permission_denied": 1,
         "request_limit": 1,
         "token_limit": 1,
         "unauthenticated": 1,
         "unknown_persona": 1,
     }
-    assert found["tokensRefused"] == 5
+    assert counts["tokensRefused"] == 5
     quiet = {"reused": 0, "replayed": 0, "stale": 0}
-    assert found["tokensByPersona"] == {
+    assert counts["tokensByPersona"] == {
         "coach": {"minted": 1, **quiet, "failed": 1},
         "support": {"minted": 2, "reused": 4, "replayed": 1, "stale": 0, "failed": 1},
     }
-    assert (found["upstreamAttempts"], found["upstreamRetries"]) == (5, 1)
-    attempts = {name: one["count"] for name, one in found["upstreamAttemptSeconds"].items()}
+    assert (counts["upstreamAttempts"], counts["upstreamRetries"]) == (5, 1)
+    attempts = {
+        name: histogram["count"] for name, histogram in counts["upstreamAttemptSeconds"].items()
+    }
     assert attempts == {"mint anam_rejected": 1, "mint anam_unavailable": 1, "mint ok": 3}
-    handed = {name: one["count"] for name, one in found["tokenSeconds"].items()}
+    handed = {name: histogram["count"] for name, histogram in counts["tokenSeconds"].items()}
     assert handed == {"failed": 2, "minted": 3, "replayed": 1, "reused": 4}
-    assert (found["sessionsStarted"], found["tokensUsed"]) == (2, 2)
-    assert (found["sessionsActive"], found["sessionsEnded"]) == (1, 1)
-    assert found["averageSessionDuration"] == found["sessionSeconds"]["sum"] == 42
-    assert found["sessionSeconds"]["buckets"]["60.0"] == 1
-    assert found["usageRecordsLost"] == 0
+    assert (counts["sessionsStarted"], counts["tokensUsed"]) == (2, 2)
+    assert (counts["sessionsActive"], counts["sessionsEnded"]) == (1, 1)
+    assert counts["averageSessionDuration"] == counts["sessionSeconds"]["sum"] == 42
+    assert counts["sessionSeconds"]["buckets"]["60.0"] == 1
+    assert counts["usageRecordsLost"] == 0
 
 
 def test_a_token_past_its_time_is_counted_as_stale(sandbox: Sandbox, clock: ManualClock) -> None:
@@ -115,9 +117,10 @@ def test_a_token_past_its_time_is_counted_as_stale(sandbox: Sandbox, clock: Manu
     clock.move(3100)
     sandbox.fail_next(503, times=3)
     assert ada.post(TOKEN_PATH, json={"slot": "a"}).status_code == 200
-    found = counted(ada)
-    assert (found["tokensReused"], found["tokensReusedStale"], found["tokensReplayed"]) == (1, 1, 0)
-    assert found["tokensFailed"] == 0
+    counts = counted(ada)
+    names = "tokensReused", "tokensReusedStale", "tokensReplayed"
+    assert [counts[name] for name in names] == [1, 1, 0]
+    assert counts["tokensFailed"] == 0
 
 
 def test_errors_of_other_views_are_no_refused_tokens(sandbox: Sandbox) -> None:

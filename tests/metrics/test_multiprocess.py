@@ -117,15 +117,15 @@ TOGETHER = """
 @pytest.mark.slow
 def test_processes_and_apps_are_summed_up_rightly(tmp_path: Path) -> None:
     """Four processes, two apps: sums per app; the host's own collector sees the same, once."""
-    said = run_script(TOGETHER, PROMETHEUS_MULTIPROC_DIR=str(tmp_path))
-    shop, forum, quick, slow, collected, text = said.split("\n", 5)
+    output = run_script(TOGETHER, PROMETHEUS_MULTIPROC_DIR=str(tmp_path))
+    shop, forum, quick, slow, collected, text = output.split("\n", 5)
     assert (shop, forum) == ("200 0 4 1 3", "0 200 0 0 0")
     assert (quick, slow, collected) == ("0", "200", "[]")
-    found = values(text.replace("Multiprocess metric", "Multiprocess metric."))
+    samples = values(text.replace("Multiprocess metric", "Multiprocess metric."))
     minted = {"outcome": "minted", "persona_type": "support"}
-    assert value(found, "anam_tokens_total", "shop", **minted) == 200
-    assert value(found, "anam_sessions_active", "shop") == 1
-    assert value(found, "anam_session_seconds_count", "shop") == 3
+    assert value(samples, "anam_tokens_total", "shop", **minted) == 200
+    assert value(samples, "anam_sessions_active", "shop") == 1
+    assert value(samples, "anam_session_seconds_count", "shop") == 3
 
 
 BROKEN = """
@@ -258,10 +258,10 @@ def test_gunicorn_workers_are_summed_up_also_after_one_died(tmp_path: Path) -> N
         os.kill(killed, signal.SIGKILL)
         then = server.crowd(pool, lambda workers: workers - first)
         assert killed not in then
-        found = server.read()
-        assert total(found, "anam_tokens_total") == server.asked == len(sandbox.ledger.mints)
-        assert total(found, "anam_upstream_attempt_seconds_count") == server.asked
-        assert total(found, "anam_token_seconds_count") == server.asked
+        samples = server.read()
+        assert total(samples, "anam_tokens_total") == server.asked == len(sandbox.ledger.mints)
+        assert total(samples, "anam_upstream_attempt_seconds_count") == server.asked
+        assert total(samples, "anam_token_seconds_count") == server.asked
         headers = {"X-User": "ada"}
         url = f"{server.url}/anam/metrics"
         assert (

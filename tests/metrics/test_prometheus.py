@@ -77,25 +77,25 @@ def test_every_count_is_there(sandbox: Sandbox, clock: ManualClock) -> None:
     ada.post("/anam/sessions", json={"tokenId": token["tokenId"], "sessionId": "s-1"})
     clock.move(42)
     ada.post("/anam/sessions/s-1/end")
-    found = scrape(ada, PROMETHEUS_2)
+    samples = scrape(ada, PROMETHEUS_2)
     support = {"persona_type": "support"}
     for outcome, number in (("minted", 2), ("reused", 1)):
-        assert value(found, "anam_tokens_total", outcome=outcome, **support) == number
-        assert value(found, "anam_token_seconds_count", outcome=outcome) == number
-    assert value(found, "anam_token_failures_total", code="rate_limited", **support) == 1
+        assert value(samples, "anam_tokens_total", outcome=outcome, **support) == number
+        assert value(samples, "anam_token_seconds_count", outcome=outcome) == number
+    assert value(samples, "anam_token_failures_total", code="rate_limited", **support) == 1
     for reason in ("token_limit", "unauthenticated"):
-        assert value(found, "anam_tokens_refused_total", reason=reason) == 1
+        assert value(samples, "anam_tokens_refused_total", reason=reason) == 1
     attempts = "anam_upstream_attempt_seconds_count"
-    assert value(found, attempts, call="mint", outcome="ok") == 2
-    assert value(found, attempts, call="mint", outcome="anam_unavailable") == 1
-    assert value(found, "anam_upstream_retries_total") == 1
-    assert value(found, "anam_sessions_started_total") == 1
-    assert value(found, "anam_sessions_ended_total") == 1
-    assert value(found, "anam_sessions_active") == 0
-    assert value(found, "anam_session_seconds_sum") == 42
-    assert value(found, "anam_session_seconds_bucket", le="30.0") == 0
-    assert value(found, "anam_session_seconds_bucket", le="60.0") == 1
-    assert value(found, "anam_usage_records_lost_total") == 0
+    assert value(samples, attempts, call="mint", outcome="ok") == 2
+    assert value(samples, attempts, call="mint", outcome="anam_unavailable") == 1
+    assert value(samples, "anam_upstream_retries_total") == 1
+    assert value(samples, "anam_sessions_started_total") == 1
+    assert value(samples, "anam_sessions_ended_total") == 1
+    assert value(samples, "anam_sessions_active") == 0
+    assert value(samples, "anam_session_seconds_sum") == 42
+    assert value(samples, "anam_session_seconds_bucket", le="30.0") == 0
+    assert value(samples, "anam_session_seconds_bucket", le="60.0") == 1
+    assert value(samples, "anam_usage_records_lost_total") == 0
 
 
 @pytest.mark.source
@@ -148,10 +148,10 @@ def test_a_registry_of_the_host_shows_us_too(sandbox: Sandbox) -> None:
     for app, tokens in ((shop, 2), (forum, 1)):
         for _ in range(tokens):
             client_of(app, ADA).post(TOKEN_PATH, json={})
-    found = values(generate_latest(registry).decode())
+    samples = values(generate_latest(registry).decode())
     minted = {"outcome": "minted", "persona_type": "support"}
-    assert value(found, "anam_tokens_total", "shop", **minted) == 1
-    assert total(found, "anam_tokens_total", "shop") == 2
-    assert total(found, "anam_tokens_total", "forum") == 1
+    assert value(samples, "anam_tokens_total", "shop", **minted) == 1
+    assert total(samples, "anam_tokens_total", "shop") == 2
+    assert total(samples, "anam_tokens_total", "forum") == 1
     with shop.app_context():
         assert [family.name for family in anam.prometheus_collector().collect()]

@@ -67,18 +67,18 @@ PAGE = """<!doctype html>
 
 def needed(path: str) -> Path:
     """Return a file of the npm packages, or leave the test out."""
-    if not (found := MODULES / path).is_file():
+    if not (file := MODULES / path).is_file():
         go_without("npm packages are missing (tools/get-sdk.sh tests/page).")
-    return found
+    return file
 
 
 @pytest.fixture(scope="session")
 def node() -> str:
     """Return the path of Node, or leave the test out."""
-    found = shutil.which("node")
-    if found is None:
+    program = shutil.which("node")
+    if program is None:
         go_without("Node is missing, so the tests that need it are left out.")
-    return found
+    return program
 
 
 def make_page_app(users: list[User], *, clock: Clock | None = None, **config: Any) -> Flask:

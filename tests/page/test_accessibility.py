@@ -57,14 +57,17 @@ def test_every_state(state: str, site: Site, page: Page, visit: Callable[..., No
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         page.set_viewport_size({"width": width, "height": 860})
         page.wait_for_timeout(100)  # colours fade
-        found = page.evaluate("axe.run()")
+        report = page.evaluate("axe.run()")
         bad = [
-            (one["id"], [(node["html"], node["failureSummary"]) for node in one["nodes"]])
-            for one in found["violations"]
-            if one["impact"] in {"serious", "critical"}
+            (
+                violation["id"],
+                [(node["html"], node["failureSummary"]) for node in violation["nodes"]],
+            )
+            for violation in report["violations"]
+            if violation["impact"] in {"serious", "critical"}
         ]
         assert bad == [], f"{scheme} {width}"
-        assert found["passes"]
+        assert report["passes"]
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         page.screenshot(path=SCREENSHOTS / f"player-{state}-{scheme}-{width}.png", full_page=True)
 

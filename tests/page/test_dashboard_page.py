@@ -91,14 +91,17 @@ def look_at(page: Page, name: str) -> None:
     for scheme, width in LOOKS:
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         page.set_viewport_size({"width": width, "height": 900})
-        found = page.evaluate("axe.run()")
+        report = page.evaluate("axe.run()")
         bad = [
-            (one["id"], [(node["html"], node["failureSummary"]) for node in one["nodes"]])
-            for one in found["violations"]
-            if one["impact"] in {"serious", "critical"}
+            (
+                violation["id"],
+                [(node["html"], node["failureSummary"]) for node in violation["nodes"]],
+            )
+            for violation in report["violations"]
+            if violation["impact"] in {"serious", "critical"}
         ]
         assert bad == [], f"{scheme} {width}"
-        assert found["passes"]
+        assert report["passes"]
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         page.screenshot(path=SCREENSHOTS / f"{name}-{scheme}-{width}.png", full_page=True)
         if name == "dashboard" and (scheme, width) in IN_DOCS:
@@ -147,8 +150,8 @@ def test_text_keeps_its_size_on_a_phone(page: Page, busy: str) -> None:
             page.set_viewport_size({"width": width, "height": 900})
             for chart in page.evaluate(boxes):
                 below = sorted((b for b in chart if b["top"] > chart[0]["top"] - 5), key=_left)
-                for one, other in pairwise(below):
-                    assert one["right"] < other["left"], (width, query)
+                for label, following in pairwise(below):
+                    assert label["right"] < following["left"], (width, query)
                 assert all(11 < box["bottom"] - box["top"] < 20 for box in chart)
                 assert all(box["left"] >= 0 and box["right"] <= width for box in chart)
 
@@ -201,8 +204,8 @@ def test_the_table_says_what_the_chart_says(page: Page, busy: str) -> None:
     assert len(titles) == len(rows) == 24
     for title, (step, *cells) in zip(titles, rows, strict=True):
         names = ("minted", "reused", "refused", "failed")
-        told = ", ".join(f"{n} {name}" for n, name in zip(cells, names, strict=True))
-        assert title == f"{step}: {told}"
+        texts = ", ".join(f"{n} {name}" for n, name in zip(cells, names, strict=True))
+        assert title == f"{step}: {texts}"
 
 
 def test_the_csv_is_a_download(page: Page, busy: str) -> None:

@@ -61,9 +61,9 @@ def test_conversation_and_another_one(live: Callable[..., Site], page: Page, vis
     answer = (
         "Alex Sandbox: I am Alex, and you said: “My chain squeaks.”. My prompt begins: “Be kind.”"
     )
-    said = ["Alex Hello there.", "You My chain squeaks.", answer]
-    expect(lines).to_have_text(said)
-    assert page.evaluate("heard") == said
+    expected = ["Alex Hello there.", "You My chain squeaks.", answer]
+    expect(lines).to_have_text(expected)
+    assert page.evaluate("heard") == expected
     stop(page)
     expect_state(page, "ended")
     expect_status(page).to_have_text("The conversation is over")
@@ -197,8 +197,8 @@ def test_full_account_is_waited_for(
     other.goto(site.url)
     start(other)
     expect_state(other, "waiting")
-    told = "All places are taken right now. A place should be free in about 3 seconds."
-    expect_status(other).to_contain_text(told)
+    sentence = "All places are taken right now. A place should be free in about 3 seconds."
+    expect_status(other).to_contain_text(sentence)
     expect(other.locator(".anam-count")).to_have_text(re.compile(r"^0:0[0-3]$"))
     keep_screenshot(other, "page-live-capacity")
     stop(page)
@@ -220,8 +220,8 @@ def test_limits_and_permissions(live: Callable[..., Site], page: Page, visit: Vi
     stop(page)
     start(page)
     expect_state(page, "failed")
-    said = r"many conversations in a short time\. Try again in \d+ seconds?\."
-    expect_status(page).to_contain_text(re.compile(said))
+    expected = r"many conversations in a short time\. Try again in \d+ seconds?\."
+    expect_status(page).to_contain_text(re.compile(expected))
     expect(page.locator(".anam-count")).to_have_text(re.compile(r"^[01]:\d\d$"))
     keep_screenshot(page, "page-live-rate-limit")
     clock.move(60)

@@ -141,22 +141,22 @@ def sentences(node: str, modules: Path) -> dict[str, str]:
         f'const {{ SENTENCES }} = await import("{modules}/anam-texts.js");'
         "console.log(JSON.stringify(SENTENCES))"
     )
-    found: dict[str, str] = json.loads(in_node(node, code))
-    return found
+    texts: dict[str, str] = json.loads(in_node(node, code))
+    return texts
 
 
 def test_every_error_code_has_a_sentence(node: str, modules: Path) -> None:
     """The server's codes, and those that the helper makes itself; each is one for people."""
-    said = sentences(node, modules)
+    texts = sentences(node, modules)
     members = [m for m in vars(errors).values() if inspect.isclass(m)]
     codes = {m.code for m in members if issubclass(m, errors.AnamError)}
     helper = "".join((STATIC / name).read_text() for name in ("flask-anam.js", "anam-token.js"))
     kinds = r'problem\("X"|code: "X"|timedOut \? "X" : "X"|refused \? "X"|[A-Z_]{8,}: "X"'
     own = set(re.findall(kinds.replace("X", r"(\w+)"), helper))
-    codes |= {code for found in own for code in found if code}
-    assert codes <= set(said)
+    codes |= {code for group in own for code in group if code}
+    assert codes <= set(texts)
     assert {"network", "no_webrtc", "capacity", "connection_lost", "bad_answer"} <= codes
-    for sentence in said.values():
+    for sentence in texts.values():
         assert re.fullmatch(r"[A-Z].{10,100}[.?]", sentence), sentence
 
 

@@ -108,14 +108,14 @@ def test_who_does_not_use_the_fixtures_pays_nothing(tmp_path: Path) -> None:
         "assert not {'flask', 'flask_anam', 'requests'} & set(sys.modules);"
         "print(time.perf_counter() - began)"
     )
-    said = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert float(said.stdout) < 0.1
+    assert float(done.stdout) < 0.1
     assert time.perf_counter() - began < 30
 
 

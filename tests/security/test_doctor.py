@@ -48,8 +48,8 @@ def run(app: Flask, *args: str) -> tuple[int, list[dict[str, str]]]:
     assert KEY_SENTINEL not in result.output
     assert PROMPT_SENTINEL not in result.output
     assert SECRET_KEY not in result.output
-    found = json.loads(result.output)
-    return result.exit_code, [finding for finding in found if finding["level"] != "ok"]
+    findings = json.loads(result.output)
+    return result.exit_code, [finding for finding in findings if finding["level"] != "ok"]
 
 
 def test_a_sound_configuration_passes() -> None:
@@ -86,20 +86,20 @@ def test_a_danger_is_named_with_its_cure_and_fails(
 ) -> None:
     """Exit status 1; the finding names what is wrong and what to set."""
     app = host(**config)
-    status, found = run(app)
+    status, findings = run(app)
     sandbox = app.extensions["anam"].sandbox
     if sandbox:
         sandbox.stop()
     assert status == 1
-    assert [(f["level"], f["subject"]) for f in found] == [("error", subject)]
-    assert cure in found[0]["text"]
+    assert [(f["level"], f["subject"]) for f in findings] == [("error", subject)]
+    assert cure in findings[0]["text"]
 
 
 def test_debug_mode_is_a_danger(monkeypatch: pytest.MonkeyPatch) -> None:
     """As `flask --debug` and FLASK_DEBUG turn it on."""
     monkeypatch.setenv("FLASK_DEBUG", "1")
-    status, found = run(host())
-    assert (status, [f["subject"] for f in found]) == (1, ["debug mode"])
+    status, findings = run(host())
+    assert (status, [f["subject"] for f in findings]) == (1, ["debug mode"])
 
 
 DOUBTS: dict[str, tuple[dict[str, Any], str]] = {
@@ -117,16 +117,16 @@ DOUBTS: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize(("config", "subject"), DOUBTS.values(), ids=DOUBTS)
 def test_a_doubt_is_told_and_passes(config: dict[str, Any], subject: str) -> None:
     """Exit status 0: it may be meant so."""
-    status, found = run(host(**config))
+    status, findings = run(host(**config))
     assert status == 0
-    assert [(f["level"], f["subject"]) for f in found] == [("warning", subject)]
+    assert [(f["level"], f["subject"]) for f in findings] == [("warning", subject)]
 
 
 def test_an_unpickling_cache_object_is_told(tmp_path: Any) -> None:
     """A cachelib object with its own serializer runs what somebody planted; a URL does not."""
-    status, found = run(host(ANAM_CACHE=FileSystemCache(str(tmp_path))))
+    status, findings = run(host(ANAM_CACHE=FileSystemCache(str(tmp_path))))
     assert status == 0
-    assert ["unpickles" in finding["text"] for finding in found] == [True]
+    assert ["unpickles" in finding["text"] for finding in findings] == [True]
 
 
 @pytest.mark.parametrize(
@@ -140,13 +140,13 @@ def test_memory_with_several_workers_is_a_danger(
     app = host(ANAM_RATE_LIMIT_STORAGE_URI="memory://", ANAM_CACHE="memory://")
     assert run(app)[0] == 0
     monkeypatch.setenv(name, value)
-    status, found = run(app)
+    status, findings = run(app)
     assert status == 1
-    assert {f["subject"]: f["level"] for f in found} == {
+    assert {f["subject"]: f["level"] for f in findings} == {
         "the limits": "error",
         "ANAM_CACHE": "warning",
     }
-    assert "4 workers allow 4 times" in found[0]["text"]
+    assert "4 workers allow 4 times" in findings[0]["text"]
 
 
 def test_nonsense_about_workers_counts_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,8 +168,8 @@ def test_a_key_in_a_variable_for_pages_is_a_danger(monkeypatch: pytest.MonkeyPat
     """Front-end tools put such variables into what they build, for everybody to read."""
     monkeypatch.setenv("NEXT_PUBLIC_ANAM_KEY", KEY_SENTINEL)
     monkeypatch.setenv("OTHER_NAME", KEY_SENTINEL)
-    status, found = run(host())
-    assert (status, [f["subject"] for f in found]) == (1, ["NEXT_PUBLIC_ANAM_KEY"])
+    status, findings = run(host())
+    assert (status, [f["subject"] for f in findings]) == (1, ["NEXT_PUBLIC_ANAM_KEY"])
 
 
 def test_an_app_that_lets_every_page_read_is_a_danger() -> None:
@@ -182,8 +182,8 @@ def test_an_app_that_lets_every_page_read_is_a_danger() -> None:
         response.headers["Access-Control-Allow-Credentials"] = "true"
         return response
 
-    status, found = run(app)
-    assert (status, [f["subject"] for f in found]) == (1, ["CORS"])
+    status, findings = run(app)
+    assert (status, [f["subject"] for f in findings]) == (1, ["CORS"])
 
 
 def test_cookies_do_not_matter_where_none_logs_in() -> None:
@@ -196,9 +196,9 @@ def test_cookies_do_not_matter_where_none_logs_in() -> None:
 def test_a_missing_secret_key_is_a_danger() -> None:
     """Possible only where nothing is shared."""
     memory: dict[str, Any] = {"ANAM_CACHE": "memory://", "ANAM_RATE_LIMIT_STORAGE_URI": "memory://"}
-    status, found = run(host(**memory, SECRET_KEY=None))
+    status, findings = run(host(**memory, SECRET_KEY=None))
     assert status == 1
-    assert ("error", "SECRET_KEY") in [(f["level"], f["subject"]) for f in found]
+    assert ("error", "SECRET_KEY") in [(f["level"], f["subject"]) for f in findings]
 
 
 def test_people_read_lines(sandbox: Sandbox) -> None:

@@ -54,8 +54,8 @@ NO_LIMIT: dict[str, Any] = {
 
 def described(app: Flask) -> dict[str, Any]:
     """Return the document."""
-    found: dict[str, Any] = client_of(app).get("/anam/openapi.json").get_json()
-    return found
+    document: dict[str, Any] = client_of(app).get("/anam/openapi.json").get_json()
+    return document
 
 
 def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -151,9 +151,9 @@ def test_the_server_does_what_the_document_says(
     schema, app = target
     cookies = {"session": cookie_of(app, user)} if user else {}
     statuses: set[int] = set()
-    for found in schema.get_all_operations():
-        assert isinstance(found, Ok)
-        operation = found.ok()
+    for document in schema.get_all_operations():
+        assert isinstance(document, Ok)
+        operation = document.ok()
         seen = exercise(operation, mode, cookies)
         assert user is ADA or min(seen) >= 400 or not operation.definition.raw["security"]
         statuses |= seen

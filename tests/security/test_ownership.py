@@ -140,8 +140,8 @@ def test_ids_are_not_guessable(sandbox: Sandbox) -> None:
     ada = client_of(app, ADA)
     ids = {ada.post(TOKEN_PATH, json={"slot": str(n)}).get_json()["tokenId"] for n in range(20)}
     assert len(ids) == 20
-    assert all(re.fullmatch("[A-Za-z0-9_-]{16}", one) for one in ids)
-    assert len({one[:4] for one in ids}) > 15
+    assert all(re.fullmatch("[A-Za-z0-9_-]{16}", token_id) for token_id in ids)
+    assert len({token_id[:4] for token_id in ids}) > 15
 
 
 def test_a_persona_is_not_talked_into_more_than_it_allows(sandbox: Sandbox) -> None:

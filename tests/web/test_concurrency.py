@@ -23,8 +23,8 @@ def app_on(sandbox: Sandbox, clock: ManualClock, **config: Any) -> Flask:
 def ask(client: FlaskClient, slot: str = "tab") -> dict[str, Any]:
     """Ask for a token; return the answer with its status and Retry-After."""
     answer = client.post(TOKEN_PATH, json={"slot": slot})
-    found: dict[str, Any] = answer.get_json()
-    return {**found, "status": answer.status_code, "wait": answer.headers.get("Retry-After")}
+    body: dict[str, Any] = answer.get_json()
+    return {**body, "status": answer.status_code, "wait": answer.headers.get("Retry-After")}
 
 
 def test_everybody_shares_one_call(sandbox: Sandbox, clock: ManualClock) -> None:
@@ -61,8 +61,8 @@ def test_numbers_that_make_no_sense_are_not_told(
     ada = client_of(app_on(sandbox, clock), ADA)
     body = f'{{"limit": {number}, "active": {number}, "estimatedWaitSeconds": {number}}}'
     sandbox.fail_next(200, body=body, path=PATH)
-    found = ada.get("/anam/concurrency").get_json()
-    assert (found["limit"], found["active"], found["estimatedWaitSeconds"]) == (None, None, None)
+    body = ada.get("/anam/concurrency").get_json()
+    assert (body["limit"], body["active"], body["estimatedWaitSeconds"]) == (None, None, None)
     assert ask(ada)["status"] == 200
 
 

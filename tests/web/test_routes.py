@@ -94,8 +94,8 @@ def test_a_beacon_may_end_a_session(ada: FlaskClient) -> None:
 
 def test_concurrency_is_what_anam_says(ada: FlaskClient) -> None:
     """The advisory status of the account, and nothing else of the answer."""
-    found = ada.get("/anam/concurrency").get_json()
-    assert found == {
+    body = ada.get("/anam/concurrency").get_json()
+    assert body == {
         "limit": 10_000,
         "active": 0,
         "canStartSession": True,
@@ -191,17 +191,17 @@ def test_signals_tell_what_happens(sandbox: Sandbox) -> None:
     client.post("/anam/sessions", json={"tokenId": body["tokenId"], "sessionId": "s-1"})
     client.post("/anam/sessions/s-1/end")
     client.post(TOKEN_PATH, json={"slot": "b"})
-    told = dict(heard)
+    events = dict(heard)
     assert [name for name, _ in heard] == [*names[:2], *names[3:5], "limit_reached", "token_failed"]
     common = {"user_id", "persona_type", "token_id"}
-    assert set(told["token_minted"]) == {*common, "seconds", "attempts"}
-    assert told["token_minted"]["attempts"] == 1
-    assert set(told["token_reused"]) == {*common, "how"}
-    assert told["token_reused"]["how"] == "reused"
-    assert told["session_started"]["session_id"] == "s-1"
-    assert told["session_ended"]["duration"] >= 0
-    assert told["limit_reached"]["limit"] == "token"
-    assert told["token_failed"]["error"].code == "rate_limited"
+    assert set(events["token_minted"]) == {*common, "seconds", "attempts"}
+    assert events["token_minted"]["attempts"] == 1
+    assert set(events["token_reused"]) == {*common, "how"}
+    assert events["token_reused"]["how"] == "reused"
+    assert events["session_started"]["session_id"] == "s-1"
+    assert events["session_ended"]["duration"] >= 0
+    assert events["limit_reached"]["limit"] == "token"
+    assert events["token_failed"]["error"].code == "rate_limited"
     assert body["sessionToken"] not in repr(heard)
 
 

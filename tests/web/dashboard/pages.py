@@ -54,18 +54,18 @@ def shown(client: FlaskClient, query: str = "") -> str:
 
 def tile(page: str, label: str) -> str:
     """Return what a tile says."""
-    (found,) = re.findall(rf"<dt>{label}</dt>\s*<dd class=\"figure\">(.*?)</dd>", page)
-    return unescape(found)
+    (text,) = re.findall(rf"<dt>{label}</dt>\s*<dd class=\"figure\">(.*?)</dd>", page)
+    return unescape(text)
 
 
 def bars(page: str, heading: str) -> dict[str, str]:
     """Return name and value of each line of a list of bars."""
     _, _, card = page.partition(f'id="{heading}"')
-    found = re.findall(
+    rows = re.findall(
         r'class="name">(.*?)</span>\s*<span class="value">(.*?)</span>',
         card.partition("</section>")[0],
     )
-    return {unescape(name): unescape(value) for name, value in found}
+    return {unescape(name): unescape(value) for name, value in rows}
 
 
 def table(page: str, name: str) -> dict[str, list[int]]:
@@ -80,8 +80,8 @@ def table(page: str, name: str) -> dict[str, list[int]]:
 
 def in_day(day: Made, persona: str | None = None) -> list[SessionRecord]:
     """Return the records that the page shows."""
-    fits = [one for one in day.records if one.minted_at >= SINCE]
-    return [one for one in fits if persona in {None, one.persona_type}]
+    fits = [record for record in day.records if record.minted_at >= SINCE]
+    return [record for record in fits if persona in {None, record.persona_type}]
 
 
 def outcomes(day: Made, persona: str | None = None) -> Counter[str]:

@@ -38,7 +38,7 @@ def test_labels_of_time_are_few_and_sit_on_whole_hours_and_days(days: int, first
     assert 1 <= len(ticks) <= 9
     assert 1 <= sum(not tick.minor for tick in ticks) <= 5
     assert all(0 <= tick.position <= 1 for tick in ticks)
-    assert all(one.text != other.text for one, other in pairwise(ticks))
+    assert all(tick.text != following.text for tick, following in pairwise(ticks))
 
 
 def test_labels_of_lengths() -> None:
@@ -68,7 +68,7 @@ def test_a_lying_bar_ends_at_the_edge() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "wanted"),
+    ("text", "expected"),
     [
         (fmt.number(12345.4), "12,345"),
         (fmt.percent(0.002), "under 1 %"),
@@ -92,6 +92,6 @@ def test_a_lying_bar_ends_at_the_edge() -> None:
         (fmt.datetime_local(1_784_047_200), "2026-07-14T16:40"),
     ],
 )
-def test_words(said: str, wanted: str) -> None:
+def test_words(text: str, expected: str) -> None:
     """As people write them."""
-    assert said == wanted
+    assert text == expected

@@ -34,14 +34,14 @@ def test_the_sessions_as_csv(ada: FlaskClient, day: Made) -> None:
     rows = list(csv.DictReader(io.StringIO(answer.text)))
     records = in_day(day, "guide")
     assert len(rows) == len(records) > 1000
-    assert {row["token_id"] for row in rows} == {one.token_id for one in records}
+    assert {row["token_id"] for row in rows} == {record.token_id for record in records}
     seconds = sum(float(row["seconds"]) for row in rows if row["seconds"])
-    assert seconds == pytest.approx(sum(one.seconds or 0 for one in records))
+    assert seconds == pytest.approx(sum(record.seconds or 0 for record in records))
     assert [row["minted_at"] for row in rows] == sorted(
         (r["minted_at"] for r in rows), reverse=True
     )
     states = Counter(row["state"] for row in rows)
-    assert states == Counter(one.state(NOW) for one in records)
+    assert states == Counter(record.state(NOW) for record in records)
 
 
 def test_the_counts_as_csv(ada: FlaskClient, day: Made) -> None:

@@ -44,17 +44,17 @@ def test_the_figures_are_those_of_the_store(
         groups[group_of(outcome)] += number
     for label in ("Minted", "Reused", "Refused", "Failed"):
         assert tile(page, label) == f"{groups[label.lower()]:,}"
-    started = [one for one in records if one.started_at is not None]
-    durations = [one.seconds for one in started if one.seconds is not None]
+    started = [entry for entry in records if entry.started_at is not None]
+    durations = [entry.seconds for entry in started if entry.seconds is not None]
     assert len(started) > (4500 if persona is None else 500)
     assert tile(page, "Conversations") == f"{len(started):,}"
     assert tile(page, "Talked in all") == f"{sum(durations) / 3600:,.0f} h"
-    running = sum(one.is_running(NOW) for one in records)
+    running = sum(entry.is_running(NOW) for entry in records)
     assert tile(page, "Active now") == str(running)
     minutes, seconds = re.findall(r"(\d+) min (\d+) s", tile(page, "Median length"))[0]
-    said = int(minutes) * 60 + int(seconds)
-    assert abs(said - statistics.median(durations)) <= 60
-    personas = Counter(one.persona_type for one in started)
+    shown_median = int(minutes) * 60 + int(seconds)
+    assert abs(shown_median - statistics.median(durations)) <= 60
+    personas = Counter(entry.persona_type for entry in started)
     assert bars(page, "c-personas") == {name: f"{n:,}" for name, n in personas.most_common()}
     codes = {o: f"{n:,}" for o, n in counted.items() if group_of(o) in {"refused", "failed"}}
     assert bars(page, "c-refusals") == codes
@@ -70,7 +70,7 @@ def test_the_tables_behind_the_charts_add_up(ada: FlaskClient, day: Made) -> Non
     sessions = sum(n for (n,) in table(page, "Conversations over time").values())
     assert tile(page, "Conversations") == f"{sessions:,}"
     durations = sum(n for (n,) in table(page, "How long they last").values())
-    assert durations == sum(one.seconds is not None for one in in_day(day))
+    assert durations == sum(entry.seconds is not None for entry in in_day(day))
 
 
 @pytest.mark.parametrize(
@@ -87,11 +87,13 @@ def test_ranges(ada: FlaskClient, day: Made, query: str, steps: int, since: floa
     """Each range holds its own records and no others, in steps of a sensible size."""
     page = shown(ada, query)
     until = since + 3 * 3600 if "until" in query else NOW + DAY
-    started = [one for one in day.records if one.started_at and since <= one.minted_at < until]
+    started = [
+        entry for entry in day.records if entry.started_at and since <= entry.minted_at < until
+    ]
     assert tile(page, "Conversations") == f"{len(started):,}"
-    found = table(page, "Conversations over time")
-    assert sum(n for (n,) in found.values()) == len(started)
-    assert not steps or len(found) == steps
+    rows = table(page, "Conversations over time")
+    assert sum(n for (n,) in rows.values()) == len(started)
+    assert not steps or len(rows) == steps
 
 
 def test_filter_by_outcome(ada: FlaskClient, day: Made) -> None:
@@ -115,20 +117,20 @@ def test_who_is_close_to_a_limit(sandbox: Sandbox, busy: SessionStore, day: Made
     midnight = NOW - NOW % DAY
     used: Counter[str] = Counter()
     talking: Counter[str] = Counter()
-    for one in day.records:
-        assert one.user_id
-        if one.minted_at >= midnight and one.seconds:
-            used[one.user_id] += one.seconds  # type: ignore[assignment]
-        if one.is_running(NOW):
-            assert one.started_at
-            talking[one.user_id] += 1
-            used[one.user_id] += NOW - one.started_at  # type: ignore[assignment]
+    for entry in day.records:
+        assert entry.user_id
+        if entry.minted_at >= midnight and entry.seconds:
+            used[entry.user_id] += entry.seconds  # type: ignore[assignment]
+        if entry.is_running(NOW):
+            assert entry.started_at
+            talking[entry.user_id] += 1
+            used[entry.user_id] += NOW - entry.started_at  # type: ignore[assignment]
     shares = {user: max(used[user] / 7200, talking[user] / 3) for user in used}
     fullest = sorted(shares.values(), reverse=True)[:10]
     for query in ("", "range=hour&persona=coach"):
-        found = bars(shown(client, query), "c-limits")
-        assert [*found.values()] == [f"{round(share * 100):,} %" for share in fullest]
-        for user, value in found.items():
+        rows = bars(shown(client, query), "c-limits")
+        assert [*rows.values()] == [f"{round(share * 100):,} %" for share in fullest]
+        for user, value in rows.items():
             assert value == f"{round(shares[user] * 100):,} %"
     assert "There is no limit yet" in shown(client_of(serve(sandbox, busy), ADA))
 
@@ -195,8 +197,8 @@ def test_from_the_first_token_to_the_page(sandbox: Sandbox, tmp_path: Path, kind
     sandbox.fail_next(status=402)
     assert ask(bob, "d")["code"] == "anam_quota"
     page = shown(ada)
-    found = {name: tile(page, name) for name in ("Minted", "Reused", "Refused", "Failed")}
-    assert found == {"Minted": "2", "Reused": "1", "Refused": "1", "Failed": "1"}
+    numbers = {name: tile(page, name) for name in ("Minted", "Reused", "Refused", "Failed")}
+    assert numbers == {"Minted": "2", "Reused": "1", "Refused": "1", "Failed": "1"}
     assert tile(page, "Conversations") == "1"
     assert tile(page, "Active now") == "0"
     assert tile(page, "Talked in all") == "2 min"
@@ -211,11 +213,11 @@ def test_the_page_of_another_worker_shows_it_too(sandbox: Sandbox, tmp_path: Pat
         "ANAM_DASHBOARD": True,
         "ANAM_USAGE_URL": f"sqlite:///{tmp_path}/usage.db",
     }
-    one, other = (make_app(sandbox, clock=ManualClock(NOW), **config) for _ in range(2))
-    client_of(one, BOB).post("/api/session-token", json={})
-    one.extensions["anam"].recorder.flush()
-    page = shown(client_of(other, ADA))
+    first, second = (make_app(sandbox, clock=ManualClock(NOW), **config) for _ in range(2))
+    client_of(first, BOB).post("/api/session-token", json={})
+    first.extensions["anam"].recorder.flush()
+    page = shown(client_of(second, ADA))
     assert tile(page, "Minted") == "1"
     assert "This worker only" not in page
-    for app in (one, other):
+    for app in (first, second):
         app.extensions["anam"].recorder.store.close()
