@@ -20,6 +20,8 @@ _PLOT_HEIGHT = 190
 _TOP_MARGIN = 18
 #: Pixels; the area of the labels below the bars.
 _LABEL_HEIGHT = 24
+#: Pixels; the y coordinate of the baseline.
+_BASELINE = _TOP_MARGIN + _PLOT_HEIGHT
 #: Grid lines above the baseline, roughly.
 _GRID_LINES = 4
 #: Seconds.
@@ -119,7 +121,7 @@ def column_chart(
     ]
     wide = 100 / max(1, len(bars))
     drawn = [_bar(bar, number * wide, wide, top, gap) for number, bar in enumerate(bars)]
-    high = _TOP_MARGIN + _PLOT_HEIGHT + _LABEL_HEIGHT
+    high = _BASELINE + _LABEL_HEIGHT
     return Markup(
         '<div class="chart" role="img" aria-label="{}">'
         '<svg class="scale" width="44" height="{}" aria-hidden="true">{}</svg>'
@@ -136,7 +138,7 @@ def bar_row(parts: Sequence[tuple[str, float]], full: float, title: str) -> Mark
         share = min(100.0 - x, 100 * value / full) if full else 0.0
         drawn.append(
             Markup('<rect class="{}" x="{}%" y="0" width="{}%" height="14" rx="3"/>').format(
-                kind, _decimal(x), _decimal(max(share, 0.4) if value else 0)
+                kind, _num(x), _num(max(share, 0.4) if value else 0)
             )
         )
         x += share
@@ -179,11 +181,7 @@ def time_ticks(starts: Sequence[int], step: int) -> list[Tick]:
     # Labels several days apart are on Mondays. Bars of a week begin on Thursday, as Unix time does.
     monday = 4 * _DAY if step < _WEEK else 0
     return [
-        Tick(
-            (at - first + shift) / span,
-            fmt.axis_label(at, step),
-            minor=bool((at - monday) % narrow),
-        )
+        Tick((at - first + shift) / span, fmt.axis_label(at, step), bool((at - monday) % narrow))
         for at in starts
         if not (at - monday) % wide
     ]
@@ -211,11 +209,7 @@ def _bar(bar: Bar, x: float, wide: float, top: int, share: float) -> Markup:
         value += more
         drawn.append(
             Markup('<rect class="{}" x="{}%" y="{}" width="{}%" height="{}"/>').format(
-                kind,
-                _decimal(x + gap),
-                _decimal(high),
-                _decimal(wide - 2 * gap),
-                _decimal(low - high),
+                kind, _num(x + gap), _num(high), _num(wide - 2 * gap), _num(low - high)
             )
         )
     return Markup(
@@ -224,25 +218,24 @@ def _bar(bar: Bar, x: float, wide: float, top: int, share: float) -> Markup:
     ).format(
         "bar unfinished" if bar.unfinished else "bar",
         bar.title,
-        _decimal(x),
-        _decimal(wide),
-        _TOP_MARGIN + _PLOT_HEIGHT,
+        _num(x),
+        _num(wide),
+        _BASELINE,
         _join(drawn),
     )
 
 
 def _ticks(ticks: Iterable[Tick]) -> Markup:
-    y = _TOP_MARGIN + _PLOT_HEIGHT
     return _join(
         Markup(
             '<g class="{}"><line class="tick" x1="{x}%" x2="{x}%" y1="{y}" y2="{low}"/>'
             '<text x="{x}%" y="{text_y}" text-anchor="{anchor}">{text}</text></g>'
         ).format(
             "minor" if tick.minor else "major",
-            x=_decimal(tick.position * 100),
-            y=y,
-            low=y + 5,
-            text_y=y + 19,
+            x=_num(tick.position * 100),
+            y=_BASELINE,
+            low=_BASELINE + 5,
+            text_y=_BASELINE + 19,
             anchor="start" if tick.position < 0.02 else "end" if tick.position > 0.98 else "middle",
             text=tick.text,
         )
@@ -258,8 +251,8 @@ def _marker(marker: Marker | None) -> Markup:
         '<g class="mark"><line x1="{x}%" x2="{x}%" y1="0" y2="{low}"/>'
         '<text x="{x}%" dx="{dx}" y="11" text-anchor="{anchor}">{text}</text></g>'
     ).format(
-        x=_decimal(min(1.0, marker.position) * 100),
-        low=_TOP_MARGIN + _PLOT_HEIGHT,
+        x=_num(min(1.0, marker.position) * 100),
+        low=_BASELINE,
         dx=6 if left else -6,
         anchor="start" if left else "end",
         text=marker.text,
@@ -270,7 +263,7 @@ def _y(value: float, top: int) -> float:
     return round(_TOP_MARGIN + _PLOT_HEIGHT * (1 - value / top), 2)
 
 
-def _decimal(value: float) -> str:
+def _num(value: float) -> str:
     return f"{value:.3f}".rstrip("0").rstrip(".")
 
 
