@@ -62,8 +62,8 @@ class World:
         """Ask for a token that must come; return it."""
         answer = self.ask(user, slot, **more)
         assert answer.status_code == 200, answer.text
-        found: dict[str, Any] = answer.get_json()
-        return found
+        token: dict[str, Any] = answer.get_json()
+        return token
 
     def open(self, token: dict[str, Any]) -> str:
         """Start a session at the sandbox, as a browser does, without a report; return its id."""

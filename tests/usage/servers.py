@@ -23,10 +23,10 @@ START_WITHIN = 60.0
 
 def programs() -> Path | None:
     """Return the folder of PostgreSQL's programs, or None when it is not installed."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     on_path = shutil.which("initdb")
-    if found:
-        return found[-1].parent
+    if folders:
+        return folders[-1].parent
     return Path(on_path).parent if on_path else None
 
 

@@ -97,8 +97,8 @@ def test_a_session_is_stopped(busy: World) -> None:
 
 def test_reconcile_tells_what_it_found(busy: World) -> None:
     """And fails where Anam could not be asked, so that cron says so."""
-    told = run(busy, "reconcile")
-    assert told.endswith("0 settled, 2 running, 0 waiting, 0 never used, 0 failed.\n")
+    output = run(busy, "reconcile")
+    assert output.endswith("0 settled, 2 running, 0 waiting, 0 never used, 0 failed.\n")
     busy.sandbox.fail_next(403, path="/v1/sessions")
     busy.sandbox.fail_next(403, path="/v1/sessions")
     assert "2 failed" in run(busy, "reconcile", "--limit", "5", status=1)
@@ -125,9 +125,9 @@ def test_long_and_odd_names_fit_a_table(world: World) -> None:
         world.anam.create_token("support", user_id="x" * 200)
         world.anam.create_token("support", user_id="red\x1b[31m")
         world.anam.create_token("support", user_id="=1+1")
-    told = run(world, "usage")
-    assert "\x1b" not in told
-    assert "x" * 35 + "…" in told
+    output = run(world, "usage")
+    assert "\x1b" not in output
+    assert "x" * 35 + "…" in output
     assert "'=1+1" in run(world, "usage", "--csv")
 
 

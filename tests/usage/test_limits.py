@@ -171,21 +171,21 @@ def test_code_without_a_user_is_not_limited(world: World) -> None:
     with world.app.app_context():
         for _ in range(3):
             world.anam.create_token("support")
-    assert [one.user_id for one in world.recorder.store.pending(since=0.0)] == [None] * 3
+    assert [r.user_id for r in world.recorder.store.pending(since=0.0)] == [None] * 3
 
 
 def test_limits_are_signalled(world: World) -> None:
     """limit_reached names which one."""
     world.make("memory://", ANAM_CONCURRENT_SESSIONS=1)
-    heard: list[Any] = []
+    received: list[Any] = []
 
-    def hear(sender: Any, **facts: Any) -> None:
-        heard.append(facts)
+    def receive(sender: Any, **facts: Any) -> None:
+        received.append(facts)
 
-    flask_anam.limit_reached.connect(hear, sender=world.app)
+    flask_anam.limit_reached.connect(receive, sender=world.app)
     world.token(ADA, "a")
     world.ask(ADA, "b")
-    assert heard == [{"user_id": "ada", "limit": "sessions", "retry_after": 10}]
+    assert received == [{"user_id": "ada", "limit": "sessions", "retry_after": 10}]
 
 
 def test_a_session_that_anam_has_ended_frees_its_place(world: World, usage_url: str) -> None:

@@ -65,7 +65,7 @@ STRANGE: dict[str, tuple[str, str, Any]] = {
 
 
 @pytest.mark.parametrize(("method", "path", "body"), STRANGE.values(), ids=STRANGE)
-def test_no_user_can_close_the_books_for_all(
+def test_no_user_can_stop_the_recording_for_all(
     world: World, usage_url: str, method: str, path: str, body: Any
 ) -> None:
     """A value that a database does not take is no outage, in which limits would not be kept."""
@@ -101,7 +101,7 @@ def test_a_failing_store_is_left_alone_for_five_seconds(world: World, tmp_path: 
     assert not folder.exists()
     world.clock.move(5)
     world.token(ADA, "c")
-    assert [one.slot is not None for one in world.recorder.store.sessions(UsageQuery())] == [True]
+    assert [r.slot is not None for r in world.recorder.store.sessions(UsageQuery())] == [True]
     assert read_metrics(world.state)["usage_records_lost"] == 2
 
 
@@ -116,7 +116,7 @@ def test_counts_wait_for_the_database(world: World, tmp_path: Any) -> None:
     world.clock.move(6)
     world.token(ADA, "b")
     world.recorder.flush()
-    assert sum(one.number for one in world.recorder.store.counts(UsageQuery(), 300)) == 2
+    assert sum(count.number for count in world.recorder.store.counts(UsageQuery(), 300)) == 2
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def run(world: World, **how: Any) -> Reconciliation:
         return world.state.reconciler.run(api_key_resolver(world.state), **how)
 
 
-def one(world: World, session_id: str) -> SessionRecord:
+def record_of(world: World, session_id: str) -> SessionRecord:
     """Return the record of a session."""
     (record,) = world.recorder.store.find(session_id=session_id)
     return record
@@ -35,10 +35,11 @@ def test_anams_numbers_replace_reports(world: World, usage_url: str) -> None:
     world.hang_up(session_id)
     world.clock.move(500)
     world.end(ADA, session_id)
-    assert (one(world, session_id).seconds, one(world, session_id).source) == (560.0, "report")
-    found = run(world)
-    assert (found.asked, found.settled, found.failed) == (1, 1, 0)
-    record = one(world, session_id)
+    record = record_of(world, session_id)
+    assert (record.seconds, record.source) == (560.0, "report")
+    result = run(world)
+    assert (result.asked, result.settled, result.failed) == (1, 1, 0)
+    record = record_of(world, session_id)
     assert (record.seconds, record.source, record.exit_status) == (60.0, "anam", "NORMAL_EXIT")
     assert run(world) == Reconciliation()
 
@@ -49,10 +50,10 @@ def test_unreported_sessions_are_found_by_their_label(world: World, usage_url: s
     session_id = world.open(world.token(ADA, "tab"))
     world.clock.move(33)
     assert run(world).running == 1
-    assert one(world, session_id).is_running(world.clock.now)
+    assert record_of(world, session_id).is_running(world.clock.now)
     world.hang_up(session_id)
     assert run(world).settled == 1
-    record = one(world, session_id)
+    record = record_of(world, session_id)
     assert (record.user_id, record.seconds, record.source) == ("ada", 33.0, "anam")
 
 
@@ -62,10 +63,10 @@ def test_a_session_said_to_be_over_may_still_run(world: World) -> None:
     session_id = world.talk(ADA, "tab")
     world.end(ADA, session_id)
     run(world)
-    assert one(world, session_id).ended_at is not None
+    assert record_of(world, session_id).ended_at is not None
     world.clock.move(121)
     run(world)
-    assert one(world, session_id).is_running(world.clock.now)
+    assert record_of(world, session_id).is_running(world.clock.now)
 
 
 def test_a_forged_session_id_is_put_right(world: World, usage_url: str) -> None:
@@ -92,8 +93,8 @@ def test_tokens_that_were_never_used_are_closed(world: World, usage_url: str) ->
     assert run(world).waiting == 2
     world.clock.move(3600 + 601)
     assert run(world).unused == 2
-    assert one(world, "never-was").exit_status == "NOT_FOUND"
-    assert one(world, "never-was").seconds == 0.0
+    assert record_of(world, "never-was").exit_status == "NOT_FOUND"
+    assert record_of(world, "never-was").seconds == 0.0
     assert run(world).asked == 0
 
 
@@ -112,14 +113,14 @@ def test_many_records_are_read_from_pages(world: World, usage_url: str) -> None:
             world.hang_up(session_id)
     asked = world.sandbox.ledger.count("/v1/sessions")
     seen: list[tuple[int, int]] = []
-    found = run(world, on_progress=lambda done, of: seen.append((done, of)))
+    result = run(world, on_progress=lambda done, of: seen.append((done, of)))
     assert world.sandbox.ledger.count("/v1/sessions") - asked == 2
     ended = {
         s.session_id: s.ended_at - s.started_at for s in world.sandbox.ledger.sessions if s.ended_at
     }
     records = world.recorder.store.sessions(UsageQuery(started=True), limit=1000)
     assert {record.session_id: record.seconds for record in records} == ended
-    assert (found.settled, found.waiting) == (len(ended), 150 - len(ended))
+    assert (result.settled, result.waiting) == (len(ended), 150 - len(ended))
     assert seen[-1] == (150, 150)
     totals = world.recorder.store.totals_by_user(UsageQuery())
     assert sum(total.seconds for total in totals) == sum(ended.values())
@@ -132,7 +133,7 @@ def test_a_run_is_bounded(world: World) -> None:
     for session_id in ids:
         world.hang_up(session_id)
     assert run(world, limit=3).settled == 3
-    assert [one(world, session_id).source for session_id in ids] == ["anam"] * 3 + ["report"]
+    assert [record_of(world, session_id).source for session_id in ids] == ["anam"] * 3 + ["report"]
 
 
 def test_each_account_is_asked_with_its_own_key(world: World) -> None:
@@ -159,7 +160,7 @@ def test_another_key_is_no_proof_that_nothing_was(world: World) -> None:
         world.state.client._transport._base_url = other.url
         world.clock.move(3600 + 601)
         assert run(world).waiting == 1
-        assert one(world, session_id).source == "report"
+        assert record_of(world, session_id).source == "report"
         world.clock.move(86400)
         assert run(world).unused == 1
 
@@ -189,8 +190,8 @@ def test_a_key_that_cannot_be_had_is_a_failure(world: World) -> None:
     world.make("memory://", ANAM_PERSONAS={"support": PERSONA, "broken": broken})
     world.token(ADA, "a", personaType="broken")
     world.hang_up(world.talk(ADA, "b", personaType="support"))
-    found = run(world)
-    assert (found.settled, found.failed) == (1, 1)
+    result = run(world)
+    assert (result.settled, result.failed) == (1, 1)
 
 
 def test_a_run_gives_up_when_anam_is_down(world: World) -> None:
@@ -201,8 +202,8 @@ def test_a_run_gives_up_when_anam_is_down(world: World) -> None:
     asked = len(world.sandbox.ledger.requests)
     for _ in range(6):
         world.sandbox.fail_next(503, path="/v1/sessions")
-    found = run(world)
-    assert (found.failed, found.settled) == (6, 0)
+    result = run(world)
+    assert (result.failed, result.settled) == (6, 0)
     assert len(world.sandbox.ledger.requests) - asked == 3
     world.sandbox.clear_failures()
     world.clock.move(60)
@@ -213,12 +214,12 @@ def test_answers_that_make_no_sense_change_nothing(world: World) -> None:
     """Neither odd entries nor odd pages."""
     world.make("memory://")
     session_id = world.talk(ADA, "tab")
-    before = one(world, session_id)
+    before = record_of(world, session_id)
     odd = ("{}", '{"data": [{}]}', '{"data": [5]}', '{"data": [{"id": "x", "startTime": "soon"}]}')
     for body in odd:
         world.sandbox.fail_next(200, body=body, path="/v1/sessions")
         assert run(world).failed == 1
-    assert one(world, session_id) == before
+    assert record_of(world, session_id) == before
 
 
 @pytest.mark.slow
@@ -226,7 +227,7 @@ def test_numbers_that_make_no_sense_are_not_believed(world: World, usage_url: st
     """Lengths, moments, ids and words: nothing is recorded that a page or a sum stumbles over."""
     world.make(usage_url, ANAM_DASHBOARD=True)
     session_id = world.talk(ADA, "tab")
-    label = one(world, session_id).label
+    label = record_of(world, session_id).label
     times = '"startTime": "2027-01-15T08:00:00Z", "endTime": "2027-01-15T08:01:00Z"'
     good = f'"id": "{session_id}", "clientLabel": "{label}"'
     refused = (
@@ -239,12 +240,12 @@ def test_numbers_that_make_no_sense_are_not_believed(world: World, usage_url: st
         world.sandbox.fail_next(200, body=f'{{"data": [{{{entry}}}]}}', path="/v1/sessions")
         assert run(world).failed == 1
     for length in ("1" + "0" * 400, "1e999", "NaN", "-5", "true", "1e300"):
-        world.recorder.store.change(one(world, session_id).id, source="report")
-        said = f'{good}, {times}, "sessionLengthMs": {length}, "exitStatus": "A\\u0000\\u001bB"'
-        world.sandbox.fail_next(200, body=f'{{"data": [{{{said}}}]}}', path="/v1/sessions")
+        world.recorder.store.change(record_of(world, session_id).id, source="report")
+        fields = f'{good}, {times}, "sessionLengthMs": {length}, "exitStatus": "A\\u0000\\u001bB"'
+        world.sandbox.fail_next(200, body=f'{{"data": [{{{fields}}}]}}', path="/v1/sessions")
         assert run(world).settled == 1
-        found = one(world, session_id)
-        assert (found.seconds, found.exit_status) == (60.0, "AB")
+        record = record_of(world, session_id)
+        assert (record.seconds, record.exit_status) == (60.0, "AB")
     path = "/anam/dashboard?since=2027-01-01&until=2027-02-01"
     assert world.client(ADA).get(path, headers={"Accept": "text/html"}).status_code == 200
 
@@ -260,4 +261,4 @@ def test_hashed_users_and_several_sessions_of_a_token(world: World, usage_url: s
     world.hang_up(session_id)
     world.clock.move(3600 + 601)
     run(world)
-    assert one(world, session_id).seconds == 5.0
+    assert record_of(world, session_id).seconds == 5.0

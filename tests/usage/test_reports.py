@@ -30,19 +30,19 @@ def test_a_mint_is_recorded_before_the_answer(world: World, usage_url: str) -> N
     world.make(usage_url)
     token = world.token(ADA, "tab")
     assert world.token(ADA, "tab")["tokenId"] == token["tokenId"]
-    (found,) = records(world)
-    assert (found.token_id, found.user_id, found.persona_type) == (
+    (record,) = records(world)
+    assert (record.token_id, record.user_id, record.persona_type) == (
         token["tokenId"],
         "ada",
         "support",
     )
-    assert (found.source, found.session_id, found.max_seconds) == ("mint", None, None)
-    assert (found.minted_at, found.expires_at) == (world.clock.now, world.clock.now + 3600)
-    assert found.state(world.clock.now) == "waiting"
+    assert (record.source, record.session_id, record.max_seconds) == ("mint", None, None)
+    assert (record.minted_at, record.expires_at) == (world.clock.now, world.clock.now + 3600)
+    assert record.state(world.clock.now) == "waiting"
 
 
 def test_every_mint_has_a_label_of_its_own(world: World) -> None:
-    """Random, behind a readable word, and not part of what a stored token is found by."""
+    """Random, behind a readable word, and not part of what a stored token is record by."""
     coach = {**PERSONA, "clientLabel": "shop " + "x" * 200}
     world.make("memory://", ANAM_PERSONAS={"support": PERSONA, "coach": coach})
     for slot in ("a", "b"):
@@ -61,13 +61,13 @@ def test_every_mint_has_a_label_of_its_own(world: World) -> None:
 def test_a_conversation_is_recorded(world: World, usage_url: str) -> None:
     """Start and end as they are reported, once each, with their signals."""
     world.make(usage_url)
-    heard: list[tuple[str, dict[str, Any]]] = []
+    received: list[tuple[str, dict[str, Any]]] = []
 
     def started(sender: Any, **facts: Any) -> None:
-        heard.append(("started", facts))
+        received.append(("started", facts))
 
     def ended(sender: Any, **facts: Any) -> None:
-        heard.append(("ended", facts))
+        received.append(("ended", facts))
 
     flask_anam.session_started.connect(started, sender=world.app)
     flask_anam.session_ended.connect(ended, sender=world.app)
@@ -79,10 +79,10 @@ def test_a_conversation_is_recorded(world: World, usage_url: str) -> None:
     for _ in range(2):
         world.end(ADA, session_id)
         world.clock.move(5)
-    (found,) = records(world)
-    assert (found.session_id, found.seconds, found.source) == (session_id, 42.0, "report")
+    (record,) = records(world)
+    assert (record.session_id, record.seconds, record.source) == (session_id, 42.0, "report")
     facts = {"user_id": "ada", "session_id": session_id}
-    assert heard == [
+    assert received == [
         ("started", {**facts, "token_id": token["tokenId"]}),
         ("ended", {**facts, "duration": 42.0}),
     ]
@@ -120,8 +120,8 @@ def test_another_worker_takes_the_reports(world: World, database_url: str) -> No
     assert read_metrics(world.state)["sessions_active"] == 1
     world.clock.move(3)
     world.end(ADA, session_id)
-    (found,) = records(world)
-    assert found.seconds == 3.0
+    (record,) = records(world)
+    assert record.seconds == 3.0
 
 
 def test_a_start_counts_where_only_the_cache_knows_the_token(world: World, tmp_path: Any) -> None:
@@ -133,8 +133,8 @@ def test_a_start_counts_where_only_the_cache_knows_the_token(world: World, tmp_p
     world.report(BOB, token, "s")
     assert records(world) == []
     world.report(ADA, token, "s")
-    (found,) = records(world)
-    assert (found.session_id, found.persona_type, found.label) == ("s", "unknown", "")
+    (record,) = records(world)
+    assert (record.session_id, record.persona_type, record.label) == ("s", "unknown", "")
 
 
 def test_a_restart_keeps_records(world: World, database_url: str) -> None:
@@ -208,7 +208,9 @@ def test_outcomes_are_counted_for_all_workers(world: World, database_url: str) -
     world.sandbox.fail_next(401)
     assert world.ask(BOB, "tab").status_code == 502
     other.recorder.flush()
-    counts = {one.outcome: one.number for one in other.recorder.store.counts(UsageQuery(), 300)}
+    counts = {
+        count.outcome: count.number for count in other.recorder.store.counts(UsageQuery(), 300)
+    }
     assert counts == {"minted": 1, "reused": 1, "rate_limited": 1, "anam_auth": 1}
 
 
@@ -227,7 +229,9 @@ with app.app_context():
         anam.create_token("support", user_id=str(number))
 """
     subprocess.run([sys.executable, "-c", script, url], check=True, env=SEARCH, timeout=120)
-    found = SqlSessionStore(Database(url))
-    assert [(one.outcome, one.number) for one in found.counts(UsageQuery(), 300)] == [("minted", 3)]
-    assert len(found.sessions(UsageQuery())) == 3
-    found.close()
+    store = SqlSessionStore(Database(url))
+    assert [(count.outcome, count.number) for count in store.counts(UsageQuery(), 300)] == [
+        ("minted", 3)
+    ]
+    assert len(store.sessions(UsageQuery())) == 3
+    store.close()

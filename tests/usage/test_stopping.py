@@ -18,8 +18,8 @@ SHOP = "https://shop.example"
 
 def exit_of(world: World, session_id: str) -> str | None:
     """Return how the sandbox's session ended; None while it runs."""
-    found = world.sandbox_sessions.get(session_id)["exitStatus"]
-    return None if found is None else str(found)
+    status = world.sandbox_sessions.get(session_id)["exitStatus"]
+    return None if status is None else str(status)
 
 
 def delete(world: World, user: User | None, session_id: str, **headers: str) -> Any:
@@ -78,9 +78,7 @@ def test_a_session_claimed_for_many_tokens_costs_one_question(world: World, usag
     assert delete(world, ADA, session_id).status_code == 204
     assert len(world.sandbox.ledger.requests) - asked <= 3  # a look for each, and the stop
     assert exit_of(world, session_id) == "CLOSED_BY_ENGINE"
-    ended = [
-        one.token_id for one in world.recorder.store.find(session_id=session_id) if one.ended_at
-    ]
+    ended = [r.token_id for r in world.recorder.store.find(session_id=session_id) if r.ended_at]
     assert ended == [tokens[2]["tokenId"]]
 
 
@@ -148,7 +146,7 @@ def test_code_stops_sessions(world: World, usage_url: str) -> None:
         world.sandbox.fail_next(503, path=f"/v1/sessions/{others[1]}")
         with pytest.raises(AnamUnavailable):
             world.anam.stop_session(others[1])
-    ended = [exit_of(world, one) is not None for one in (reported, silent, *others)]
+    ended = [exit_of(world, session) is not None for session in (reported, silent, *others)]
     assert ended == [True, True, True, False]
 
 
@@ -185,7 +183,7 @@ def test_a_tab_that_comes_back_stops_what_it_left(world: World) -> None:
     other = world.talk(ADA, "other", personaType="support")
     bob = world.talk(BOB, "tab", personaType="support")
     world.token(ADA, "tab", personaType="support")
-    assert [exit_of(world, one) is None for one in (gone, coach, other, bob)] == [
+    assert [exit_of(world, session) is None for session in (gone, coach, other, bob)] == [
         False,
         True,
         True,
@@ -213,7 +211,7 @@ def test_orphans_are_left_alone_by_default(world: World) -> None:
     unnamed = world.talk(ADA)
     world.clock.move(10)
     world.token(ADA)
-    assert [exit_of(world, one) for one in (left, unnamed)] == [None, None]
+    assert [exit_of(world, session) for session in (left, unnamed)] == [None, None]
 
 
 def test_an_orphan_that_cannot_be_stopped_costs_no_token(

@@ -44,7 +44,7 @@ def stored(url: str) -> list[SessionRecord]:
         store.close()
 
 
-def told(lines: Sequence[Any], what: str) -> list[str]:
+def reported(lines: Sequence[Any], what: str) -> list[str]:
     """Return what the workers said of one kind."""
     return [line[what] for line in lines if what in line]
 
@@ -56,8 +56,8 @@ def seconds_of_users(url: str, sandbox: Sandbox) -> dict[str | None, float]:
         state = get_state()
         for entry in sandbox.ledger.sessions:
             sandbox._account.sessions.end(entry.session_id, "NORMAL_EXIT", "over")
-        found = state.reconciler.run(api_key_resolver(state))
-        assert (found.settled, found.failed) == (2000, 0)
+        result = state.reconciler.run(api_key_resolver(state))
+        assert (result.settled, result.failed) == (2000, 0)
         totals = state.recorder.store.totals_by_user(UsageQuery())
         state.recorder.close()
     return {total.user_id: total.seconds for total in totals}
@@ -80,7 +80,7 @@ def test_two_thousand_starts_and_ends(sandbox: Sandbox, database_url: str) -> No
     After a reconciliation each user's seconds are those of the sandbox's ledger.
     """
     lines = run_all(jobs(sandbox, database_url, {"turns": 125}))
-    assert len(told(lines, "ended")) == 2000
+    assert len(reported(lines, "ended")) == 2000
     records = stored(database_url)
     ledger = {entry.session_id: entry.token_id for entry in sandbox.ledger.sessions}
     assert len(ledger) == len(records) == 2000
@@ -90,8 +90,8 @@ def test_two_thousand_starts_and_ends(sandbox: Sandbox, database_url: str) -> No
     store = open_store(database_url)
     counts = store.counts(UsageQuery(), 86400)
     store.close()
-    assert {one.outcome for one in counts} == {"minted"}
-    assert sum(one.number for one in counts) == 2000
+    assert {count.outcome for count in counts} == {"minted"}
+    assert sum(count.number for count in counts) == 2000
     assert seconds_of_users(database_url, sandbox) == pytest.approx(
         seconds_in_ledger(sandbox, {record.label: record.user_id for record in records})
     )
@@ -102,8 +102,8 @@ def test_sessions_at_once_are_exact(sandbox: Sandbox, database_url: str) -> None
     """However many tabs ask at the same time, no more than the limit get a token."""
     how = {"turns": 3, "users": ["ada"], "starts": False}
     lines = run_all(jobs(sandbox, database_url, how, ANAM_CONCURRENT_SESSIONS=3))
-    assert len(told(lines, "minted")) == 3 == len(sandbox.ledger.mints)
-    assert set(told(lines, "refused")) == {"too_many_sessions"}
+    assert len(reported(lines, "minted")) == 3 == len(sandbox.ledger.mints)
+    assert set(reported(lines, "refused")) == {"too_many_sessions"}
 
 
 @pytest.mark.slow
@@ -114,8 +114,8 @@ def test_minutes_are_exact(sandbox: Sandbox, database_url: str) -> None:
     lines = run_all(jobs(sandbox, database_url, how, ANAM_MINUTES_LIMIT="5 per year"))
     longest = [m.persona_config["maxSessionLengthSeconds"] for m in sandbox.ledger.mints]
     assert sorted(longest) == [300 - 8 * 37] + [37] * 8
-    assert len(told(lines, "minted")) == 9
-    assert set(told(lines, "refused")) == {"minutes_exhausted"}
+    assert len(reported(lines, "minted")) == 9
+    assert set(reported(lines, "refused")) == {"minutes_exhausted"}
 
 
 @pytest.mark.slow
@@ -131,7 +131,7 @@ def test_a_killed_worker_loses_nothing_it_has_acknowledged(
     tokens = {record.token_id for record in records}
     begun = {record.session_id for record in records if record.started_at is not None}
     over = {record.session_id for record in records if record.ended_at is not None}
-    assert set(told(lines, "minted")) <= tokens
-    assert set(told(lines, "started")) <= begun
-    assert set(told(lines, "ended")) <= over
+    assert set(reported(lines, "minted")) <= tokens
+    assert set(reported(lines, "started")) <= begun
+    assert set(reported(lines, "ended")) <= over
     assert len(tokens) >= 40

@@ -50,9 +50,9 @@ class Crew:
     def line(self) -> Any:
         """Return the next line that one of them says."""
         assert self._process.stdout is not None
-        told = self._process.stdout.readline()
-        assert told, "the workers ended"
-        return json.loads(told)
+        line = self._process.stdout.readline()
+        assert line, "the workers ended"
+        return json.loads(line)
 
     def go(self) -> None:
         """Let all begin at the same time."""
@@ -68,13 +68,13 @@ class Crew:
 
     def lines(self) -> list[Any]:
         """Return all that they say until their end, which must be a good one."""
-        told = self._rest()
+        lines = self._rest()
         assert self._process.returncode == 0
-        return told
+        return lines
 
     def _rest(self) -> list[Any]:
-        told, _ = self._process.communicate(timeout=600)
-        return [json.loads(line) for line in told.splitlines()]
+        output, _ = self._process.communicate(timeout=600)
+        return [json.loads(line) for line in output.splitlines()]
 
 
 def run_all(jobs: Sequence[dict[str, Any]]) -> list[Any]:

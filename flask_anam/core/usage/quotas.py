@@ -88,9 +88,9 @@ class QuotaRules:
         limit = settings.minutes_limit
         items = parse_many(limit) if limit else []
         self._items = [(item.get_expiry(), item.amount) for item in items]
-        self._at_once = settings.concurrent_sessions
+        self._max_concurrent = settings.concurrent_sessions
         #: Whether there is a limit.
-        self.any = bool(self._items) or self._at_once is not None
+        self.any = bool(self._items) or self._max_concurrent is not None
         if self.any and settings.token_reuse == "until_expiry":
             raise ConfigError(
                 'ANAM_TOKEN_REUSE = "until_expiry" lets one token start many sessions, so that '
@@ -104,4 +104,4 @@ class QuotaRules:
         for size, minutes in self._items:
             since = now - now % size
             windows.append(Window(since, minutes * 60.0, max(1.0, since + size - now)))
-        return Quota(now, tuple(windows), self._at_once)
+        return Quota(now, tuple(windows), self._max_concurrent)

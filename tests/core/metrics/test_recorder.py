@@ -63,10 +63,10 @@ def test_times_are_spread_over_buckets(recorder: MetricsRecorder) -> None:
     recorder.on_retry()
     metrics = recorder.metrics()
     assert (metrics["upstream_attempts"], metrics["upstream_retries"]) == (5, 1)
-    found = metrics["upstream_attempt_seconds"]
-    assert isinstance(found, dict)
-    assert set(found) == {"mint ok", "mint anam_timeout"}
-    worked = found["mint ok"]
+    histograms = metrics["upstream_attempt_seconds"]
+    assert isinstance(histograms, dict)
+    assert set(histograms) == {"mint ok", "mint anam_timeout"}
+    worked = histograms["mint ok"]
     assert (worked["count"], worked["sum"]) == (4, pytest.approx(60.801))
     buckets = worked["buckets"]
     assert [buckets[bound] for bound in ("0.001", "0.25", "0.5", "8.0", "+Inf")] == [1, 1, 3, 3, 4]
@@ -84,10 +84,10 @@ def test_an_app_with_many_personas_has_few_labels(recorder: MetricsRecorder) -> 
     for number in range(MAX_PERSONA_LABELS + 20):
         recorder.handed_out("minted", f"persona {number}", 0.0)
     recorder.failed("busy", "persona 7", 0.0)
-    found = recorder.metrics()["tokens_by_persona"]
-    assert isinstance(found, dict)
-    assert len(found) == MAX_PERSONA_LABELS + 1 == 101
-    assert (found["other"]["minted"], found["persona 7"]["failed"]) == (20, 1)
+    personas = recorder.metrics()["tokens_by_persona"]
+    assert isinstance(personas, dict)
+    assert len(personas) == MAX_PERSONA_LABELS + 1 == 101
+    assert (personas["other"]["minted"], personas["persona 7"]["failed"]) == (20, 1)
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")

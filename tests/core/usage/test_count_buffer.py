@@ -131,7 +131,7 @@ def test_a_store_in_memory_gets_them_at_once(store: Store, clock: FrozenClock) -
 
 
 def test_memory_forgets_counts_after_a_month() -> None:
-    """However many stretches of time and personas there have been."""
+    """However many intervals and personas there have been."""
     store = MemorySessionStore()
     for start in (0, COUNT_BUCKET, KEEP_COUNTS_FOR + COUNT_BUCKET):
         store.count({(start, "support", "minted"): 1, (start, "coach", "reused"): 2})

@@ -74,20 +74,20 @@ def test_nobody_else_can_read_a_file(tmp_path: Path) -> None:
 def test_many_may_begin_at_once(database_url: str) -> None:
     """Each with connections of its own: the tables are made once, and all go on."""
     opened = [Database(database_url) for _ in range(4)]
-    gate, found = threading.Barrier(4), []
+    gate, results = threading.Barrier(4), []
 
     def begin(number: int) -> None:
         gate.wait()
-        found.append(SqlSessionStore(opened[number]).sessions(UsageQuery()))
+        results.append(SqlSessionStore(opened[number]).sessions(UsageQuery()))
 
     threads = [threading.Thread(target=begin, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == [[]] * 4
-    for one in opened:
-        one.close()
+    assert results == [[]] * 4
+    for connected in opened:
+        connected.close()
 
 
 def test_the_tables_of_the_host_stay_as_they_are(database_url: str) -> None:
@@ -154,5 +154,5 @@ def test_a_fork_opens_connections_of_its_own(database_url: str, record: Any) -> 
         os._exit(0 if len(store.sessions(UsageQuery())) == 2 else 1)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
-    assert {one.token_id for one in store.sessions(UsageQuery())} == {"parent", "child"}
+    assert {r.token_id for r in store.sessions(UsageQuery())} == {"parent", "child"}
     store.close()

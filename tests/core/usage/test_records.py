@@ -54,9 +54,9 @@ def test_states_and_billable_seconds(
     """What is set aside counts until it is known to be unused, the true length afterwards."""
     begin = clock.now
     times = {name: begin + value for name, value in facts.items() if name.endswith("_at")}
-    one = record("t", **{**facts, **times})
-    assert one.state(begin + after) == state
-    assert one.billable_seconds(begin + after) == billable
+    session = record("t", **{**facts, **times})
+    assert session.state(begin + after) == state
+    assert session.billable_seconds(begin + after) == billable
 
 
 @pytest.mark.parametrize(("at", "seconds"), [(30.0, 30.0), (-5.0, 0.0), (9000.0, 60.0)])

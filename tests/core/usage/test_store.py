@@ -24,9 +24,9 @@ from flask_anam.testing import ManualClock
 Maker = Callable[..., SessionRecord]
 
 
-def only(found: list[SessionRecord]) -> SessionRecord:
-    """Return the one record that was found."""
-    (record,) = found
+def only(records: list[SessionRecord]) -> SessionRecord:
+    """Return the one record that was records."""
+    (record,) = records
     return record
 
 
@@ -47,9 +47,9 @@ def test_a_record_comes_back_as_it_was_stored(store: SessionStore, record: Maker
         exit_status="NORMAL_EXIT",
     )
     store.add(whole)
-    found = only(store.find(session_id="s-1"))
-    assert found.id > 0
-    assert replace(found, id=0) == whole
+    stored = only(store.find(session_id="s-1"))
+    assert stored.id > 0
+    assert replace(stored, id=0) == whole
     assert store.find(token_id="token-id_16chars") == []
     assert store.find(token_id="Token-Id_16chars", user_id="ädä 😀 'x'; --") == []
 
@@ -111,7 +111,7 @@ def test_ids_that_look_alike_are_told_apart(store: SessionStore, record: Maker) 
     for name in names:
         assert only(store.find(session_id="s", user_id=name)).user_id == name
     assert store.end("ada ", "s", 2.0)
-    ended = [one.user_id for one in store.find(session_id="s") if one.ended_at is not None]
+    ended = [r.user_id for r in store.find(session_id="s") if r.ended_at is not None]
     assert ended == ["ada "]
 
 
@@ -122,7 +122,7 @@ def test_a_token_that_may_be_used_again_gets_a_record_per_session(
     store.add(record("t"))
     for session in ("s1", "s2", "s2", "s3"):
         store.start("ada", "t", session, 5.0, again=True)
-    assert [one.session_id for one in store.find(token_id="t")] == ["s1", "s2", "s3"]
+    assert [r.session_id for r in store.find(token_id="t")] == ["s1", "s2", "s3"]
     store.end("ada", "s1", 6.0)
     assert store.start("ada", "t", "s4", 7.0, again=True)
     assert only(store.find(session_id="s4")).ended_at is None
@@ -133,8 +133,8 @@ def test_a_token_fills_no_store(store: SessionStore, record: Maker) -> None:
     """Invented session ids cost their inventor a hundred records, and nobody more."""
     store.add(record("t"))
     for number in range(MAX_SESSIONS_PER_TOKEN + 20):
-        found = store.start("ada", "t", f"s{number}", 5.0, again=True)
-        assert bool(found) is (number < MAX_SESSIONS_PER_TOKEN)
+        result = store.start("ada", "t", f"s{number}", 5.0, again=True)
+        assert bool(result) is (number < MAX_SESSIONS_PER_TOKEN)
     assert len(store.find(token_id="t")) == MAX_SESSIONS_PER_TOKEN
 
 
@@ -144,12 +144,12 @@ def test_equal_reports_at_the_same_time_count_once(store: SessionStore, record: 
     store.start("ada", "t", "first", 5.0, again=True)
     for number in range(20):
         with ThreadPoolExecutor(4) as pool:
-            found = pool.map(
+            results = pool.map(
                 lambda _, name: store.start("ada", "t", name, 6.0, again=True),
                 range(4),
                 [f"s{number}"] * 4,
             )
-        assert len([one for one in found if one]) == 1
+        assert len([result for result in results if result]) == 1
     assert len(store.find(token_id="t")) == 21
 
 
@@ -243,8 +243,8 @@ def test_a_mint_confirms_its_reservation(
     """Token id and times come once they are known."""
     store.reserve(record("a", token_id=None), quota(clock, max_concurrent=1))
     store.confirm("flask-anam.a", "tok", clock.now + 1, clock.now + 9)
-    found = only(store.find(token_id="tok"))
-    assert (found.minted_at, found.expires_at) == (clock.now + 1, clock.now + 9)
+    confirmed = only(store.find(token_id="tok"))
+    assert (confirmed.minted_at, confirmed.expires_at) == (clock.now + 1, clock.now + 9)
 
 
 def test_a_tab_gives_its_older_token_back(
@@ -260,7 +260,7 @@ def test_a_tab_gives_its_older_token_back(
     new = record("new", **same)
     store.add(new)
     store.supersede(new, 7.0)
-    refused = {one.token_id for one in store.sessions(UsageQuery()) if one.refused_at}
+    refused = {r.token_id for r in store.sessions(UsageQuery()) if r.refused_at}
     assert refused == {"old"}
 
 
@@ -272,15 +272,15 @@ def test_running_sessions_are_those_that_may_still_run(
     store.add(record("short", session_id="a", started_at=clock.now, max_seconds=60))
     store.add(record("long", session_id="b", started_at=clock.now, user_id="bob"))
     store.add(record("over", session_id="c", started_at=1.0, ended_at=2.0, seconds=1.0))
-    assert [one.token_id for one in store.running(clock.now)] == ["short", "long"]
+    assert [r.token_id for r in store.running(clock.now)] == ["short", "long"]
     assert store.count_running(clock.now) == 2
-    assert [one.token_id for one in store.running(clock.now, user_id="bob")] == ["long"]
+    assert [r.token_id for r in store.running(clock.now, user_id="bob")] == ["long"]
     clock.move(60 + GRACE)
-    assert [one.token_id for one in store.running(clock.now)] == ["long"]
+    assert [r.token_id for r in store.running(clock.now)] == ["long"]
 
 
 def fill(store: SessionStore, record: Maker) -> None:
-    """Store five tokens: at 1000, 1300, ..., three of them used, one still running."""
+    """Store five tokens: at 1000, 1300, ..., three of them used, r still running."""
     for number in range(5):
         at = 1000.0 + 300 * number
         store.add(record(f"t{number}", minted_at=at, user_id="bob" if number == 3 else "ada"))
@@ -298,40 +298,42 @@ def test_sessions_are_listed_newest_first_and_page_by_page(
     """By time, user and persona; only started ones where that is wanted."""
     fill(store, record)
     listed = store.sessions(UsageQuery(persona_type="support"), limit=2)
-    assert [one.token_id for one in listed] == ["t4", "t3"]
+    assert [r.token_id for r in listed] == ["t4", "t3"]
     rest = store.sessions(UsageQuery(persona_type="support"), limit=9, before=listed[-1].id)
-    assert [one.token_id for one in rest] == ["t2", "t1", "t0"]
+    assert [r.token_id for r in rest] == ["t2", "t1", "t0"]
     started = store.sessions(UsageQuery(started=True, user_id="ada"))
-    assert [one.token_id for one in started] == ["t1", "t0"]
+    assert [r.token_id for r in started] == ["t1", "t0"]
     timed = store.sessions(UsageQuery(since=1300.0, until=1900.0))
-    assert [one.token_id for one in timed] == ["t2", "t1"]
+    assert [r.token_id for r in timed] == ["t2", "t1"]
 
 
 def test_totals_are_per_user_and_persona(store: SessionStore, record: Maker) -> None:
     """Most seconds first; tokens without a user have a line of their own."""
     fill(store, record)
-    found = store.totals_by_user(UsageQuery())
-    assert found[0] == Totals(0, "ada", "support", tokens=4, sessions=2, ended=2, seconds=120.0)
-    rest = {(one.user_id, one.persona_type): (one.tokens, one.sessions) for one in found[1:]}
+    totals = store.totals_by_user(UsageQuery())
+    assert totals[0] == Totals(0, "ada", "support", tokens=4, sessions=2, ended=2, seconds=120.0)
+    rest = {
+        (total.user_id, total.persona_type): (total.tokens, total.sessions) for total in totals[1:]
+    }
     assert rest == {("bob", "support"): (1, 1), (None, "coach"): (1, 0)}
     assert len(store.totals_by_user(UsageQuery(), limit=1)) == 1
     assert store.totals_by_user(UsageQuery(user_id="nobody")) == []
 
 
-def test_totals_are_per_stretch_of_time(store: SessionStore, record: Maker) -> None:
+def test_totals_are_per_interval(store: SessionStore, record: Maker) -> None:
     """Stretches begin at multiples of their length; empty ones are left out."""
     fill(store, record)
-    found = [
-        (one.start, one.persona_type, one.tokens)
-        for one in store.totals_by_interval(UsageQuery(), 600)
+    intervals = [
+        (total.start, total.persona_type, total.tokens)
+        for total in store.totals_by_interval(UsageQuery(), 600)
     ]
-    assert found == [
+    assert intervals == [
         (600, "coach", 1),
         (600, "support", 1),
         (1200, "support", 2),
         (1800, "support", 2),
     ]
-    assert sum(one.seconds for one in store.totals_by_interval(UsageQuery(), 600)) == 120.0
+    assert sum(total.seconds for total in store.totals_by_interval(UsageQuery(), 600)) == 120.0
 
 
 def test_lengths_fall_into_steps(store: SessionStore, record: Maker) -> None:
@@ -344,7 +346,7 @@ def test_lengths_fall_into_steps(store: SessionStore, record: Maker) -> None:
 
 
 def test_counts_add_up(store: SessionStore) -> None:
-    """In stretches of five minutes, or of multiples of that."""
+    """In intervals of five minutes, or of multiples of that."""
     store.count({(300, "support", "minted"): 2, (600, "support", "busy"): 1})
     store.count({(300, "support", "minted"): 3, (600, "coach", "minted"): 1})
     assert store.counts(UsageQuery(), 300) == [
@@ -360,14 +362,14 @@ def test_counts_add_up(store: SessionStore) -> None:
 
 
 def test_a_purge_forgets_what_is_older(store: SessionStore, record: Maker) -> None:
-    """Records by the time of their mint, counts when their stretch is over."""
+    """Records by the time of their mint, counts when their interval is over."""
     fill(store, record)
     store.count({(1200, "support", "minted"): 1, (1500, "support", "minted"): 1})
     assert store.purge(1600.0) == 3
-    assert [one.token_id for one in store.sessions(UsageQuery())] == ["t4", "t3", "t2"]
-    assert [one.start for one in store.counts(UsageQuery(), 300)] == [1500]
+    assert [r.token_id for r in store.sessions(UsageQuery())] == ["t4", "t3", "t2"]
+    assert [count.start for count in store.counts(UsageQuery(), 300)] == [1500]
     assert store.purge(9999.0, user_id="bob") == 1
-    assert [one.token_id for one in store.sessions(UsageQuery())] == ["t4", "t2"]
+    assert [r.token_id for r in store.sessions(UsageQuery())] == ["t4", "t2"]
     assert len(store.counts(UsageQuery(), 300)) == 1
 
 
@@ -377,7 +379,7 @@ def test_pending_records_come_in_order(store: SessionStore, record: Maker) -> No
     store.change(only(store.find(token_id="t0")).id, source="anam")
     first = store.pending(since=0.0, limit=2)
     rest = store.pending(since=0.0, after=first[-1].id)
-    names = [one.token_id for one in first + rest]
+    names = [r.token_id for r in first + rest]
     assert names == ["t1", "t2", "t3", "t4", "coach"]
-    assert [one.token_id for one in store.pending(since=1900.0)] == ["t3", "t4"]
-    assert [one.token_id for one in store.pending(since=0.0, user_id="bob")] == ["t3"]
+    assert [r.token_id for r in store.pending(since=1900.0)] == ["t3", "t4"]
+    assert [r.token_id for r in store.pending(since=0.0, user_id="bob")] == ["t3"]
