@@ -20,7 +20,7 @@ from hosts import ADA, client_of, make_app
 
 import flask_anam
 import flask_anam_pytest
-from flask_anam import FlaskAnam, testing
+from flask_anam import FlaskAnam, testing, usage
 from flask_anam.sandbox import Sandbox
 from flask_anam.state import get_state
 from flask_anam.testing import ManualClock
@@ -28,6 +28,7 @@ from flask_anam.testing import ManualClock
 PUBLIC = {
     **{name: getattr(flask_anam, name) for name in flask_anam.__all__},
     **{name: getattr(testing, name) for name in testing.__all__},
+    **{name: getattr(usage, name) for name in usage.__all__ if name.islower()},
     "Sandbox": Sandbox,
 }
 
@@ -63,6 +64,7 @@ def world(make_sandbox: Any) -> Iterator[dict[str, Any]]:
             "manager": get_state().manager,
             "requests": requests,
             "sandbox": sandbox,
+            "usage": usage,
             "threading": threading,
             "user": ADA,
         }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
@@ -117,17 +116,6 @@ CALLS: dict[str, Callable[[], object]] = {
 def test_every_function_is_tried_below() -> None:
     """A new one needs a line in the table above."""
     assert set(CALLS) == {name for name in usage.__all__ if name[0].islower()}
-
-
-@pytest.mark.parametrize("name", CALLS)
-def test_the_examples_of_docstrings_give_what_they_show(world: World, name: str) -> None:
-    """Each function has one, and it runs in an app context."""
-    world.make("memory://")
-    names = {"anam": world.anam, "usage": usage}
-    test = doctest.DocTestParser().get_doctest(getattr(usage, name).__doc__, names, name, None, 0)
-    assert test.examples
-    with world.app.app_context():
-        assert doctest.DocTestRunner().run(test).failed == 0
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
