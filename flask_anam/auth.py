@@ -5,7 +5,7 @@ The only module that imports flask_login.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -149,7 +149,8 @@ def _permissions(loaders: Loaders, user: Any) -> frozenset[str]:
 
 
 def _names(value: object, what: str) -> frozenset[str]:
-    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+    # A mapping would grant its keys, those whose value is False as well.
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
         raise ConfigError(f"{what} an iterable of strings, got {type(value).__name__}.")
     names = frozenset(value)
     if not all(isinstance(name, str) for name in names):

@@ -151,7 +151,7 @@ def _stop(state: AnamState, claims: Sequence[SessionRecord], user: Any = None) -
 
     A browser may claim a session for each of its tokens, so Anam is asked once per account.
     """
-    if any(record.source == "anam" and record.ended_at is not None for record in claims):
+    if any(record.is_over_at_anam for record in claims):
         return True
     key_for, deadline = api_key_resolver(state, user), state.deadline()
     of_key: dict[str | None, list[SessionRecord]] = {}

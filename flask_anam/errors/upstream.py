@@ -37,13 +37,19 @@ class UpstreamError(AnamError):
 
 
 class AnamAuthError(UpstreamError):
-    """Anam refused our API key (401) or its permissions (403).
+    """Anam refused our API key (401), or what was asked for with it (403).
+
+    Attributes:
+        of_request: whether only this request body is refused (403), as far as is known, and not
+            the key: a plan may not permit an option of one persona.
 
     Example:
         >>> AnamAuthError.code, AnamAuthError.status, AnamAuthError.retryable
         ('anam_auth', 502, False)
 
     """
+
+    of_request = False
 
     code = "anam_auth"
     default_text = "Anam refused this server's API key. Check ANAM_API_KEY."

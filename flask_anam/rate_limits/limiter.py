@@ -151,8 +151,11 @@ class RequestQuota:
         self.window = _tightest(tokens, values)
 
     @contextmanager
-    def charge(self) -> Iterator[None]:
+    def charge(self, is_final: Callable[[BaseException], bool]) -> Iterator[None]:
         """Count one mint for the work inside; give it back when that fails.
+
+        Args:
+            is_final: whether a failed mint counts all the same, by its error.
 
         Raises:
             RateLimited: the token limit is reached; the work is not begun.
@@ -162,8 +165,9 @@ class RequestQuota:
         self._take(buckets)
         try:
             yield
-        except BaseException:
-            self._give_back(buckets)
+        except BaseException as error:
+            if not is_final(error):
+                self._give_back(buckets)
             raise
 
     def _take(self, buckets: list[_Bucket]) -> None:

@@ -184,7 +184,11 @@ class TokenLimit:
     """A quota whose token limit is a context manager; it counts no requests."""
 
     def __init__(self, charge: Callable[[], AbstractContextManager[object]]) -> None:
-        self.charge = charge
+        self._charge = charge
+
+    def charge(self, is_final: Callable[[BaseException], bool]) -> AbstractContextManager[object]:
+        """Enter the limit."""
+        return self._charge()
 
     def admit(self, lookup: DeferredLookup | None) -> None:
         """Count nothing."""

@@ -65,6 +65,20 @@ def test_a_stolen_session_id_stops_nothing(world: World, usage_url: str) -> None
     assert delete(world, ADA, session_id).status_code == 204
 
 
+def test_a_forged_report_does_not_make_a_session_look_over(world: World, usage_url: str) -> None:
+    """A claim that was settled as unknown to Anam says nothing of the session itself."""
+    world.make(usage_url)
+    session_id = world.talk(ADA)
+    forged = world.token(BOB, "forged")
+    world.report(BOB, forged, session_id)
+    (claim,) = world.recorder.find_session(session_id, "bob")
+    end = {"ended_at": claim.started_at, "seconds": 0.0, "exit_status": "NOT_FOUND"}
+    world.recorder.store.change(claim.id, source="anam", **end)
+    with world.app.app_context():
+        assert world.anam.stop_session(session_id)
+    assert exit_of(world, session_id) is not None
+
+
 def test_a_session_claimed_for_many_tokens_costs_one_question(world: World, usage_url: str) -> None:
     """The true token's claim stops it, wherever it stands among the others."""
     world.make(usage_url)

@@ -44,7 +44,8 @@ class MemoryCache(BaseCache):
 
     def set(self, key: str, value: Any, timeout: Any = None) -> bool:
         """Store a value for `timeout` seconds; 0 is for ever, None the default of cachelib."""
-        entry = (self._expiry(timeout), value)
+        seconds = self._normalize_timeout(timeout)
+        entry = (time.time() + seconds if seconds else float("inf"), value)
         with self._lock:
             self._entries[key] = entry
             if len(self._entries) > self._threshold:
@@ -53,7 +54,8 @@ class MemoryCache(BaseCache):
 
     def add(self, key: str, value: Any, timeout: Any = None) -> bool:
         """Store a value unless there is one; return whether it was stored."""
-        entry = (self._expiry(timeout), value)
+        seconds = self._normalize_timeout(timeout)
+        entry = (time.time() + seconds if seconds else float("inf"), value)
         with self._lock:
             if self.has(key):
                 return False
@@ -77,11 +79,6 @@ class MemoryCache(BaseCache):
         with self._lock:
             self._entries.clear()
         return True
-
-    def _expiry(self, timeout: Any) -> float:
-        """Return the Unix seconds at which an entry of now expires."""
-        seconds = self._normalize_timeout(timeout)
-        return time.time() + seconds if seconds else float("inf")
 
     def _make_room(self) -> None:
         """Evict expired entries, then those that expire soonest until a tenth is free."""

@@ -102,7 +102,14 @@ class CoolDowns:
     def record(
         self, error: errors.UpstreamError, account: str, body: str, *, has_fallback: bool
     ) -> None:
-        """Remember the error of a mint, if it is of a kind that another try would only repeat."""
+        """Remember the error of a mint, if it is of a kind that another try would only repeat.
+
+        A refused key, plan or rate concerns the account; a refused request only its body.
+        """
+        if isinstance(error, errors.AnamAuthError) and error.of_request:
+            seconds = self._seconds(error, body)
+            self._remember(body, error, seconds or AUTH_FIRST, shared=True)
+            return
         if isinstance(error, errors.AnamRejected):
             dead = error.persona_missing and has_fallback
             self._remember(body, error, MISSING_PAUSE if dead else REJECTED_PAUSE, shared=dead)
@@ -111,10 +118,11 @@ class CoolDowns:
         if seconds is not None:
             self._remember(account, error, seconds, shared=True)
 
-    def clear(self, account: str) -> None:
-        """Forget the cool-down of an account: a mint has worked."""
+    def clear(self, account: str, body: str) -> None:
+        """Forget the cool-downs of an account and a body: a mint has worked."""
         with self._lock:
             self._local.pop(account, None)
+            self._local.pop(body, None)
 
     def _times_before(self, error: errors.UpstreamError, key: str) -> int:
         """Return how often an error came back after its cool-down.
@@ -127,8 +135,8 @@ class CoolDowns:
             return 0
         return last.times - (last.left(self._clock.time()) > 0)
 
-    def _seconds(self, error: errors.UpstreamError, account: str) -> float | None:
-        times = self._times_before(error, account)
+    def _seconds(self, error: errors.UpstreamError, key: str) -> float | None:
+        times = self._times_before(error, key)
         if isinstance(error, errors.AnamAuthError):
             return min(AUTH_FIRST * 2.0**times, AUTH_LONGEST)
         if isinstance(error, errors.AnamQuotaError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask_anam.errors import AnamError, AnamRejected, UpstreamError
+from flask_anam.errors import AnamAuthError, AnamError, AnamRejected, UpstreamError
 
 
 def is_missing_persona(error: AnamError) -> bool:
@@ -18,6 +18,7 @@ def encode_error(error: UpstreamError) -> dict[str, object]:
         "wait": error.hinted_wait,
         "retryable": error.retryable,
         "missing": is_missing_persona(error),
+        "of_request": isinstance(error, AnamAuthError) and error.of_request,
     }
 
 
@@ -39,4 +40,6 @@ def decode_error(facts: object) -> UpstreamError:
     )
     if isinstance(error, AnamRejected):
         error.persona_missing = facts.get("missing") is True
+    if isinstance(error, AnamAuthError):
+        error.of_request = facts.get("of_request") is True
     return error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -71,8 +72,10 @@ class Quota(Protocol):
 
         """
 
-    def charge(self) -> AbstractContextManager[object]:
-        """Return a context that counts one mint, and gives it back when the mint fails.
+    def charge(self, is_final: Callable[[BaseException], bool]) -> AbstractContextManager[object]:
+        """Return a context that counts one mint.
+
+        The count is given back when the mint fails, unless `is_final` is true of the error.
 
         Raises:
             RateLimited: the token limit is reached; raised on entry.

@@ -26,8 +26,10 @@ from flask_anam.core.single_flight import SingleFlight
 from flask_anam.core.tokens.reuse_policy import CacheEntryPolicy, ReusePolicy, TokenRequest
 from flask_anam.core.tokens.store import DeferredLookup, Lookup, TokenStore
 from flask_anam.core.tokens.token import SessionToken
+from flask_anam.core.upstream.circuit_breaker import Origin
 from flask_anam.core.upstream.client import AnamClient
 from flask_anam.core.upstream.concurrency import ConcurrencyMonitor
+from flask_anam.core.upstream.key_check import KeyCheck
 from flask_anam.core.usage.reconciler import Reconciler
 from flask_anam.core.usage.recorder import PendingMint, UsageRecorder
 
@@ -73,7 +75,8 @@ class TokenIssuer:
     ) -> IssuedToken:
         """Return a token for a persona, or for its fallback while Anam does not know it.
 
-        The request is counted against the quota once the persona is known to be valid.
+        The request is counted against the quota before a callable of the host runs; without one,
+        along with the cache lookup.
 
         Raises:
             InvalidRequest: an override is not allowed or not valid.
@@ -87,6 +90,8 @@ class TokenIssuer:
             "idempotency_key": idempotency_key,
             "refused": refused,
         }
+        if quota and not self._is_static(persona):
+            quota.admit(None)  # the host's own code runs for requests within the limit only
         request = self._request(persona, user, overrides, facts)
         try:
             return self._manager.create_token(request, quota)
@@ -115,8 +120,13 @@ class TokenIssuer:
             api_key=api_key,
             account=self._manager.account_of(api_key),
             has_fallback=persona.fallback is not None,
+            has_overrides=bool(overrides),
             **facts,
         )
+
+    def _is_static(self, persona: Persona) -> bool:
+        """Whether neither config nor API key of a persona come from the host's code."""
+        return not callable(persona.source) and self.key_ring(persona).constant is not None
 
     def key_ring(self, persona: Persona | None = None) -> KeyRing:
         """Return what finds the API key of a persona's account; of the app for None."""
@@ -178,6 +188,7 @@ class SessionTokenManager:
         self._concurrency = concurrency
         self._policy = ReusePolicy(settings, keys)
         self._cool_downs = CoolDowns(store, clock)
+        self._key_check = KeyCheck(client, clock)
         self._flights: SingleFlight[Issuance] = SingleFlight()
         self.account_of = self._policy.account_of
 
@@ -347,20 +358,36 @@ class SessionTokenManager:
         self._cool_downs.raise_if_cooling(account, body)
         if self._concurrency:
             self._concurrency.raise_if_full(request.api_key, deadline)
-        with quota.charge() if quota else nullcontext():
+        with quota.charge(request.blames_caller) if quota else nullcontext():
             pending = self._reserve(request, deadline)
             began = self._clock.monotonic()
             try:
-                token, attempts = self._client.mint(pending.body, request.api_key, deadline)
+                token, attempts = self._client.mint(
+                    pending.body,
+                    request.api_key,
+                    deadline,
+                    Origin(request.body.digest, request.user_id),
+                )
             except BaseException as error:
                 self._recorder.cancel(pending)
                 if isinstance(error, errors.UpstreamError):
+                    self._blame(error, request, deadline)
                     self._cool_downs.record(error, account, body, has_fallback=request.has_fallback)
                 raise
         self._recorder.confirm(pending, token)
-        self._cool_downs.clear(account)
+        self._cool_downs.clear(account, body)
+        self._key_check.record_success(request.account)
         seconds = self._clock.monotonic() - began
         return Issuance(token, "minted", mint_seconds=seconds, attempts=attempts)
+
+    def _blame(
+        self, error: errors.UpstreamError, request: TokenRequest, deadline: Deadline
+    ) -> None:
+        """Find out whether a 403 is about the key: a cheap call with it is refused as well."""
+        if isinstance(error, errors.AnamAuthError) and error.of_request:
+            error.of_request = not self._key_check.is_refused(
+                request.account, request.api_key, deadline
+            )
 
     def _reserve(self, request: TokenRequest, deadline: Deadline) -> PendingMint:
         """Reserve a session within the user's limits; look at Anam before the user is refused."""
@@ -385,4 +412,4 @@ class SessionTokenManager:
             self._store.put(entry.key, token, entry.ttl_for(token), generation)
         # The report may come when the token itself is no longer stored.
         owner_key = self._keys("id", request.user_id, token.id)
-        self._store.put_text(owner_key, entry.key, token.lifetime)
+        self._store.put_text(owner_key, entry.key, token.expires_at - token.minted_at)

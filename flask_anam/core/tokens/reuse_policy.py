@@ -10,6 +10,7 @@ from flask_anam.core.config.settings import Settings
 from flask_anam.core.hashing import KeyHasher
 from flask_anam.core.personas.mint_body import MintBody
 from flask_anam.core.tokens.token import SessionToken
+from flask_anam.errors import AnamAuthError, AnamRejected
 
 #: A stored token is returned for at most this share of its life.
 USABLE_SHARE = 5 / 6
@@ -33,6 +34,7 @@ class TokenRequest:
         idempotency_key: one start attempt of a caller without a slot, or None.
         refused: token id of a token that failed to start, or None.
         has_fallback: whether another persona is used when Anam does not know this one.
+        has_overrides: whether the caller has chosen a part of the body.
 
     """
 
@@ -45,6 +47,14 @@ class TokenRequest:
     idempotency_key: str | None = None
     refused: str | None = None
     has_fallback: bool = False
+    has_overrides: bool = False
+
+    def blames_caller(self, error: BaseException) -> bool:
+        """Whether the caller's own choice may be why Anam refused the mint."""
+        return self.has_overrides and (
+            isinstance(error, AnamRejected)
+            or (isinstance(error, AnamAuthError) and error.of_request)
+        )
 
 
 class CacheEntryPolicy(NamedTuple):
@@ -121,8 +131,12 @@ class ReusePolicy:
 
     def invalidation_keys(self, persona_type: str | None, user_id: str | None) -> tuple[str, ...]:
         """Return the keys that invalidate all tokens, and those of a persona and of a user."""
-        parts = (("persona", persona_type), ("user", user_id))
-        return (self._part("all"), *[self._part(kind, part) for kind, part in parts if part])
+        keys = [self._part("all")]
+        if persona_type:
+            keys.append(self._part("persona", persona_type))
+        if user_id:
+            keys.append(self._part("user", user_id))
+        return tuple(keys)
 
     def _make_entry(
         self,

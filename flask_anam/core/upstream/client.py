@@ -19,7 +19,7 @@ from flask_anam.core.redaction import scrubs_traceback
 from flask_anam.core.tokens.token import SessionToken, read_claims
 from flask_anam.core.upstream import responses
 from flask_anam.core.upstream.bulkhead import Bulkhead
-from flask_anam.core.upstream.circuit_breaker import CircuitBreaker
+from flask_anam.core.upstream.circuit_breaker import BodyBreakers, CircuitBreaker, Origin
 from flask_anam.core.upstream.retries import (
     BACKOFF_CAP,
     MIN_ATTEMPT_TIME,
@@ -83,13 +83,26 @@ class AnamClient:
         self._observer = observer
         self._bulkhead = Bulkhead(max_in_flight)
         self._breaker = CircuitBreaker(clock)
+        self._body_breakers = BodyBreakers(clock)
         self._budget = RetryBudget()
 
     @scrubs_traceback
     def mint(
-        self, body: Mapping[str, Any], api_key: str, deadline: Deadline
+        self,
+        body: Mapping[str, Any],
+        api_key: str,
+        deadline: Deadline,
+        origin: Origin | None = None,
     ) -> tuple[SessionToken, int]:
         """Mint a session token; errors that may pass are retried before the deadline.
+
+        Returns the token, and how many attempts it took.
+
+        Args:
+            body: what is sent.
+            api_key: of the account.
+            deadline: of the request.
+            origin: whose mint it is, so that a status of 500 is not held against others.
 
         Raises:
             UpstreamError: Anam refused, failed, or could not be reached within the deadline.
@@ -97,7 +110,7 @@ class AnamClient:
         """
         for attempt in range(self._max_attempts):
             try:
-                token = self._mint_once(body, api_key, deadline)
+                token = self._mint_once(body, api_key, deadline, origin)
             except errors.UpstreamError as error:
                 wait = self._wait_before_retry(error, attempt, deadline)
                 if wait is None:
@@ -158,17 +171,20 @@ class AnamClient:
         """Close the connections of this process."""
         self._transport.close()
 
-    def _mint_once(self, body: Mapping[str, Any], api_key: str, deadline: Deadline) -> SessionToken:
+    def _mint_once(
+        self, body: Mapping[str, Any], api_key: str, deadline: Deadline, origin: Origin | None
+    ) -> SessionToken:
         asked_at = self._clock.time()
         mint = _Operation("mint", "POST", "/v1/auth/session-token", responses.has_session_token)
-        document, answer = self._call(mint, api_key, deadline, body=dict(body))
+        document, answer = self._call(mint, api_key, deadline, body=dict(body), origin=origin)
         value = document["sessionToken"]
         claims = read_claims(value)
         if claims is None:
             log.warning("Anam's session token is not a JWT; it is taken to last one hour.")
         elif claims.type == "legacy":
             raise errors.AnamRejected(LEGACY_CURE)
-        issuer_now = http_date(answer.headers.get("Date", ""))
+        tells_issue = claims is not None and claims.issued_at is not None
+        issuer_now = None if tells_issue else http_date(answer.headers.get("Date", ""))
         return SessionToken.minted(value, claims, asked_at=asked_at, issuer_now=issuer_now)
 
     def _call(
@@ -180,9 +196,11 @@ class AnamClient:
         body: object = None,
         query: Mapping[str, str] | None = None,
         max_bytes: int = MAX_BODY,
+        origin: Origin | None = None,
     ) -> tuple[Any, Answer]:
         """Make one attempt; return the JSON of the answer, and the answer."""
         self._breaker.raise_if_open()
+        self._body_breakers.raise_if_open(origin)
         exchange = partial(
             self._transport.exchange,
             operation.method,
@@ -194,11 +212,15 @@ class AnamClient:
             max_bytes=max_bytes,
         )
         with self._bulkhead.acquire(deadline):
-            probe = False if operation.is_advice else self._breaker.enter(deadline)
+            probe = False if operation.is_advice else self._breaker.enter(deadline, origin)
             began = self._clock.monotonic()
             outcome = "given_up"  # unless it ends in another way
             try:
-                answer = exchange() if operation.is_advice else self._guarded(exchange, probe=probe)
+                answer = (
+                    exchange()
+                    if operation.is_advice
+                    else self._guarded(exchange, probe, origin, deadline)
+                )
                 document = _json_of(operation, answer)
                 outcome = "ok"
             except errors.UpstreamError as error:
@@ -209,20 +231,37 @@ class AnamClient:
                 self._observer.on_attempt(operation.name, outcome, seconds)
         return document, answer
 
-    def _guarded(self, exchange: Callable[[], Answer], *, probe: bool) -> Answer:
-        """Make an exchange and record its result in the circuit breaker."""
+    def _guarded(
+        self,
+        exchange: Callable[[], Answer],
+        probe: bool,
+        origin: Origin | None,
+        deadline: Deadline,
+    ) -> Answer:
+        """Make an exchange and record its result in the circuit breakers."""
         try:
-            answer = exchange()
-        except (errors.AnamUnavailable, errors.AnamTimeout):
-            self._breaker.record_failure(probe=probe)
-            raise
-        except BaseException:
+            probes_body = self._body_breakers.enter(origin, deadline)
+        except errors.AnamUnavailable:
             self._breaker.record_abandoned(probe=probe)
             raise
-        if answer.status >= 500:
+        try:
+            answer = exchange()
+        except BaseException as error:
+            self._body_breakers.record_abandoned(origin, probe=probes_body)
+            if isinstance(error, errors.AnamUnavailable | errors.AnamTimeout):
+                self._breaker.record_failure(probe=probe)
+            else:
+                self._breaker.record_abandoned(probe=probe)
+            raise
+        if answer.status == 500:
+            self._breaker.record_failure(probe=probe, origin=origin)
+            self._body_breakers.record_failure(origin, probe=probes_body)
+        elif answer.status > 500:
             self._breaker.record_failure(probe=probe)
+            self._body_breakers.record_abandoned(origin, probe=probes_body)
         else:
             self._breaker.record_success()
+            self._body_breakers.record_success(origin)
         return answer
 
     def _wait_before_retry(

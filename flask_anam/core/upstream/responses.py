@@ -27,8 +27,15 @@ def error_for(answer: Answer) -> errors.UpstreamError:
             f"Anam answered with a redirect ({status}), which is not followed. Check ANAM_BASE_URL."
         )
         return errors.AnamBadResponse(text, retryable=False)
-    if status in {401, 403}:
-        return errors.AnamAuthError(f"Anam refused this server's API key ({status}).")
+    if status == 401:
+        return errors.AnamAuthError("Anam refused this server's API key (401).")
+    if status == 403:
+        forbidden = errors.AnamAuthError(
+            "Anam refused this request (403): the plan of the account does not permit this persona "
+            "or one of its options, or the API key lacks a permission. Run `flask anam check`."
+        )
+        forbidden.of_request = True
+        return forbidden
     if status == 402:
         return errors.AnamQuotaError("Anam refused: the account has no plan for this (402).")
     hint = wait_hint(answer.headers)

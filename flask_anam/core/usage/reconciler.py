@@ -17,7 +17,7 @@ from flask_anam.core.tokens.reuse_policy import TokenRequest
 from flask_anam.core.upstream.client import AnamClient
 from flask_anam.core.upstream.sessions_api import AnamSession, get_session, list_sessions
 from flask_anam.core.usage.recorder import UsageRecorder
-from flask_anam.core.usage.records import SessionRecord
+from flask_anam.core.usage.records import NOT_FOUND, SessionRecord
 from flask_anam.errors import AnamError, AnamRejected, UpstreamError
 
 log = logging.getLogger("flask_anam")
@@ -282,7 +282,7 @@ class Reconciler:
                 done.waiting += 1
                 continue
             done.unused += 1
-            end = {"seconds": 0.0, "ended_at": record.started_at, "exit_status": "NOT_FOUND"}
+            end = {"seconds": 0.0, "ended_at": record.started_at, "exit_status": NOT_FOUND}
             self._store.change(record.id, source="anam", **(end if record.started_at else {}))
 
     def _write(

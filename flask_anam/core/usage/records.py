@@ -22,6 +22,8 @@ COUNT_BUCKET = 300
 MAX_LABEL = 128
 #: Upper limit of seconds that any database can hold for a session: 68 years.
 MAX_STORABLE_SECONDS = 2**31 - 1
+#: Exit status of a reported session that Anam knows nothing of.
+NOT_FOUND = "NOT_FOUND"
 
 
 class Unstorable(ValueError):
@@ -75,6 +77,12 @@ class SessionRecord:
         """Return when a started session must be over, at the latest."""
         limit = MAX_SESSION_SECONDS if self.max_seconds is None else self.max_seconds
         return (self.started_at or self.minted_at) + limit + GRACE
+
+    @property
+    def is_over_at_anam(self) -> bool:
+        """Whether Anam itself has said that the session is over; not that it knows none."""
+        ended = self.source == "anam" and self.ended_at is not None
+        return ended and self.exit_status != NOT_FOUND
 
     def is_running(self, now: float) -> bool:
         """Whether it has started and, as far as is known, not ended."""

@@ -109,7 +109,7 @@ def test_a_mint_that_worked_ends_the_doubling(cool_downs: CoolDowns, clock: Froz
     for _ in range(3):
         cool_downs.record(errors.AnamAuthError(), ACCOUNT, BODY, has_fallback=False)
         lasts(cool_downs, clock)
-    cool_downs.clear(ACCOUNT)
+    cool_downs.clear(ACCOUNT, BODY)
     cool_downs.record(errors.AnamAuthError(), ACCOUNT, BODY, has_fallback=False)
     assert lasts(cool_downs, clock) == 30
 

@@ -103,7 +103,7 @@ class _LimitThatLeaves:
         """Let the request in."""
 
     @contextmanager
-    def charge(self) -> Iterator[None]:
+    def charge(self, is_final: object) -> Iterator[None]:
         """Leave once everybody waits."""
         self._leading.set()
         self._all_wait.wait(5)

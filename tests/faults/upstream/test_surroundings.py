@@ -181,7 +181,7 @@ def test_row_55_no_secret_is_in_what_an_error_tracker_collects(
         if what == "token":
             anam.create_token("support", user_id="ada", slot="tab")
         elif what == "concurrency":
-            state.client.concurrency(state.api_key(), state.deadline())
+            state.client.concurrency(state.issuer.api_key(), state.deadline())
             raise AnamError  # an answer that is an object is one, whatever it holds
         else:
             state.client.start_session("listed-SENTINEL", state.deadline())
