@@ -7,6 +7,7 @@ The plugin `flask_anam_pytest` has the fixtures ``anam_sandbox``, ``anam_config`
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -36,10 +37,10 @@ _USER = "flask_anam.testing.user"
 class ManualClock(Clock):
     """Fake clock that stands still until a test moves it; pass it to ``FlaskAnam(clock=...)``.
 
-    Not thread-safe.
+    Thread-safe.
 
     Attributes:
-        now: the present time in Unix seconds.
+        now: the present time in Unix seconds; an assignment moves both clocks, as `move` does.
         slept: the waits so far, in seconds.
 
     Args:
@@ -55,6 +56,8 @@ class ManualClock(Clock):
     def __init__(self, now: float = 1_800_000_000.0) -> None:
         self.now = now
         self.slept: list[float] = []
+        self._jumped = 0.0
+        self._lock = threading.Lock()
 
     def time(self) -> float:
         """Return the present time in Unix seconds.
@@ -67,14 +70,15 @@ class ManualClock(Clock):
         return self.now
 
     def monotonic(self) -> float:
-        """Return the same time in seconds, for durations.
+        """Return the same time in seconds, for durations; `jump` does not change it.
 
         Example:
             >>> clock.monotonic() == clock.time()
             True
 
         """
-        return self.now
+        with self._lock:
+            return self.now - self._jumped
 
     def sleep(self, seconds: float) -> None:
         """Move the clock on, without waiting, and record the wait.
@@ -85,8 +89,9 @@ class ManualClock(Clock):
             [2.5]
 
         """
-        self.slept.append(seconds)
-        self.now += seconds
+        with self._lock:
+            self.slept.append(seconds)
+            self.now += seconds
 
     def move(self, seconds: float) -> None:
         """Move the clock by some seconds.
@@ -98,7 +103,22 @@ class ManualClock(Clock):
             1800000060
 
         """
-        self.now += seconds
+        with self._lock:
+            self.now += seconds
+
+    def jump(self, seconds: float) -> None:
+        """Set the wall clock alone, forward or back, as NTP does.
+
+        Example:
+            >>> clock = ManualClock(now=1_800_000_000)
+            >>> clock.jump(-3600)
+            >>> clock.monotonic() - clock.time()
+            3600.0
+
+        """
+        with self._lock:
+            self.now += seconds
+            self._jumped += seconds
 
 
 def sandbox_config(sandbox: Sandbox) -> dict[str, Any]:

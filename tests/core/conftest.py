@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -34,6 +33,7 @@ from flask_anam.core.usage.memory_store import MemorySessionStore
 from flask_anam.core.usage.recorder import UsageRecorder
 from flask_anam.errors import AnamError
 from flask_anam.sandbox import Sandbox
+from flask_anam.testing import ManualClock
 
 #: Strings that must never be seen outside the one place they belong to.
 KEY = "sandbox-SENTINEL-key-5d1e"
@@ -49,39 +49,6 @@ PERSONA: dict[str, Any] = {
     "systemPrompt": PROMPT,
 }
 BODY = {"personaConfig": PERSONA}
-
-
-class FrozenClock(Clock):
-    """A clock that stands still: only `move`, `jump` and `sleep` change its time."""
-
-    def __init__(self, now: float = 1_800_000_000.0) -> None:
-        self.now = now
-        self.uptime = 1000.0
-        self.slept: list[float] = []
-        self._lock = threading.Lock()
-
-    def time(self) -> float:
-        """Return the wall clock."""
-        return self.now
-
-    def monotonic(self) -> float:
-        """Return the clock that never jumps."""
-        return self.uptime
-
-    def sleep(self, seconds: float) -> None:
-        """Note the wait and move on without waiting."""
-        with self._lock:
-            self.slept.append(seconds)
-            self.move(seconds)
-
-    def move(self, seconds: float) -> None:
-        """Let time go by."""
-        self.now += seconds
-        self.uptime += seconds
-
-    def jump(self, seconds: float) -> None:
-        """Set the wall clock alone, as an operator or NTP does."""
-        self.now += seconds
 
 
 def jwt(**claims: object) -> str:
@@ -116,13 +83,7 @@ def body_of(personas: PersonaRegistry, name: str, user: object = None, /, **over
 
 
 @pytest.fixture
-def clock() -> FrozenClock:
-    """Return a clock moved by hand."""
-    return FrozenClock()
-
-
-@pytest.fixture
-def deadline(clock: FrozenClock) -> Deadline:
+def deadline(clock: ManualClock) -> Deadline:
     """Return the deadline of a request that began now."""
     return Deadline.after(clock, 8.0)
 
@@ -138,7 +99,7 @@ ClientMaker = Callable[..., AnamClient]
 
 
 @pytest.fixture
-def make_client(sandbox: Sandbox, clock: FrozenClock) -> Iterator[ClientMaker]:
+def make_client(sandbox: Sandbox, clock: ManualClock) -> Iterator[ClientMaker]:
     """Return a maker of clients on the sandbox; all are closed after the test."""
     made: list[AnamClient] = []
 
@@ -215,7 +176,7 @@ def store_on(cache: BaseCache, clock: Clock, secret: bytes = SECRET) -> TokenSto
 class World:
     """A manager with all its real parts, and short ways to ask it."""
 
-    def __init__(self, make_client: ClientMaker, sandbox: Sandbox, clock: FrozenClock) -> None:
+    def __init__(self, make_client: ClientMaker, sandbox: Sandbox, clock: ManualClock) -> None:
         self._make_client = make_client
         self.sandbox = sandbox
         self.clock = clock
@@ -269,7 +230,7 @@ class World:
 
 
 @pytest.fixture
-def world(make_client: ClientMaker, sandbox: Sandbox, clock: FrozenClock) -> World:
+def world(make_client: ClientMaker, sandbox: Sandbox, clock: ManualClock) -> World:
     """Return a manager with the default settings."""
     made = World(make_client, sandbox, clock)
     made.manager()

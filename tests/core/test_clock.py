@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from flask_anam.core.clock import Deadline
-
-from .conftest import FrozenClock
+from flask_anam.testing import ManualClock
 
 
 def test_a_deadline_is_counted_from_its_making() -> None:
     """It reads the monotonic clock only, and goes below zero when over."""
-    clock = FrozenClock()
+    clock = ManualClock()
     deadline = Deadline.after(clock, 8.0)
     clock.jump(-3600)
     assert deadline.left() == 8.0

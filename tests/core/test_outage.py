@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from core.conftest import FrozenClock
 
 from flask_anam.core.outage import OUTAGE_PAUSE, OutageGuard
 from flask_anam.errors import Busy
+from flask_anam.testing import ManualClock
 
 
 class Store:
@@ -23,7 +23,7 @@ class Store:
         return "value"
 
 
-def test_a_failing_store_is_not_asked_for_five_seconds(clock: FrozenClock) -> None:
+def test_a_failing_store_is_not_asked_for_five_seconds(clock: ManualClock) -> None:
     """It is asked once, then not for 5 s, then again."""
     store, guard = Store(failures=1), OutageGuard(clock, lambda error, is_new: None)
     assert guard.call(store.read, default="default") == "default"
@@ -36,7 +36,7 @@ def test_a_failing_store_is_not_asked_for_five_seconds(clock: FrozenClock) -> No
     assert guard.call(store.read, default="default") == "value"
 
 
-def test_an_outage_begins_once(clock: FrozenClock) -> None:
+def test_an_outage_begins_once(clock: ManualClock) -> None:
     """Each failure is reported, and whether it is the first since the store last worked."""
     heard: list[tuple[str, bool]] = []
     guard = OutageGuard(clock, lambda error, is_new: heard.append((type(error).__name__, is_new)))
@@ -53,7 +53,7 @@ def test_an_outage_begins_once(clock: FrozenClock) -> None:
     ]
 
 
-def test_an_error_of_ours_is_no_outage(clock: FrozenClock) -> None:
+def test_an_error_of_ours_is_no_outage(clock: ManualClock) -> None:
     """It reaches the caller, and the store is asked again at once."""
     guard = OutageGuard(clock, lambda error, is_new: pytest.fail("no outage"))
 
@@ -65,7 +65,7 @@ def test_an_error_of_ours_is_no_outage(clock: FrozenClock) -> None:
     assert not guard.is_down
 
 
-def test_a_clock_that_jumps_does_not_lengthen_the_pause(clock: FrozenClock) -> None:
+def test_a_clock_that_jumps_does_not_lengthen_the_pause(clock: ManualClock) -> None:
     """The pause goes by the monotonic clock."""
     guard = OutageGuard(clock, lambda error, is_new: None)
     guard.call(Store(failures=1).read, default=None)

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from cachelib import FileSystemCache, NullCache, SimpleCache
 from cachelib.base import BaseCache
-from core.conftest import FrozenClock
 
 from flask_anam.core.cache.backends import TRAITS, OwnRedisCache, PlainJson, is_shared, open_backend
 from flask_anam.core.cache.locks import AddLease, FileLease, NoLease
 from flask_anam.core.cache.memory import MemoryCache
 from flask_anam.errors import ConfigError
+from flask_anam.testing import ManualClock
 
 
 class OwnCache(SimpleCache):
@@ -30,7 +30,7 @@ class OwnCache(SimpleCache):
     ],
 )
 def test_each_scheme_opens_its_backend(
-    url: str, kind: type[BaseCache], clock: FrozenClock, tmp_path: Any
+    url: str, kind: type[BaseCache], clock: ManualClock, tmp_path: Any
 ) -> None:
     """No connection is made yet, so a cache that is down does not stop the start."""
     cache = open_backend(url.format(tmp=tmp_path), clock).cache
@@ -39,7 +39,7 @@ def test_each_scheme_opens_its_backend(
         assert (tmp_path / "a b").is_dir()
 
 
-def test_a_ready_cache_is_used_as_it_is(clock: FrozenClock) -> None:
+def test_a_ready_cache_is_used_as_it_is(clock: ManualClock) -> None:
     """Nothing of the host's own object is changed."""
     cache = SimpleCache()
     backend = open_backend(cache, clock)
@@ -68,7 +68,7 @@ def test_shared_caches_are_told_from_our_own(where: BaseCache | str, shared: boo
 
 
 def test_a_folder_that_cannot_be_written_is_refused_with_the_cure(
-    clock: FrozenClock, tmp_path: Any
+    clock: ManualClock, tmp_path: Any
 ) -> None:
     """At the start, naming setting, folder and reason."""
     (tmp_path / "file").write_text("")
@@ -82,7 +82,7 @@ def test_a_folder_that_cannot_be_written_is_refused_with_the_cure(
 @pytest.mark.parametrize(
     "url", ["redis://:SENTINEL@h:port", "redis://h?socket_timeout=SENTINEL", "memcached://h:x"]
 )
-def test_a_url_with_a_mistake_is_refused_at_the_start(url: str, clock: FrozenClock) -> None:
+def test_a_url_with_a_mistake_is_refused_at_the_start(url: str, clock: ManualClock) -> None:
     """In our words, without the password it may hold."""
     with pytest.raises(ConfigError, match="not a valid URL") as caught:
         open_backend(url, clock)
@@ -91,7 +91,7 @@ def test_a_url_with_a_mistake_is_refused_at_the_start(url: str, clock: FrozenClo
 
 @pytest.mark.parametrize("scheme", ["memory", "null", "file", "redis"])
 def test_processes_agree_where_the_table_of_traits_says(
-    scheme: str, clock: FrozenClock, tmp_path: Any
+    scheme: str, clock: ManualClock, tmp_path: Any
 ) -> None:
     """By an atomic add, by file locks, or not at all; the docs show that table."""
     backend = open_backend(f"{scheme}://{tmp_path if scheme == 'file' else ''}", clock)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from cachelib import SimpleCache
-from core.conftest import FrozenClock
 from core.forking import child_says
 
 from flask_anam.core.cache.locks import LEASE_MARGIN, STRIPES, AddLease, FileLease, NoLease
+from flask_anam.testing import ManualClock
 
 
 def test_without_a_lease_everybody_acts() -> None:
@@ -38,7 +38,7 @@ class Bytes(SimpleCache):
 
 
 @pytest.mark.parametrize("kind", [SimpleCache, Eternal, Bytes], ids=lambda kind: kind.__name__)
-def test_an_add_has_one_winner_until_its_end(kind: type[SimpleCache], clock: FrozenClock) -> None:
+def test_an_add_has_one_winner_until_its_end(kind: type[SimpleCache], clock: ManualClock) -> None:
     """Two seconds more than asked for by our clock, also when the cache forgot the expiry."""
     cache = kind()
     first, second = AddLease(cache, clock), AddLease(cache, clock)
@@ -62,7 +62,7 @@ class Recording(SimpleCache):
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1.0, 2.5, 60.0])
-def test_a_lease_outlives_what_its_holder_may_need(clock: FrozenClock, seconds: float) -> None:
+def test_a_lease_outlives_what_its_holder_may_need(clock: ManualClock, seconds: float) -> None:
     """Whatever the deadline of the holder's request is; in the cache too, in whole seconds."""
     cache = Recording()
     lease = AddLease(cache, clock)
@@ -75,7 +75,7 @@ def test_a_lease_outlives_what_its_holder_may_need(clock: FrozenClock, seconds: 
     assert lease.acquire("k", seconds)
 
 
-def test_a_lease_given_back_is_free(clock: FrozenClock) -> None:
+def test_a_lease_given_back_is_free(clock: ManualClock) -> None:
     """At once, as the contract tests show on real servers too; this test needs none."""
     lease = AddLease(SimpleCache(), clock)
     for _ in range(3):
@@ -85,7 +85,7 @@ def test_a_lease_given_back_is_free(clock: FrozenClock) -> None:
 
 
 @pytest.mark.parametrize("late", [9.0, 9.9, 10.1, 60.0])
-def test_a_late_holder_does_not_take_it_from_the_next(clock: FrozenClock, late: float) -> None:
+def test_a_late_holder_does_not_take_it_from_the_next(clock: ManualClock, late: float) -> None:
     """From the last second on the lease is left to run out: it may be another one's already."""
     cache = SimpleCache()
     lease = AddLease(cache, clock)
@@ -98,7 +98,7 @@ def test_a_late_holder_does_not_take_it_from_the_next(clock: FrozenClock, late: 
 
 
 @pytest.mark.parametrize("junk", ["", "x", "[]", "{}", "null", '["x"]', b"\xff", 5, [1]], ids=repr)
-def test_a_value_that_is_no_lease_does_not_block(clock: FrozenClock, junk: object) -> None:
+def test_a_value_that_is_no_lease_does_not_block(clock: ManualClock, junk: object) -> None:
     """It is replaced."""
     cache = SimpleCache()
     cache.set("k", junk, timeout=0)
@@ -116,7 +116,7 @@ class Raced(SimpleCache):
         return bool(super().set(key, "[9e12, 'theirs']", timeout=0))
 
 
-def test_of_two_that_replace_a_dead_lease_the_last_wins(clock: FrozenClock) -> None:
+def test_of_two_that_replace_a_dead_lease_the_last_wins(clock: ManualClock) -> None:
     """Each looks whether the value is its own."""
     cache = Raced()
     cache._cache["k"] = (0, SimpleCache().serializer.dumps("x"))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 
 import pytest
-from core.conftest import FrozenClock
 from core.forking import child_says
 
 from flask_anam.core.metrics.recorder import MAX_PERSONA_LABELS, MetricsRecorder
+from flask_anam.testing import ManualClock
 
 
 @pytest.fixture
-def recorder(clock: FrozenClock) -> MetricsRecorder:
+def recorder(clock: ManualClock) -> MetricsRecorder:
     """Return fresh counters."""
     return MetricsRecorder()
 

@@ -7,13 +7,14 @@ import json
 import pytest
 from cachelib import NullCache, SimpleCache
 from cachelib.base import BaseCache
-from core.conftest import SECRET, Broken, FrozenClock, store_on
+from core.conftest import SECRET, Broken, store_on
 
 from flask_anam import errors
 from flask_anam.core.hashing import KeyHasher
 from flask_anam.core.minting import cooldowns
 from flask_anam.core.minting.cooldowns import CoolDowns
 from flask_anam.core.minting.error_codec import encode_error
+from flask_anam.testing import ManualClock
 
 KEYS = KeyHasher(SECRET)
 ACCOUNT, BODY, OTHER = KEYS("account", "a"), KEYS("body", "b"), KEYS("body", "c")
@@ -25,13 +26,13 @@ def cache() -> SimpleCache:
     return SimpleCache()
 
 
-def made(cache: BaseCache, clock: FrozenClock) -> CoolDowns:
+def made(cache: BaseCache, clock: ManualClock) -> CoolDowns:
     """Return the cool_downs of one process, without jitter."""
     return CoolDowns(store_on(cache, clock), clock, lambda low, high: (low + high) / 2)
 
 
 @pytest.fixture
-def cool_downs(cache: SimpleCache, clock: FrozenClock) -> CoolDowns:
+def cool_downs(cache: SimpleCache, clock: ManualClock) -> CoolDowns:
     """Return the cool_downs of one process."""
     return made(cache, clock)
 
@@ -42,7 +43,7 @@ def missing(error: errors.AnamRejected) -> errors.AnamRejected:
     return error
 
 
-def lasts(cool_downs: CoolDowns, clock: FrozenClock, body: str = BODY) -> int:
+def lasts(cool_downs: CoolDowns, clock: ManualClock, body: str = BODY) -> int:
     """Return for how many seconds a call is refused, moving the clock on."""
     for second in range(1000):
         try:
@@ -76,7 +77,7 @@ def test_nothing_is_refused_at_first(cool_downs: CoolDowns) -> None:
     ids=lambda value: getattr(value, "code", str(value)),
 )
 def test_each_refusal_is_remembered_for_its_time(
-    cool_downs: CoolDowns, clock: FrozenClock, error: errors.UpstreamError, seconds: int
+    cool_downs: CoolDowns, clock: ManualClock, error: errors.UpstreamError, seconds: int
 ) -> None:
     """What may pass by itself at once is not remembered at all."""
     cool_downs.record(error, ACCOUNT, BODY, has_fallback=False)
@@ -94,7 +95,7 @@ def test_each_refusal_is_remembered_for_its_time(
     ids=lambda value: getattr(value, "code", None),
 )
 def test_repeated_refusals_last_longer(
-    cool_downs: CoolDowns, clock: FrozenClock, error: errors.UpstreamError, waits: list[int]
+    cool_downs: CoolDowns, clock: ManualClock, error: errors.UpstreamError, waits: list[int]
 ) -> None:
     """Doubling up to a bound, where asking again is a burden."""
     found = []
@@ -104,7 +105,7 @@ def test_repeated_refusals_last_longer(
     assert found == waits
 
 
-def test_a_mint_that_worked_ends_the_doubling(cool_downs: CoolDowns, clock: FrozenClock) -> None:
+def test_a_mint_that_worked_ends_the_doubling(cool_downs: CoolDowns, clock: ManualClock) -> None:
     """The next refusal is a first one."""
     for _ in range(3):
         cool_downs.record(errors.AnamAuthError(), ACCOUNT, BODY, has_fallback=False)
@@ -114,7 +115,7 @@ def test_a_mint_that_worked_ends_the_doubling(cool_downs: CoolDowns, clock: Froz
     assert lasts(cool_downs, clock) == 30
 
 
-def test_another_kind_of_refusal_is_a_first_one(cool_downs: CoolDowns, clock: FrozenClock) -> None:
+def test_another_kind_of_refusal_is_a_first_one(cool_downs: CoolDowns, clock: ManualClock) -> None:
     """A rate limit after refused keys does not wait for minutes."""
     for _ in range(3):
         cool_downs.record(errors.AnamAuthError(), ACCOUNT, BODY, has_fallback=False)
@@ -139,7 +140,7 @@ def test_a_refused_body_leaves_other_bodies_alone(cool_downs: CoolDowns) -> None
     [errors.AnamAuthError("Key."), errors.AnamQuotaError("Plan."), errors.AnamRateLimited()],
 )
 def test_a_refused_account_is_known_to_every_process(
-    cache: SimpleCache, clock: FrozenClock, cool_downs: CoolDowns, error: errors.UpstreamError
+    cache: SimpleCache, clock: ManualClock, cool_downs: CoolDowns, error: errors.UpstreamError
 ) -> None:
     """Through the store: the same error with the same text, for the same time."""
     cool_downs.record(error, ACCOUNT, BODY, has_fallback=False)
@@ -153,7 +154,7 @@ def test_a_refused_account_is_known_to_every_process(
 
 
 def test_a_refused_body_is_known_to_this_process_only(
-    cache: SimpleCache, clock: FrozenClock, cool_downs: CoolDowns
+    cache: SimpleCache, clock: ManualClock, cool_downs: CoolDowns
 ) -> None:
     """Unless it is a persona that is gone and another one takes its place."""
     cool_downs.record(errors.AnamRejected(), ACCOUNT, BODY, has_fallback=True)
@@ -167,7 +168,7 @@ def test_a_refused_body_is_known_to_this_process_only(
 
 
 def test_the_time_left_is_told_where_it_is_promised(
-    cool_downs: CoolDowns, clock: FrozenClock
+    cool_downs: CoolDowns, clock: ManualClock
 ) -> None:
     """Retry-After of a 503 counts down, to a second at least; a 502 has none."""
     cool_downs.record(errors.AnamRateLimited(hinted_wait=20), ACCOUNT, BODY, has_fallback=False)
@@ -195,7 +196,7 @@ def test_each_caller_gets_an_error_of_its_own(cool_downs: CoolDowns) -> None:
 
 
 @pytest.mark.parametrize("cache", [Broken(), NullCache()], ids=lambda c: type(c).__name__)
-def test_without_a_store_this_process_still_knows(cache: BaseCache, clock: FrozenClock) -> None:
+def test_without_a_store_this_process_still_knows(cache: BaseCache, clock: ManualClock) -> None:
     """Cool-downs protect Anam also when the cache is down."""
     cool_downs = made(cache, clock)
     cool_downs.record(errors.AnamAuthError(), ACCOUNT, BODY, has_fallback=False)
@@ -217,7 +218,7 @@ def test_without_a_store_this_process_still_knows(cache: BaseCache, clock: Froze
     ],
 )
 def test_a_note_that_makes_no_sense_is_no_setback(
-    cache: SimpleCache, clock: FrozenClock, cool_downs: CoolDowns, note: str
+    cache: SimpleCache, clock: ManualClock, cool_downs: CoolDowns, note: str
 ) -> None:
     """Notes of another version of this package, for instance."""
     store_on(cache, clock).put_text(ACCOUNT, note, 60)
@@ -225,7 +226,7 @@ def test_a_note_that_makes_no_sense_is_no_setback(
 
 
 def test_notes_hold_facts_and_no_secret(
-    cache: SimpleCache, clock: FrozenClock, cool_downs: CoolDowns
+    cache: SimpleCache, clock: ManualClock, cool_downs: CoolDowns
 ) -> None:
     """The end, what `encode_error` tells, and the length."""
     error = errors.AnamAuthError("Key.")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 from cachelib import SimpleCache
-from core.conftest import SECRET, FrozenClock
+from core.conftest import SECRET
 
 from flask_anam import errors
 from flask_anam.core.cache.backends import Backend
@@ -19,6 +19,7 @@ from flask_anam.core.minting.error_codec import encode_error
 from flask_anam.core.minting.mint_lock import MintLock
 from flask_anam.core.tokens.reuse_policy import CacheEntryPolicy
 from flask_anam.core.tokens.store import TokenStore
+from flask_anam.testing import ManualClock
 
 KEY = KeyHasher(SECRET)("token", "turn")
 ENTRY = CacheEntryPolicy(key=KEY, seconds=3000, serve_stale=True, invalidation_keys=())
@@ -39,7 +40,7 @@ def cache() -> SimpleCache:
 
 
 @pytest.fixture
-def make_lock(cache: SimpleCache, clock: FrozenClock) -> LockMaker:
+def make_lock(cache: SimpleCache, clock: ManualClock) -> LockMaker:
     """Return a maker of locks, each of a process of its own."""
 
     def make(
@@ -62,7 +63,7 @@ def test_one_has_the_turn_and_the_others_wait(make_lock: LockMaker) -> None:
     assert third.try_acquire() is False
 
 
-def test_the_longest_mint_is_waited_for(make_lock: LockMaker, clock: FrozenClock) -> None:
+def test_the_longest_mint_is_waited_for(make_lock: LockMaker, clock: ManualClock) -> None:
     """The lease of a holder outlives its deadline, of which the longest is a minute."""
     assert make_lock(seconds=60.0).try_acquire()
     clock.move(59.9)
@@ -90,7 +91,7 @@ def test_where_nothing_can_be_shared_it_is_everybodys_turn(
 
 
 def test_a_dead_store_makes_nobody_wait(
-    make_lock: LockMaker, cache: SimpleCache, clock: FrozenClock
+    make_lock: LockMaker, cache: SimpleCache, clock: ManualClock
 ) -> None:
     """The failure is noticed, and everybody mints."""
     dead = make_lock(lease=DeadLease(cache, clock))
@@ -100,7 +101,7 @@ def test_a_dead_store_makes_nobody_wait(
 
 
 def test_a_killed_holder_delays_the_others_by_three_seconds(
-    make_lock: LockMaker, clock: FrozenClock
+    make_lock: LockMaker, clock: ManualClock
 ) -> None:
     """Then whoever waited mints; looks come quickly at first, then four times a second."""
     assert make_lock().try_acquire()
@@ -115,7 +116,7 @@ def test_a_killed_holder_delays_the_others_by_three_seconds(
 
 @pytest.mark.parametrize("seconds", [1.0, 0.0, -1.0])
 def test_nobody_waits_past_a_deadline(
-    make_lock: LockMaker, clock: FrozenClock, seconds: float
+    make_lock: LockMaker, clock: ManualClock, seconds: float
 ) -> None:
     """A shorter request has less patience."""
     assert make_lock().try_acquire()
@@ -138,7 +139,7 @@ def test_those_who_wait_share_the_error(make_lock: LockMaker) -> None:
     assert caught.value.retry_after == 9
 
 
-def test_an_error_from_before_is_not_shared(make_lock: LockMaker, clock: FrozenClock) -> None:
+def test_an_error_from_before_is_not_shared(make_lock: LockMaker, clock: ManualClock) -> None:
     """Who comes after a failure waits for the mint that is under way now."""
     first = make_lock()
     assert first.try_acquire()
@@ -154,7 +155,7 @@ def test_an_error_from_before_is_not_shared(make_lock: LockMaker, clock: FrozenC
         third.wait()
 
 
-def test_an_error_is_told_for_a_second(make_lock: LockMaker, clock: FrozenClock) -> None:
+def test_an_error_is_told_for_a_second(make_lock: LockMaker, clock: ManualClock) -> None:
     """Later it is nobody's any more: no error, just another look."""
     first, second = make_lock(), make_lock()
     assert first.try_acquire()
@@ -174,7 +175,7 @@ def test_who_minted_without_the_turn_tells_nobody_that_waits(make_lock: LockMake
 
 
 def test_a_failed_refresh_is_remembered_for_half_a_minute(
-    make_lock: LockMaker, clock: FrozenClock
+    make_lock: LockMaker, clock: ManualClock
 ) -> None:
     """So that a token that is still good is handed out without an attempt each time."""
     first = make_lock()
@@ -201,7 +202,7 @@ def test_what_is_not_kept_leaves_no_trace(make_lock: LockMaker, cache: SimpleCac
     "told", ["x", "[]", '["a"]', '["a", {}]', '["a", {"code": "unauthenticated"}]', "1"]
 )
 def test_an_error_that_makes_no_sense_is_an_outage(
-    make_lock: LockMaker, cache: SimpleCache, clock: FrozenClock, told: str
+    make_lock: LockMaker, cache: SimpleCache, clock: ManualClock, told: str
 ) -> None:
     """Of another version of this package, for instance: told as not available."""
     waiting = make_lock()

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 from cachelib import SimpleCache
-from core.conftest import FrozenClock, store_on
+from core.conftest import store_on
 
 from flask_anam.core.cache.backends import open_backend
 from flask_anam.core.hashing import KeyHasher
 from flask_anam.core.tokens.store import TokenStore
 from flask_anam.core.tokens.token import SessionToken
+from flask_anam.testing import ManualClock
 
 SECRET = b"app secret"
 
@@ -49,18 +50,18 @@ def cache() -> Flaky:
 
 
 @pytest.fixture
-def store(cache: Flaky, clock: FrozenClock) -> TokenStore:
+def store(cache: Flaky, clock: ManualClock) -> TokenStore:
     """Return a store on it."""
     return store_on(cache, clock, SECRET)
 
 
-def token(clock: FrozenClock, life: float = 3600.0) -> SessionToken:
+def token(clock: ManualClock, life: float = 3600.0) -> SessionToken:
     """Return a token minted now."""
     return SessionToken(value="a.b.c", minted_at=clock.time(), expires_at=clock.time() + life)
 
 
 def test_a_failing_cache_is_left_alone_for_five_seconds(
-    store: TokenStore, cache: Flaky, clock: FrozenClock, caplog: pytest.LogCaptureFixture
+    store: TokenStore, cache: Flaky, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A miss, one line in the log without the failure's text, and another try after that."""
     store.put("k", token(clock), 60)
@@ -88,7 +89,7 @@ def test_a_failing_cache_is_left_alone_for_five_seconds(
 
 
 def test_the_rest_does_not_hang_on_the_wall_clock(
-    store: TokenStore, cache: Flaky, clock: FrozenClock
+    store: TokenStore, cache: Flaky, clock: ManualClock
 ) -> None:
     """A clock set back by an hour does not keep the cache out for an hour."""
     cache.down = True
@@ -104,7 +105,7 @@ def test_the_rest_does_not_hang_on_the_wall_clock(
     ("jump", "found"), [(-59, True), (-61, False), (-3600, False), (3599, True), (3601, False)]
 )
 def test_a_clock_that_jumped_makes_a_miss(
-    store: TokenStore, clock: FrozenClock, jump: float, found: bool
+    store: TokenStore, clock: ManualClock, jump: float, found: bool
 ) -> None:
     """A token from the future is not believed; a small correction is."""
     store.put("k", token(clock), 86400)
@@ -158,7 +159,7 @@ def test_different_parts_make_different_keys(
     ],
 )
 def test_a_signed_value_of_another_shape_is_a_miss(
-    store: TokenStore, cache: Flaky, clock: FrozenClock, facts: dict[str, object]
+    store: TokenStore, cache: Flaky, clock: ManualClock, facts: dict[str, object]
 ) -> None:
     """Our own signature does not make an older or newer form a token."""
     entry = {"k": "k", "x": clock.time() + 60, **facts}
@@ -169,7 +170,7 @@ def test_a_signed_value_of_another_shape_is_a_miss(
 
 
 def test_the_shape_of_a_kept_token_is_what_that_test_thinks(
-    store: TokenStore, cache: Flaky, clock: FrozenClock
+    store: TokenStore, cache: Flaky, clock: ManualClock
 ) -> None:
     """The same entry without a mistake is a hit; it is JSON that holds its own key."""
     entry = {"t": "a.b.c", "m": clock.time(), "e": 9e9, "g": "", "k": "k", "x": 9e9}
@@ -179,7 +180,7 @@ def test_the_shape_of_a_kept_token_is_what_that_test_thinks(
 
 @pytest.mark.parametrize("changed", range(0, 120, 7))
 def test_a_changed_character_breaks_the_signature(
-    store: TokenStore, cache: Flaky, clock: FrozenClock, changed: int
+    store: TokenStore, cache: Flaky, clock: ManualClock, changed: int
 ) -> None:
     """Wherever it is."""
     store.put("k", token(clock), 60)
@@ -189,7 +190,7 @@ def test_a_changed_character_breaks_the_signature(
     assert store.lookup("k").token is None
 
 
-def test_tokens_kept_while_marks_change_are_misses(store: TokenStore, clock: FrozenClock) -> None:
+def test_tokens_kept_while_marks_change_are_misses(store: TokenStore, clock: ManualClock) -> None:
     """A mint that began before a clearing is not kept beyond it."""
     generation = store.lookup("k", ("mark",)).generation
     assert generation is not None
@@ -198,7 +199,7 @@ def test_tokens_kept_while_marks_change_are_misses(store: TokenStore, clock: Fro
     assert store.lookup("k", ("mark",)).token is None
 
 
-def test_a_forked_child_gets_a_memory_of_its_own(clock: FrozenClock) -> None:
+def test_a_forked_child_gets_a_memory_of_its_own(clock: ManualClock) -> None:
     """The parent's lock might be held for ever; other caches are used as they are."""
     store = TokenStore(open_backend("memory://", clock), SECRET, clock)
     store.put("k", token(clock), 60)

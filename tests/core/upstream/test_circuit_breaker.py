@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from core.conftest import FrozenClock
 
 from flask_anam.core.clock import Deadline
 from flask_anam.core.upstream.circuit_breaker import CircuitBreaker
 from flask_anam.errors import AnamUnavailable
+from flask_anam.testing import ManualClock
 
 
 def exactly(low: float, high: float) -> float:
@@ -16,7 +16,7 @@ def exactly(low: float, high: float) -> float:
 
 
 @pytest.fixture
-def breaker(clock: FrozenClock) -> CircuitBreaker:
+def breaker(clock: ManualClock) -> CircuitBreaker:
     """Return a closed breaker without jitter."""
     return CircuitBreaker(clock, exactly)
 
@@ -61,7 +61,7 @@ def test_an_answer_between_failures_keeps_it_closed(breaker: CircuitBreaker) -> 
 
 
 def test_one_probe_passes_when_the_time_is_over(
-    breaker: CircuitBreaker, clock: FrozenClock
+    breaker: CircuitBreaker, clock: ManualClock
 ) -> None:
     """The others are told to come back in a second; its success closes the breaker."""
     fail(breaker, 5)
@@ -77,7 +77,7 @@ def test_one_probe_passes_when_the_time_is_over(
 
 
 def test_a_probe_that_fails_opens_it_for_twice_as_long(
-    breaker: CircuitBreaker, clock: FrozenClock
+    breaker: CircuitBreaker, clock: ManualClock
 ) -> None:
     """10, 20, 40 seconds, at most 60; after a success it begins with 10 again."""
     fail(breaker, 5)
@@ -95,7 +95,7 @@ def test_a_probe_that_fails_opens_it_for_twice_as_long(
 
 
 def test_a_probe_that_says_nothing_makes_room_for_another(
-    breaker: CircuitBreaker, clock: FrozenClock
+    breaker: CircuitBreaker, clock: ManualClock
 ) -> None:
     """At once when it was given up, after ten seconds when it never came back."""
     fail(breaker, 5)
@@ -108,7 +108,7 @@ def test_a_probe_that_says_nothing_makes_room_for_another(
     enter(breaker)
 
 
-def test_a_probe_is_alone_until_its_deadline(breaker: CircuitBreaker, clock: FrozenClock) -> None:
+def test_a_probe_is_alone_until_its_deadline(breaker: CircuitBreaker, clock: ManualClock) -> None:
     """A slow probe, of a call that may take a minute, is not joined by others after ten seconds."""
     fail(breaker, 5)
     clock.move(10)
@@ -119,7 +119,7 @@ def test_a_probe_is_alone_until_its_deadline(breaker: CircuitBreaker, clock: Fro
     assert enter(breaker, seconds=60.0)
 
 
-def test_the_end_of_an_opening_is_spread(clock: FrozenClock) -> None:
+def test_the_end_of_an_opening_is_spread(clock: ManualClock) -> None:
     """A fifth more or less, so that processes do not probe together."""
     for end, wait in ((0, 8.0), (1, 12.0)):
         breaker = CircuitBreaker(clock, lambda *span, end=end: span[end])
@@ -128,7 +128,7 @@ def test_the_end_of_an_opening_is_spread(clock: FrozenClock) -> None:
 
 
 def test_the_breaker_does_not_hang_on_the_wall_clock(
-    breaker: CircuitBreaker, clock: FrozenClock
+    breaker: CircuitBreaker, clock: ManualClock
 ) -> None:
     """A clock set back keeps it open no longer, nor does it prolong the time of a lost probe."""
     fail(breaker, 5)
@@ -149,7 +149,7 @@ def test_a_child_knows_what_its_parent_knew_of_anam(breaker: CircuitBreaker) -> 
 
 
 def test_calls_under_way_when_it_opens_change_nothing(
-    breaker: CircuitBreaker, clock: FrozenClock
+    breaker: CircuitBreaker, clock: ManualClock
 ) -> None:
     """Thirty-two callers of one outage do not prolong the pause."""
     probes = [enter(breaker) for _ in range(32)]

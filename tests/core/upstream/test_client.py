@@ -7,13 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from core.conftest import BODY, KEY, MINT, PERSONA, ClientMaker, FrozenClock, jwt
+from core.conftest import BODY, KEY, MINT, PERSONA, ClientMaker, jwt
 
 from flask_anam import errors
 from flask_anam.core.clock import Deadline
 from flask_anam.core.metrics.recorder import MetricsRecorder
 from flask_anam.core.upstream.client import LEGACY_CURE
 from flask_anam.sandbox import Sandbox
+from flask_anam.testing import ManualClock
 
 
 def test_a_mint_returns_the_token_anam_made(
@@ -99,7 +100,7 @@ def test_only_the_429_for_the_rate_is_tried_again(
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 408, 425, 429])
 def test_one_passing_failure_is_not_seen(
-    make_client: ClientMaker, sandbox: Sandbox, clock: FrozenClock, deadline: Deadline, status: int
+    make_client: ClientMaker, sandbox: Sandbox, clock: ManualClock, deadline: Deadline, status: int
 ) -> None:
     """Success at the second attempt, after a jitter of at most 0.25 s."""
     sandbox.fail_next(status)
@@ -123,7 +124,7 @@ def test_a_broken_connection_is_tried_again(
 def test_the_number_of_attempts_is_a_setting(
     make_client: ClientMaker,
     sandbox: Sandbox,
-    clock: FrozenClock,
+    clock: ManualClock,
     deadline: Deadline,
     attempts: int,
 ) -> None:
@@ -137,7 +138,7 @@ def test_the_number_of_attempts_is_a_setting(
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_short_retry_after_is_slept(
-    make_client: ClientMaker, sandbox: Sandbox, clock: FrozenClock, deadline: Deadline, status: int
+    make_client: ClientMaker, sandbox: Sandbox, clock: ManualClock, deadline: Deadline, status: int
 ) -> None:
     """Exactly as long as Anam asks."""
     sandbox.fail_next(status, headers={"Retry-After": "1"})
@@ -152,7 +153,7 @@ def test_a_short_retry_after_is_slept(
 def test_a_long_retry_after_is_passed_on_at_once(
     make_client: ClientMaker,
     sandbox: Sandbox,
-    clock: FrozenClock,
+    clock: ManualClock,
     deadline: Deadline,
     status: int,
     said: str,
@@ -168,7 +169,7 @@ def test_a_long_retry_after_is_passed_on_at_once(
 
 
 def test_no_attempt_begins_too_late(
-    make_client: ClientMaker, sandbox: Sandbox, clock: FrozenClock
+    make_client: ClientMaker, sandbox: Sandbox, clock: ManualClock
 ) -> None:
     """When less than a second would be left, the error comes at once."""
     sandbox.fail_next(503, headers={"Retry-After": "1"}, times=9)
@@ -225,7 +226,7 @@ def test_a_token_that_is_no_jwt_is_taken_for_an_hour(
 
 @pytest.mark.parametrize("skew", [-600, 600])
 def test_the_clock_of_anam_does_not_matter(
-    make_client: ClientMaker, sandbox: Sandbox, clock: FrozenClock, deadline: Deadline, skew: int
+    make_client: ClientMaker, sandbox: Sandbox, clock: ManualClock, deadline: Deadline, skew: int
 ) -> None:
     """Ten minutes off: the lifetime is the same."""
     now = int(clock.time()) + skew
@@ -300,7 +301,7 @@ def test_no_log_tells_a_token(
 
 @pytest.mark.slow
 def test_a_call_without_a_place_is_busy(
-    make_client: ClientMaker, sandbox: Sandbox, clock: FrozenClock, deadline: Deadline
+    make_client: ClientMaker, sandbox: Sandbox, clock: ManualClock, deadline: Deadline
 ) -> None:
     """Only so many calls are under way; Busy is not tried again."""
     client = make_client(max_in_flight=2)
@@ -316,7 +317,7 @@ def test_a_call_without_a_place_is_busy(
 
 
 def test_every_attempt_is_observed(
-    make_client: ClientMaker, sandbox: Sandbox, clock: FrozenClock, deadline: Deadline
+    make_client: ClientMaker, sandbox: Sandbox, clock: ManualClock, deadline: Deadline
 ) -> None:
     """By call and outcome, tries that failed included; what never left is no attempt."""
     usage = MetricsRecorder()

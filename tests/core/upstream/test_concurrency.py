@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from core.conftest import KEY, SECRET, ClientMaker, FrozenClock
+from core.conftest import KEY, SECRET, ClientMaker
 
 from flask_anam.core.clock import Deadline
 from flask_anam.core.hashing import KeyHasher
@@ -16,6 +16,7 @@ from flask_anam.core.upstream.client import AnamClient
 from flask_anam.core.upstream.concurrency import CACHE_SIZE, FRESH_TIME, ConcurrencyMonitor
 from flask_anam.errors import AnamAtCapacity, AnamAuthError, AnamUnavailable, UpstreamError
 from flask_anam.sandbox import Sandbox
+from flask_anam.testing import ManualClock
 
 PATH = "/v1/sessions/concurrency"
 FULL = {"limit": 5, "active": 5, "canStartSession": False, "estimatedWaitSeconds": 40}
@@ -39,13 +40,13 @@ class FakeClient(AnamClient):
         return answer
 
 
-def monitor_of(client: FakeClient, clock: FrozenClock) -> ConcurrencyMonitor:
+def monitor_of(client: FakeClient, clock: ManualClock) -> ConcurrencyMonitor:
     """Return a monitor on this client."""
     return ConcurrencyMonitor(client, KeyHasher(SECRET), clock)
 
 
 def test_an_answer_is_told_for_five_seconds(
-    make_client: ClientMaker, sandbox: Sandbox, clock: FrozenClock, deadline: Deadline
+    make_client: ClientMaker, sandbox: Sandbox, clock: ManualClock, deadline: Deadline
 ) -> None:
     """The sandbox is asked once; then again."""
     monitor = ConcurrencyMonitor(make_client(), KeyHasher(SECRET), clock)
@@ -60,7 +61,7 @@ def test_an_answer_is_told_for_five_seconds(
     assert sandbox.ledger.count(PATH) == 2
 
 
-def test_a_crowd_asks_once(make_client: ClientMaker, sandbox: Sandbox, clock: FrozenClock) -> None:
+def test_a_crowd_asks_once(make_client: ClientMaker, sandbox: Sandbox, clock: ManualClock) -> None:
     """Thirty threads wait for one call, and get its error when it fails."""
     monitor = ConcurrencyMonitor(make_client(), KeyHasher(SECRET), clock)
     together = threading.Barrier(30)
@@ -82,7 +83,7 @@ def test_a_crowd_asks_once(make_client: ClientMaker, sandbox: Sandbox, clock: Fr
         clock.move(100)
 
 
-def test_accounts_are_told_apart(clock: FrozenClock, deadline: Deadline) -> None:
+def test_accounts_are_told_apart(clock: ManualClock, deadline: Deadline) -> None:
     """Each API key has its own answer, none is kept in clear, and not too many are kept."""
     client = FakeClient(FREE, FULL)
     monitor = monitor_of(client, clock)
@@ -96,7 +97,7 @@ def test_accounts_are_told_apart(clock: FrozenClock, deadline: Deadline) -> None
     assert len(monitor._cache) == CACHE_SIZE
 
 
-def test_the_wait_gets_shorter_while_it_is_told(clock: FrozenClock, deadline: Deadline) -> None:
+def test_the_wait_gets_shorter_while_it_is_told(clock: ManualClock, deadline: Deadline) -> None:
     """Forty seconds are thirty-seven three seconds later."""
     monitor = monitor_of(FakeClient(FULL), clock)
     assert monitor.status(KEY, deadline).wait == 40
@@ -104,7 +105,7 @@ def test_the_wait_gets_shorter_while_it_is_told(clock: FrozenClock, deadline: De
     assert monitor.status(KEY, deadline).wait == 37
 
 
-def test_the_last_answer_is_told_for_a_minute(clock: FrozenClock, deadline: Deadline) -> None:
+def test_the_last_answer_is_told_for_a_minute(clock: ManualClock, deadline: Deadline) -> None:
     """While Anam is down it is marked as stale, and then the error is told."""
     client = FakeClient(FREE, AnamUnavailable())
     monitor = monitor_of(client, clock)
@@ -122,7 +123,7 @@ def test_the_last_answer_is_told_for_a_minute(clock: FrozenClock, deadline: Dead
     assert monitor.status(KEY, deadline).stale is False
 
 
-def test_nothing_known_is_the_error(clock: FrozenClock, deadline: Deadline) -> None:
+def test_nothing_known_is_the_error(clock: ManualClock, deadline: Deadline) -> None:
     """Without an earlier answer, each caller gets an error of its own."""
     monitor = monitor_of(FakeClient(AnamAuthError()), clock)
     seen = []
@@ -138,7 +139,7 @@ def test_nothing_known_is_the_error(clock: FrozenClock, deadline: Deadline) -> N
     [(FULL, 40), ({"canStartSession": False}, 5), ({**FULL, "estimatedWaitSeconds": 9000}, 300)],
 )
 def test_a_full_account_refuses(
-    clock: FrozenClock, deadline: Deadline, said: dict[str, Any], wait: float
+    clock: ManualClock, deadline: Deadline, said: dict[str, Any], wait: float
 ) -> None:
     """With Anam's own estimate, within bounds, or five seconds."""
     with pytest.raises(AnamAtCapacity) as caught:
@@ -147,7 +148,7 @@ def test_a_full_account_refuses(
 
 
 @pytest.mark.parametrize("estimate", [0, 1, 3, 40])
-def test_who_waits_as_asked_gets_a_new_answer(clock: FrozenClock, estimate: int) -> None:
+def test_who_waits_as_asked_gets_a_new_answer(clock: ManualClock, estimate: int) -> None:
     """Retry-After never ends before the status is asked again, however short the estimate is."""
     client = FakeClient({**FULL, "estimatedWaitSeconds": estimate}, FREE)
     monitor = monitor_of(client, clock)
@@ -172,13 +173,13 @@ def test_the_default_wait_outlasts_the_cache() -> None:
     [FREE, {}, {"canStartSession": "no", "limit": True}, AnamUnavailable(), AnamAuthError()],
 )
 def test_anything_else_lets_the_mint_go_on(
-    clock: FrozenClock, deadline: Deadline, said: dict[str, Any] | UpstreamError
+    clock: ManualClock, deadline: Deadline, said: dict[str, Any] | UpstreamError
 ) -> None:
     """There is room, nothing was told, or nobody could be asked."""
     monitor_of(FakeClient(said), clock).raise_if_full(KEY, deadline)
 
 
-def test_an_old_answer_refuses_nobody(clock: FrozenClock, deadline: Deadline) -> None:
+def test_an_old_answer_refuses_nobody(clock: ManualClock, deadline: Deadline) -> None:
     """It was full a while ago, and now nobody knows."""
     monitor = monitor_of(FakeClient(FULL, AnamUnavailable()), clock)
     with pytest.raises(AnamAtCapacity):
@@ -187,7 +188,7 @@ def test_an_old_answer_refuses_nobody(clock: FrozenClock, deadline: Deadline) ->
     monitor.raise_if_full(KEY, deadline)
 
 
-def test_odd_numbers_count_as_not_told(clock: FrozenClock, deadline: Deadline) -> None:
+def test_odd_numbers_count_as_not_told(clock: ManualClock, deadline: Deadline) -> None:
     """Of the right kind or None, whatever comes back."""
     odd = {"limit": -1, "active": float("inf"), "canStartSession": 1, "estimatedWaitSeconds": 2.2}
     status = monitor_of(FakeClient(odd), clock).status(KEY, deadline)
@@ -195,7 +196,7 @@ def test_odd_numbers_count_as_not_told(clock: FrozenClock, deadline: Deadline) -
 
 
 def test_advice_that_fails_never_stops_a_mint(
-    make_client: ClientMaker, sandbox: Sandbox, clock: FrozenClock
+    make_client: ClientMaker, sandbox: Sandbox, clock: ManualClock
 ) -> None:
     """Ten failures of this one path in a row do not open the breaker."""
     client = make_client()

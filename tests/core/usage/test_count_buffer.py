@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Mapping
 
 import pytest
-from core.conftest import FrozenClock
 
 from flask_anam.core.outage import OUTAGE_PAUSE
 from flask_anam.core.usage import count_buffer
@@ -16,6 +15,7 @@ from flask_anam.core.usage.count_buffer import CountBuffer
 from flask_anam.core.usage.memory_store import KEEP_COUNTS_FOR, MemorySessionStore
 from flask_anam.core.usage.recorder import StoreGuard
 from flask_anam.core.usage.records import COUNT_BUCKET, CountKey, UsageQuery
+from flask_anam.testing import ManualClock
 
 
 class Store(MemorySessionStore):
@@ -44,19 +44,19 @@ def store() -> Store:
 
 
 @pytest.fixture
-def buffer(store: Store, clock: FrozenClock) -> CountBuffer:
+def buffer(store: Store, clock: ManualClock) -> CountBuffer:
     """Return a buffer before the store."""
     return CountBuffer(store, StoreGuard(clock), clock)
 
 
-def wait_for_write(store: Store, clock: FrozenClock) -> None:
+def wait_for_write(store: Store, clock: ManualClock) -> None:
     """Wait until the store was asked once more; a failing one is asked every five seconds."""
     while not store.asked.acquire(timeout=0.01):
         clock.move(OUTAGE_PAUSE)
 
 
 def test_counts_are_gathered_by_interval_persona_and_outcome(
-    buffer: CountBuffer, store: Store, clock: FrozenClock
+    buffer: CountBuffer, store: Store, clock: ManualClock
 ) -> None:
     """And written together."""
     start = int(clock.now // 300 * 300)
@@ -71,7 +71,7 @@ def test_counts_are_gathered_by_interval_persona_and_outcome(
 
 
 def test_counts_are_written_by_themselves_and_tried_again(
-    buffer: CountBuffer, store: Store, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+    buffer: CountBuffer, store: Store, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A thread writes them a little later, and again when that did not work."""
     monkeypatch.setattr(count_buffer, "WRITE_AFTER", 0.001)
@@ -86,7 +86,7 @@ def test_counts_are_written_by_themselves_and_tried_again(
 
 
 def test_nothing_is_under_way_once_it_is_closed(
-    store: Store, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+    store: Store, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However the end of the wait and the end of the app fall together."""
     monkeypatch.setattr(count_buffer, "WRITE_AFTER", 0.0)
@@ -123,7 +123,7 @@ def test_a_forked_child_leaves_the_counts_to_its_parent(buffer: CountBuffer, sto
     assert sum(store.taken.values()) == 1
 
 
-def test_a_store_in_memory_gets_them_at_once(store: Store, clock: FrozenClock) -> None:
+def test_a_store_in_memory_gets_them_at_once(store: Store, clock: ManualClock) -> None:
     """Without a thread."""
     store.shared = False
     CountBuffer(store, StoreGuard(clock), clock).add("support", "minted")

@@ -7,19 +7,19 @@ import re
 from collections.abc import Callable
 
 import pytest
-from core.conftest import FrozenClock
 
 from flask_anam.core.usage import csv_export
 from flask_anam.core.usage.csv_export import TOKEN_COLUMNS, lines, session_lines, token_lines
 from flask_anam.core.usage.memory_store import MemorySessionStore
 from flask_anam.core.usage.records import SessionRecord, UsageQuery
+from flask_anam.testing import ManualClock
 
 Maker = Callable[..., SessionRecord]
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 3])
 def test_records_are_read_page_by_page(
-    clock: FrozenClock, record: Maker, monkeypatch: pytest.MonkeyPatch, number: int
+    clock: ManualClock, record: Maker, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     """Newest first, each once, whether or not the last page is full."""
     monkeypatch.setattr(csv_export, "PAGE", 2)
@@ -30,7 +30,7 @@ def test_records_are_read_page_by_page(
     assert [row["token_id"] for row in rows] == [f"t{index}" for index in range(number)][::-1]
 
 
-def test_a_record_is_a_line(record: Maker, clock: FrozenClock) -> None:
+def test_a_record_is_a_line(record: Maker, clock: ManualClock) -> None:
     """Times in UTC to the second, an empty cell for what is not known, and the state."""
     store = MemorySessionStore()
     facts = {"minted_at": 1_767_225_600.9, "started_at": 1_767_225_661.0, "session_id": "s"}

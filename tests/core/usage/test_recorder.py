@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from core.conftest import BODY, KEY, PERSONA, SECRET, FrozenClock
+from core.conftest import BODY, KEY, PERSONA, SECRET
 
 from flask_anam.core.config.settings import Settings
 from flask_anam.core.hashing import KeyHasher
@@ -17,6 +17,7 @@ from flask_anam.core.usage.quotas import Quota
 from flask_anam.core.usage.recorder import UsageRecorder
 from flask_anam.core.usage.records import MAX_LABEL, MAX_STORABLE_SECONDS, SessionRecord, UsageQuery
 from flask_anam.errors import MinutesExhausted
+from flask_anam.testing import ManualClock
 
 
 class Store(MemorySessionStore):
@@ -48,7 +49,7 @@ class Store(MemorySessionStore):
 class Recorder(UsageRecorder):
     """A recorder on such a store, which counts what is lost."""
 
-    def __init__(self, clock: FrozenClock, **config: Any) -> None:
+    def __init__(self, clock: ManualClock, **config: Any) -> None:
         self.lost = 0
         self.memory = Store()
         settings = Settings.from_mapping({"ANAM_API_KEY": "k", **config})
@@ -73,12 +74,12 @@ def request_for(user_id: str | None, body: dict[str, Any], **more: Any) -> Token
     return TokenRequest(user_id=user_id, body=MintBody.of(body), **facts)
 
 
-def token(clock: FrozenClock) -> SessionToken:
+def token(clock: ManualClock) -> SessionToken:
     """Return a token minted now."""
     return SessionToken(value="secret", minted_at=clock.now, expires_at=clock.now + 3600)
 
 
-def test_without_limits_a_record_is_written_once(clock: FrozenClock) -> None:
+def test_without_limits_a_record_is_written_once(clock: ManualClock) -> None:
     """When the mint has worked; nothing is written for one that fails."""
     recorder = Recorder(clock)
     recorder.cancel(recorder.reserve(request()))
@@ -92,7 +93,7 @@ def test_without_limits_a_record_is_written_once(clock: FrozenClock) -> None:
     assert record.slot not in {None, "tab"}
 
 
-def test_with_limits_a_record_is_there_before_the_mint(clock: FrozenClock) -> None:
+def test_with_limits_a_record_is_there_before_the_mint(clock: ManualClock) -> None:
     """So that no other mint can have its minutes; one that fails gives them back."""
     recorder = Recorder(clock, ANAM_MINUTES_LIMIT="1 per day")
     pending = recorder.reserve(request())
@@ -105,7 +106,7 @@ def test_with_limits_a_record_is_there_before_the_mint(clock: FrozenClock) -> No
     assert (record.token_id, record.max_seconds) == (token(clock).id, 60)
 
 
-def test_a_mint_that_never_ends_is_not_open_for_long(clock: FrozenClock) -> None:
+def test_a_mint_that_never_ends_is_not_open_for_long(clock: ManualClock) -> None:
     """Its process may have been killed: the place is free a minute after the deadline."""
     recorder = Recorder(clock, ANAM_CONCURRENT_SESSIONS=1)
     recorder.reserve(request())
@@ -118,7 +119,7 @@ def test_a_mint_that_never_ends_is_not_open_for_long(clock: FrozenClock) -> None
     [(None, None), (60, 60), (59.5, 59.5), (3e9, MAX_STORABLE_SECONDS)],
 )
 def test_the_length_of_a_session_is_storable(
-    clock: FrozenClock, asked: float | None, sent: float | None
+    clock: ManualClock, asked: float | None, sent: float | None
 ) -> None:
     """A number that no database holds is lowered; another is sent as it is."""
     limit: dict[str, Any] = {} if asked is None else {"maxSessionLengthSeconds": asked}
@@ -127,7 +128,7 @@ def test_the_length_of_a_session_is_storable(
 
 
 @pytest.mark.parametrize("prefix", ["", "shop", "x" * 300])
-def test_labels_are_unique_and_bounded(clock: FrozenClock, prefix: str) -> None:
+def test_labels_are_unique_and_bounded(clock: ManualClock, prefix: str) -> None:
     """Whatever prefix a persona has."""
     ask = request_for(None, {**BODY, "clientLabel": prefix} if prefix else BODY)
     labels = {Recorder(clock).reserve(ask).label for _ in range(3)}
@@ -137,7 +138,7 @@ def test_labels_are_unique_and_bounded(clock: FrozenClock, prefix: str) -> None:
 
 
 def test_a_store_that_is_down_loses_records_and_limits_only(
-    clock: FrozenClock, logged: pytest.LogCaptureFixture
+    clock: ManualClock, logged: pytest.LogCaptureFixture
 ) -> None:
     """Tokens are minted all the same; it is asked again after five seconds."""
     recorder = Recorder(clock, ANAM_CONCURRENT_SESSIONS=1)
@@ -154,7 +155,7 @@ def test_a_store_that_is_down_loses_records_and_limits_only(
     assert (recorder.lost, len(recorder.memory.all())) == (3, 1)
 
 
-def test_hashed_ids_are_equal_for_equal_users(clock: FrozenClock) -> None:
+def test_hashed_ids_are_equal_for_equal_users(clock: ManualClock) -> None:
     """They hold nothing of the id."""
     recorder = Recorder(clock, ANAM_USAGE_USER_IDS="hashed")
     recorder.confirm(recorder.reserve(request()), token(clock))
@@ -164,7 +165,7 @@ def test_hashed_ids_are_equal_for_equal_users(clock: FrozenClock) -> None:
     assert recorder.stored_user_id(None) is None
 
 
-def test_orphans_are_those_of_one_tab(clock: FrozenClock) -> None:
+def test_orphans_are_those_of_one_tab(clock: ManualClock) -> None:
     """Same user, slot and persona; without a slot there are none."""
     recorder = Recorder(clock)
     recorder.confirm(recorder.reserve(request("tab")), token(clock))
@@ -174,7 +175,7 @@ def test_orphans_are_those_of_one_tab(clock: FrozenClock) -> None:
     assert recorder.orphaned_sessions(request()) == []
 
 
-def test_a_vouched_start_needs_no_record(clock: FrozenClock) -> None:
+def test_a_vouched_start_needs_no_record(clock: ManualClock) -> None:
     """Its mint may have been recorded in the memory of another process, or lost."""
     recorder = Recorder(clock)
     assert recorder.started("ada", "token-id", "session", vouched=False) is None
@@ -183,7 +184,7 @@ def test_a_vouched_start_needs_no_record(clock: FrozenClock) -> None:
     assert (record.label, record.persona_type) == ("", "unknown")
 
 
-def test_accounts_are_hashed_alike_for_tokens_and_records(clock: FrozenClock) -> None:
+def test_accounts_are_hashed_alike_for_tokens_and_records(clock: ManualClock) -> None:
     """Else the reconciler would take each record for one of another account."""
     settings = Settings.from_mapping({"ANAM_API_KEY": "k"})
     policy = ReusePolicy(settings, KeyHasher(SECRET))

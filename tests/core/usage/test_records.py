@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from core.conftest import FrozenClock
 from sqlalchemy import Table
 
 from flask_anam.auth import checked_user_id
@@ -24,6 +23,7 @@ from flask_anam.core.usage.records import (
 )
 from flask_anam.core.usage.sql_tables import counts, sessions
 from flask_anam.errors import ConfigError
+from flask_anam.testing import ManualClock
 
 Maker = Callable[..., SessionRecord]
 
@@ -45,7 +45,7 @@ Maker = Callable[..., SessionRecord]
 )
 def test_states_and_billable_seconds(
     record: Maker,
-    clock: FrozenClock,
+    clock: ManualClock,
     facts: dict[str, float],
     after: float,
     state: str,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from core.conftest import FrozenClock
 
 from flask_anam.core.usage.memory_store import MemorySessionStore
 from flask_anam.core.usage.periods import preset
@@ -20,6 +19,7 @@ from flask_anam.core.usage.report import (
     group_of,
     meanings,
 )
+from flask_anam.testing import ManualClock
 
 Maker = Callable[..., SessionRecord]
 NO_LIMIT = Quota(0.0, (), None)
@@ -79,7 +79,7 @@ def test_bars_are_as_wide_as_needed() -> None:
     assert (width, sum(bars), longer) == (300, 10, 0)
 
 
-def test_users_near_a_limit(clock: FrozenClock, record: Maker) -> None:
+def test_users_near_a_limit(clock: ManualClock, record: Maker) -> None:
     """What has been talked counts, and what is being talked; the nearest comes first."""
     store, now = MemorySessionStore(), clock.now
     store.add(record("a", user_id="ada", started_at=now, ended_at=now, seconds=30.0))
@@ -97,7 +97,7 @@ def test_users_near_a_limit(clock: FrozenClock, record: Maker) -> None:
     assert unlimited.users_near_limit == []
 
 
-def test_a_persona_narrows_everything_but_limits(clock: FrozenClock, record: Maker) -> None:
+def test_a_persona_narrows_everything_but_limits(clock: ManualClock, record: Maker) -> None:
     """Users are near a limit whatever the persona."""
     store, now = MemorySessionStore(), clock.now
     store.add(record("a", started_at=now - 9, session_id="a"))
