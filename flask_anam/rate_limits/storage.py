@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 #: Counters kept in this process before those of past windows are swept out.
 SWEEP_ABOVE = 1_000
-#: Counters kept in this process at most; then the older half of them begins anew.
+#: Counters kept in this process at most; then the older half of them restarts at zero.
 MAX_COUNTERS = 100_000
 
 

@@ -100,7 +100,7 @@ class TokenStore:
         self._lease = backend.lease
         self._reopen = backend.reopen
         self._clock = clock
-        # Derived once, here: itsdangerous would derive the key anew for each value.
+        # Derived once, here: itsdangerous would derive the key again for each value.
         key = hmac.digest(secret, b"flask-anam store v1", "sha256")
         self._signer = Signer(key, key_derivation="none", digest_method=hashlib.sha256)
         # The same value is read again and again; whether it is ours depends on nothing else.

@@ -52,10 +52,10 @@ def get_session(
         UpstreamError: Anam refused, failed or could not be reached.
 
     """
-    found = client.get(
+    document = client.get(
         f"/v1/sessions/{quote(session_id, safe='')}", api_key, deadline, max_bytes=MAX_PAGE_BYTES
     )
-    return _session(found)
+    return _session(document)
 
 
 def list_sessions(
