@@ -140,6 +140,13 @@ def test_what_a_page_imports_of_ours_is_there(page: Path) -> None:
                     assert hasattr(module, alias.name), f"{page.name}: {alias.name}"
 
 
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
+def test_python_files_that_a_page_names_are_there(page: Path) -> None:
+    """From the root or from the package: glossary, decisions, tests of a promise."""
+    for name in re.findall(r"`([\w./-]+/[\w-]+\.py)\b", page.read_text()):
+        assert (ROOT / name).is_file() or (ROOT / "flask_anam" / name).is_file(), name
+
+
 def settings_page() -> str:
     """Return the page of settings as the docs build makes it."""
     text: str = load(DOCS / "settings_page.py", "settings_page").render()
