@@ -11,7 +11,7 @@ import pytest
 from faults.store.servers import MemcachedServer, RedisServer
 from flask import Flask
 from flask.testing import FlaskClient
-from hosts import ADA, client_of, make_app
+from hosts import ADA, KEY, client_of, make_app
 from hypothesis import HealthCheck, settings
 from werkzeug.datastructures import ImmutableDict
 
@@ -37,7 +37,7 @@ def clock() -> ManualClock:
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
     """Yield a running sandbox with a key that can be searched for."""
-    with Sandbox(api_key="sandbox-SENTINEL-api-key-9f2c") as running:
+    with Sandbox(api_key=KEY) as running:
         yield running
 
 

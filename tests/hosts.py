@@ -14,18 +14,21 @@ from flask_login import FlaskLoginClient, LoginManager, UserMixin
 from flask_anam import FlaskAnam
 from flask_anam.core.clock import Clock
 from flask_anam.sandbox import Sandbox
+from flask_anam.sandbox.api import catalog
 
-#: Strings that must never be seen outside the one place they belong to.
-KEY_SENTINEL = "sandbox-SENTINEL-api-key-9f2c"
-PROMPT_SENTINEL = "SENTINEL prompt: the launch code is 4711"
+#: Secrets of the tests: no page, log, error or store may show them.
+KEY = "sandbox-SENTINEL-api-key-9f2c"
+PROMPT = "SENTINEL prompt: the launch code is 4711"
 
-PERSONA = {
+PERSONA: dict[str, Any] = {
     "name": "Alex",
-    "avatarId": "30fa96d0-26c4-4e55-94a0-517025942e18",
-    "voiceId": "6bfbe25a-979d-40f3-a92b-5394170af54b",
-    "llmId": "0934d97d-0c3a-4f33-91b0-5e136a0ef466",
-    "systemPrompt": PROMPT_SENTINEL,
+    "avatarId": catalog.OTHER_AVATAR_ID,
+    "voiceId": catalog.OTHER_VOICE_ID,
+    "llmId": catalog.OTHER_LLM_ID,
+    "systemPrompt": PROMPT,
 }
+#: Path at Anam that creates a token, and path of the app that hands it out.
+MINT = "/v1/auth/session-token"
 TOKEN_PATH = "/api/session-token"
 
 

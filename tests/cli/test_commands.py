@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import requests
 from flask import Flask
-from hosts import KEY_SENTINEL, PERSONA, PROMPT_SENTINEL, make_app
+from hosts import KEY, PERSONA, PROMPT, make_app
 
 from flask_anam import FlaskAnam
 from flask_anam.sandbox import Sandbox
@@ -19,8 +19,8 @@ from flask_anam.sandbox import Sandbox
 
 def _run(app: Flask, *args: str) -> tuple[int, str]:
     result = app.test_cli_runner().invoke(args=["anam", *args])
-    assert KEY_SENTINEL not in result.output
-    assert PROMPT_SENTINEL not in result.output
+    assert KEY not in result.output
+    assert PROMPT not in result.output
     return result.exit_code, result.output
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from hosts import KEY_SENTINEL, PROMPT_SENTINEL, make_app
+from hosts import KEY, PROMPT, make_app
 
 from flask_anam.core.schemas.json_schema import persona_json_schema
 from flask_anam.core.schemas.secret import secret
@@ -24,15 +24,15 @@ GOOD = {
     "llmId": catalog.LLM_ID,
     "toolIds": [TOOL_ID],
     "voiceGenerationOptions": {"stability": 0.5, "speed": 1},
-    "systemPrompt": PROMPT_SENTINEL,
+    "systemPrompt": PROMPT,
 }
 
 
 def run(app: Flask, *args: str) -> tuple[int, str]:
     """Run a command; no key and no prompt may ever be printed."""
     result = app.test_cli_runner().invoke(args=["anam", *args])
-    assert KEY_SENTINEL not in result.output
-    assert PROMPT_SENTINEL not in result.output
+    assert KEY not in result.output
+    assert PROMPT not in result.output
     return result.exit_code, result.output
 
 

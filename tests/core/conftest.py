@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from cachelib import SimpleCache
 from cachelib.base import BaseCache
+from hosts import KEY, MINT, PERSONA
 from marshmallow import Schema, ValidationError
 
 from flask_anam.core.cache.backends import Backend
@@ -33,21 +34,10 @@ from flask_anam.core.usage.memory_store import MemorySessionStore
 from flask_anam.core.usage.recorder import UsageRecorder
 from flask_anam.errors import AnamError
 from flask_anam.sandbox import Sandbox
+from flask_anam.sandbox.api import catalog
 from flask_anam.testing import ManualClock
 
-#: Strings that must never be seen outside the one place they belong to.
-KEY = "sandbox-SENTINEL-key-5d1e"
-PROMPT = "SENTINEL prompt: the launch code is 4711"
-
-MINT = "/v1/auth/session-token"
-UUID = "30fa96d0-26c4-4e55-94a0-517025942e18"
-PERSONA: dict[str, Any] = {
-    "name": "Alex",
-    "avatarId": UUID,
-    "voiceId": "6bfbe25a-979d-40f3-a92b-5394170af54b",
-    "llmId": "0934d97d-0c3a-4f33-91b0-5e136a0ef466",
-    "systemPrompt": PROMPT,
-}
+UUID = catalog.OTHER_AVATAR_ID
 BODY = {"personaConfig": PERSONA}
 
 
@@ -86,13 +76,6 @@ def body_of(personas: PersonaRegistry, name: str, user: object = None, /, **over
 def deadline(clock: ManualClock) -> Deadline:
     """Return the deadline of a request that began now."""
     return Deadline.after(clock, 8.0)
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    """Yield a running sandbox with a key that can be searched for."""
-    with Sandbox(api_key=KEY) as running:
-        yield running
 
 
 ClientMaker = Callable[..., AnamClient]

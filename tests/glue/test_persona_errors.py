@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hosts import ADA, PERSONA, PROMPT_SENTINEL, TOKEN_PATH, client_of, make_app
+from hosts import ADA, PERSONA, PROMPT, TOKEN_PATH, client_of, make_app
 
 from flask_anam import ConfigError, FlaskAnam, PersonaWarning
 from flask_anam.sandbox import Sandbox
@@ -131,7 +131,7 @@ def test_start_up_names_field_rule_and_cure(
     text = caught.value.text
     assert text.startswith("Persona 'support' is not valid:")
     assert told in text
-    assert PROMPT_SENTINEL not in text
+    assert PROMPT not in text
     assert "xxxx" not in text
 
 
@@ -193,7 +193,7 @@ def test_what_may_not_do_what_it_says_is_warned_of_once(
 
 
 def _raising(user: object) -> Any:
-    raise KeyError(PROMPT_SENTINEL)
+    raise KeyError(PROMPT)
 
 
 def _looped(user: object) -> Any:
@@ -205,7 +205,7 @@ def _looped(user: object) -> Any:
 NONSENSE: dict[str, tuple[Callable[[Any], Any], str]] = {
     "raises": (_raising, "its callable raised KeyError at test_persona_errors.py, line"),
     "none": (lambda user: None, "must return a persona config (a mapping), got NoneType"),
-    "text": (lambda user: PROMPT_SENTINEL, "got str"),
+    "text": (lambda user: PROMPT, "got str"),
     "list": (lambda user: [PERSONA], "got list"),
     "wrong": (lambda user: {**PERSONA, "name": 5}, "name: Must be a string, got the number 5."),
     "empty": (lambda user: {}, "name: Missing."),
@@ -231,7 +231,7 @@ def test_nonsense_of_a_callable_is_persona_invalid(
     answer = client_of(app, ADA).post(TOKEN_PATH, json={})
     assert (answer.status_code, answer.get_json()["code"]) == (500, "persona_invalid")
     assert any(text in logged.text for text in told.split("|"))
-    assert PROMPT_SENTINEL not in logged.text + answer.text
+    assert PROMPT not in logged.text + answer.text
     assert sandbox.ledger.requests == ()
 
 

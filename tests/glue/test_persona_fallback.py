@@ -7,14 +7,13 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from hosts import ADA, PERSONA, TOKEN_PATH, client_of, make_app
+from hosts import ADA, MINT, PERSONA, TOKEN_PATH, client_of, make_app
 
 import flask_anam
 from flask_anam.sandbox import Sandbox
 from flask_anam.sandbox.api.catalog import PERSONA_ID
 from flask_anam.testing import ManualClock
 
-MINT = "/v1/auth/session-token"
 BOUNDS = {
     "languageCode": ["de", "en"],
     "maxSessionLengthSeconds": {"min": 60, "max": 600},

@@ -9,15 +9,13 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from flask_limiter import Limiter
-from hosts import ADA, BOB, PERSONA, TOKEN_PATH, client_of, make_app, make_host
+from hosts import ADA, BOB, MINT, PERSONA, TOKEN_PATH, client_of, make_app, make_host
 
 from flask_anam import FlaskAnam
 from flask_anam.core.tokens.store import GENERATION_LIFETIME
 from flask_anam.core.tokens.token import LONGEST_LIFETIME
 from flask_anam.sandbox import Sandbox
 from flask_anam.testing import ManualClock
-
-MINT = "/v1/auth/session-token"
 
 
 def _token(client: FlaskClient, **kwargs: object) -> str:

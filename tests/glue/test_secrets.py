@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cachelib import SimpleCache
 from flask import Flask
-from hosts import ADA, KEY_SENTINEL, PERSONA, PROMPT_SENTINEL, TOKEN_PATH, User, client_of, make_app
+from hosts import ADA, KEY, PERSONA, PROMPT, TOKEN_PATH, User, client_of, make_app
 
 import flask_anam
 from flask_anam import AnamError, FlaskAnam
@@ -18,13 +18,13 @@ from flask_anam.sandbox import Sandbox
 from flask_anam.testing import ManualClock
 
 FAULTS: list[dict[str, Any]] = [
-    {"status": 400, "json": {"error": PROMPT_SENTINEL, "key": KEY_SENTINEL}},
-    {"status": 401, "json": {"error": KEY_SENTINEL}},
-    {"status": 402, "json": {"error": KEY_SENTINEL}},
-    {"status": 429, "json": {"error": PROMPT_SENTINEL}},
-    {"status": 500, "body": PROMPT_SENTINEL},
-    {"status": 200, "body": PROMPT_SENTINEL},
-    {"status": 302, "headers": {"Location": f"http://127.0.0.1:9/{KEY_SENTINEL}"}},
+    {"status": 400, "json": {"error": PROMPT, "key": KEY}},
+    {"status": 401, "json": {"error": KEY}},
+    {"status": 402, "json": {"error": KEY}},
+    {"status": 429, "json": {"error": PROMPT}},
+    {"status": 500, "body": PROMPT},
+    {"status": 200, "body": PROMPT},
+    {"status": 302, "headers": {"Location": f"http://127.0.0.1:9/{KEY}"}},
     {"reset": True},
     {"cut_after": 10},
 ]
@@ -62,12 +62,12 @@ def test_no_secret_is_logged_answered_or_kept_in_clear(
     kept_keys = " ".join(cache._cache)
     seen = "\n".join([logged.text, *answers, *errors, kept_keys])
     assert len(errors) == len(FAULTS)
-    for secret in (KEY_SENTINEL, PROMPT_SENTINEL, *tokens):
+    for secret in (KEY, PROMPT, *tokens):
         assert secret not in seen
     assert "ada.lovelace" not in kept_keys
     assert "support" not in kept_keys
-    assert PROMPT_SENTINEL not in repr(cache._cache)
-    assert KEY_SENTINEL not in repr(cache._cache)
+    assert PROMPT not in repr(cache._cache)
+    assert KEY not in repr(cache._cache)
 
 
 def test_no_repr_shows_a_secret(sandbox: Sandbox) -> None:
@@ -91,7 +91,7 @@ def test_no_repr_shows_a_secret(sandbox: Sandbox) -> None:
         *(state.limits, state.loaders, state.client._transport),
     ]
     text = "\n".join(repr(thing) for thing in shown)
-    for secret in (KEY_SENTINEL, PROMPT_SENTINEL, issued.session_token):
+    for secret in (KEY, PROMPT, issued.session_token):
         assert secret not in text
 
 
@@ -103,13 +103,13 @@ def test_a_raising_persona_does_not_quote_its_prompt(
 
     @anam.persona("broken")
     def broken(user: Any) -> dict[str, Any]:
-        raise RuntimeError(PROMPT_SENTINEL)
+        raise RuntimeError(PROMPT)
 
     answer = client_of(make_app(sandbox, anam=anam), ADA).post(
         TOKEN_PATH, json={"personaType": "broken"}
     )
     assert answer.get_json()["code"] == "persona_invalid"
-    assert PROMPT_SENTINEL not in logged.text + answer.text
+    assert PROMPT not in logged.text + answer.text
     assert "raised RuntimeError at test_secrets.py, line" in logged.text
 
 
@@ -123,5 +123,5 @@ def test_files_of_a_file_cache_tell_nobody_else(sandbox: Sandbox, tmp_path: Path
     assert files
     for file in files:
         assert file.stat().st_mode & 0o077 == 0
-        assert PROMPT_SENTINEL.encode() not in file.read_bytes()
+        assert PROMPT.encode() not in file.read_bytes()
         assert PERSONA["avatarId"].encode() not in file.read_bytes()

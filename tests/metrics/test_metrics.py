@@ -17,9 +17,9 @@ from hosts import (
     ADA,
     BOB,
     EVE,
-    KEY_SENTINEL,
+    KEY,
     PERSONA,
-    PROMPT_SENTINEL,
+    PROMPT,
     TOKEN_PATH,
     client_of,
     make_app,
@@ -77,7 +77,7 @@ def test_everything_that_happens_is_counted(sandbox: Sandbox, clock: ManualClock
     app, tokens = busy_day(sandbox, clock)
     counts = counted(client_of(app, ADA))
     text = client_of(app, ADA).get("/anam/metrics?format=prometheus").text + json.dumps(counts)
-    for secret in (*tokens, KEY_SENTINEL, PROMPT_SENTINEL, "ada", "bob", "script"):
+    for secret in (*tokens, KEY, PROMPT, "ada", "bob", "script"):
         assert secret not in text
     assert (counts["tokensCreated"], counts["tokensReused"], counts["tokensReplayed"]) == (3, 5, 1)
     assert counts["tokensReusedStale"] == 0
@@ -171,7 +171,7 @@ def test_every_event_is_a_line_with_its_facts(
     }
     ours = [record for record in logged.records if record.name == "flask_anam"]
     text = "\n".join(str(vars(record)) + record.getMessage() for record in ours)
-    for secret in (*tokens, KEY_SENTINEL, PROMPT_SENTINEL, "'ada'", "'bob'", "=ada", "=bob"):
+    for secret in (*tokens, KEY, PROMPT, "'ada'", "'bob'", "=ada", "=bob"):
         assert secret not in text
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from flask import Flask, render_template_string
-from hosts import PERSONA, PROMPT_SENTINEL, make_app, make_host
+from hosts import PERSONA, PROMPT, make_app, make_host
 
 from flask_anam import FlaskAnam
 from flask_anam.errors import InvalidRequest, UnknownPersona
@@ -54,7 +54,7 @@ def test_the_player_carries_its_configuration(app: Flask, sandbox: Sandbox) -> N
     assert wanted.items() <= config.items()
     assert "sdk" not in config
     assert "anam-sandbox" not in html
-    assert PROMPT_SENTINEL not in html
+    assert PROMPT not in html
     assert sandbox.api_key not in html
 
 

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hosts import ADA, BOB, KEY_SENTINEL, User, make_app, make_host
+from hosts import ADA, BOB, KEY, PERSONA, User, make_app, make_host
 
 import flask_anam
 from flask_anam import FlaskAnam
@@ -23,7 +23,7 @@ ROOT = Path(flask_anam.__file__).parents[1]
 DOCS = Path(__file__).parents[2] / "docs" / "testing.md"
 
 #: The app that the page takes for granted.
-SHOP = """
+SHOP = f"""
 from flask import Flask
 from flask_login import LoginManager, UserMixin
 from flask_anam import FlaskAnam
@@ -36,15 +36,7 @@ class User(UserMixin):
 def create_app(config, clock=None):
     app = Flask("shop")
     app.config["SECRET_KEY"] = "of the shop"
-    app.config["ANAM_PERSONAS"] = {
-        "support": {
-            "name": "Alex",
-            "avatarId": "30fa96d0-26c4-4e55-94a0-517025942e18",
-            "voiceId": "6bfbe25a-979d-40f3-a92b-5394170af54b",
-            "llmId": "0934d97d-0c3a-4f33-91b0-5e136a0ef466",
-            "systemPrompt": "You are Alex.",
-        }
-    }
+    app.config["ANAM_PERSONAS"] = {{"support": {PERSONA!r}}}
     app.config.update(config)
     LoginManager(app).user_loader(User)
     FlaskAnam(app, clock=clock)
@@ -160,7 +152,7 @@ def test_personas_with_own_keys_use_the_sandbox(sandbox: Sandbox) -> None:
     with on_sandbox(other, sandbox):
         answer = log_in(other, ADA).post("/api/session-token", json={})
     assert answer.status_code == 200, answer.text
-    assert KEY_SENTINEL not in answer.text
+    assert KEY not in answer.text
     assert app is not other
 
 

@@ -9,7 +9,7 @@ import pytest
 from cachelib import FileSystemCache
 from flask import Flask, Response, request
 from flask_limiter import Limiter
-from hosts import KEY_SENTINEL, PERSONA, PROMPT_SENTINEL, client_of, make_app, make_host
+from hosts import KEY, PERSONA, PROMPT, client_of, make_app, make_host
 
 from flask_anam import FlaskAnam
 from flask_anam.cli.doctor import workers_from_environment
@@ -21,7 +21,7 @@ SOUND: dict[str, Any] = {
     "SECRET_KEY": SECRET_KEY,
     "SESSION_COOKIE_SECURE": True,
     "SESSION_COOKIE_SAMESITE": "Lax",
-    "ANAM_API_KEY": KEY_SENTINEL,
+    "ANAM_API_KEY": KEY,
     "ANAM_PERSONAS": {"support": PERSONA},
     "ANAM_RATE_LIMIT_STORAGE_URI": "redis://127.0.0.1:1",
     "ANAM_CACHE": "redis://127.0.0.1:1",
@@ -45,8 +45,8 @@ def host(anam: FlaskAnam | None = None, **config: Any) -> Flask:
 def run(app: Flask, *args: str) -> tuple[int, list[dict[str, str]]]:
     """Return the exit status of the doctor and what it found besides what is ok."""
     result = app.test_cli_runner().invoke(args=["anam", "doctor", "--json", *args])
-    assert KEY_SENTINEL not in result.output
-    assert PROMPT_SENTINEL not in result.output
+    assert KEY not in result.output
+    assert PROMPT not in result.output
     assert SECRET_KEY not in result.output
     findings = json.loads(result.output)
     return result.exit_code, [finding for finding in findings if finding["level"] != "ok"]
@@ -166,8 +166,8 @@ def test_the_limiter_of_the_app_counts_too() -> None:
 
 def test_a_key_in_a_variable_for_pages_is_a_danger(monkeypatch: pytest.MonkeyPatch) -> None:
     """Front-end tools put such variables into what they build, for everybody to read."""
-    monkeypatch.setenv("NEXT_PUBLIC_ANAM_KEY", KEY_SENTINEL)
-    monkeypatch.setenv("OTHER_NAME", KEY_SENTINEL)
+    monkeypatch.setenv("NEXT_PUBLIC_ANAM_KEY", KEY)
+    monkeypatch.setenv("OTHER_NAME", KEY)
     status, findings = run(host())
     assert (status, [f["subject"] for f in findings]) == (1, ["NEXT_PUBLIC_ANAM_KEY"])
 

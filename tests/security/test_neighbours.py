@@ -6,14 +6,13 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from hosts import ADA, BOB, PERSONA, TOKEN_PATH, User, client_of, make_app
+from hosts import ADA, BOB, MINT, PERSONA, TOKEN_PATH, User, client_of, make_app
 
 from flask_anam import FlaskAnam
 from flask_anam.sandbox import Sandbox
 from flask_anam.state import get_state
 from flask_anam.testing import ManualClock
 
-MINT = "/v1/auth/session-token"
 CHECK = "/v1/sessions/concurrency"
 OTHER_PERSONA = {**PERSONA, "name": "Other"}
 

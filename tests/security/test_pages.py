@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from hosts import KEY_SENTINEL
+from hosts import KEY
 
 from flask_anam.sandbox import Sandbox
 
@@ -25,7 +25,7 @@ def example(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Flask:
         {
             "SECRET_KEY": "SENTINEL-app-secret-key-77aa",
             "ANAM_SANDBOX": False,
-            "ANAM_API_KEY": KEY_SENTINEL,
+            "ANAM_API_KEY": KEY,
             "ANAM_BASE_URL": sandbox.url,
         }
     )
@@ -62,7 +62,7 @@ def test_no_page_shows_a_secret(
     tokens = [str(mint.token_id) for mint in sandbox.ledger.mints]
     assert bool(tokens) is (who is not None and who[0] == "ada")
     prompts = [str(mint.persona_config["systemPrompt"])[:40] for mint in sandbox.ledger.mints]
-    secrets = [KEY_SENTINEL, "SENTINEL-app-secret-key", "eyJhbGciOi", *prompts]
+    secrets = [KEY, "SENTINEL-app-secret-key", "eyJhbGciOi", *prompts]
     pages = dict(crawled(client))
     assert len(pages) >= 4
     for path, text in pages.items():

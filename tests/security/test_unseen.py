@@ -17,7 +17,7 @@ import pytest
 import requests
 from cachelib import SimpleCache
 from flask import Flask
-from hosts import ADA, KEY_SENTINEL, PERSONA, PROMPT_SENTINEL, TOKEN_PATH, client_of, make_app
+from hosts import ADA, KEY, PERSONA, PROMPT, TOKEN_PATH, client_of, make_app
 
 import flask_anam
 from flask_anam import AnamError, ConfigError, FlaskAnam, errors
@@ -33,7 +33,7 @@ from flask_anam.testing import ManualClock
 from .conftest import Serve, cookie_of
 
 SECRET_KEY = "SENTINEL-app-secret-key-77aa"
-SECRETS = (KEY_SENTINEL, PROMPT_SENTINEL, SECRET_KEY)
+SECRETS = (KEY, PROMPT, SECRET_KEY)
 
 
 def with_locals(error: BaseException) -> str:
@@ -50,13 +50,13 @@ def with_locals(error: BaseException) -> str:
 
 
 FAULTS: list[dict[str, Any]] = [
-    {"status": 400, "json": {"error": PROMPT_SENTINEL}},
-    {"status": 401, "json": {"error": KEY_SENTINEL}},
+    {"status": 400, "json": {"error": PROMPT}},
+    {"status": 401, "json": {"error": KEY}},
     {"status": 402, "json": {}},
     {"status": 404, "json": {"error": "persona not found"}},
-    {"status": 429, "json": {"error": PROMPT_SENTINEL}},
-    {"status": 500, "body": PROMPT_SENTINEL},
-    {"status": 200, "body": KEY_SENTINEL},
+    {"status": 429, "json": {"error": PROMPT}},
+    {"status": 500, "body": PROMPT},
+    {"status": 200, "body": KEY},
     {"status": 200, "json": {"sessionToken": 7}},
     {"status": 302, "headers": {"Location": "http://127.0.0.1:9/"}},
     {"reset": True},
@@ -86,22 +86,22 @@ def test_no_error_of_a_mint_carries_a_secret(sandbox: Sandbox, fault: dict[str, 
 
 def bad_key() -> str:
     """Return a key as an operator might paste it."""
-    return f" {KEY_SENTINEL}\n"
+    return f" {KEY}\n"
 
 
 def raising_key() -> str:
     """Fail like a client of a key store that quotes what it got."""
-    raise RuntimeError(KEY_SENTINEL)
+    raise RuntimeError(KEY)
 
 
 STARTS: dict[str, dict[str, Any]] = {
     "bad key": {"ANAM_API_KEY": bad_key()},
-    "bad prompt": {"ANAM_PERSONAS": {"x": {**PERSONA, "systemPrompt": PROMPT_SENTINEL * 99}}},
+    "bad prompt": {"ANAM_PERSONAS": {"x": {**PERSONA, "systemPrompt": PROMPT * 99}}},
     "bad neighbour": {"ANAM_PERSONAS": {"x": {**PERSONA, "llmId": "no"}}},
-    "bad personas": {"ANAM_PERSONAS": PROMPT_SENTINEL},
-    "bad cache": {"ANAM_CACHE": f"redis://u:{KEY_SENTINEL}@h:port"},
-    "bad storage": {"ANAM_RATE_LIMIT_STORAGE_URI": f"nothing://u:{KEY_SENTINEL}@h"},
-    "bad base URL": {"ANAM_BASE_URL": f"https://u:{KEY_SENTINEL}@h"},
+    "bad personas": {"ANAM_PERSONAS": PROMPT},
+    "bad cache": {"ANAM_CACHE": f"redis://u:{KEY}@h:port"},
+    "bad storage": {"ANAM_RATE_LIMIT_STORAGE_URI": f"nothing://u:{KEY}@h"},
+    "bad base URL": {"ANAM_BASE_URL": f"https://u:{KEY}@h"},
     "bad default": {"ANAM_DEFAULT_PERSONA": "nobody"},
     "bad folder": {"ANAM_CACHE": "file:///proc/no"},
 }
@@ -119,10 +119,10 @@ def test_no_start_up_error_carries_a_secret(sandbox: Sandbox, config: dict[str, 
 
 REQUESTS: dict[str, Callable[[FlaskAnam], None]] = {
     "invalid persona": lambda anam: anam.add_persona(
-        "p", lambda user: {**PERSONA, "avatarId": PROMPT_SENTINEL}
+        "p", lambda user: {**PERSONA, "avatarId": PROMPT}
     ),
     "raising persona": lambda anam: anam.add_persona(
-        "p", lambda user: {**PERSONA, "name": 1 // 0, "x": PROMPT_SENTINEL}
+        "p", lambda user: {**PERSONA, "name": 1 // 0, "x": PROMPT}
     ),
     "raising key": lambda anam: anam.add_persona("p", PERSONA, api_key=raising_key),
     "bad key": lambda anam: anam.add_persona("p", PERSONA, api_key=bad_key),
@@ -164,8 +164,8 @@ def test_a_mistake_of_ours_leaves_no_frames_either(logged: pytest.LogCaptureFixt
             int("no")
 
     with pytest.raises(ValueError, match="invalid literal") as caught:
-        broken(KEY_SENTINEL)
-    assert KEY_SENTINEL not in with_locals(caught.value) + logged.text
+        broken(KEY)
+    assert KEY not in with_locals(caught.value) + logged.text
     assert "ValueError at test_unseen.py, line" in logged.text
 
 
@@ -185,15 +185,15 @@ def test_no_mistake_while_the_account_is_asked_carries_the_key() -> None:
     monitor = ConcurrencyMonitor(_Broken(), KeyHasher(b"k"), clock)
     for ask in (monitor.status, monitor.raise_if_full):
         with pytest.raises(ZeroDivisionError) as caught:
-            ask(KEY_SENTINEL, Deadline.after(clock, 5))
-        assert KEY_SENTINEL not in with_locals(caught.value)
+            ask(KEY, Deadline.after(clock, 5))
+        assert KEY not in with_locals(caught.value)
 
 
 def test_secret_bytes_do_not_show_themselves() -> None:
     """Neither repr nor str nor formatting; they are the same bytes otherwise."""
-    secret = SecretBytes(KEY_SENTINEL.encode())
-    assert KEY_SENTINEL not in f"{secret!r} {secret} {[secret]}"
-    assert secret == KEY_SENTINEL.encode()
+    secret = SecretBytes(KEY.encode())
+    assert KEY not in f"{secret!r} {secret} {[secret]}"
+    assert secret == KEY.encode()
 
 
 @pytest.mark.parametrize("debug", [False, True])
@@ -249,7 +249,7 @@ def test_the_settings_show_no_secret() -> None:
     """The frozen settings can be printed, key and prompts and passwords included."""
     url = f"redis://u:{SECRET_KEY}@127.0.0.1"
     config = {
-        "ANAM_API_KEY": KEY_SENTINEL,
+        "ANAM_API_KEY": KEY,
         "ANAM_PERSONAS": {"support": PERSONA},
         "ANAM_CACHE": url,
         "ANAM_RATE_LIMIT_STORAGE_URI": url,
@@ -278,6 +278,6 @@ def test_an_error_tracker_sees_no_secret(sandbox: Sandbox, tmp_path: Path) -> No
     events = (tmp_path / "events").read_text()
     assert events.count('"exception"') >= 4
     assert "issue_token" in events  # frames and their locals are there
-    for secret in (KEY_SENTINEL, PROMPT_SENTINEL, token):
+    for secret in (KEY, PROMPT, token):
         assert secret
         assert secret not in events

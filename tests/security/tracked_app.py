@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import sentry_sdk
-from hosts import ADA, KEY_SENTINEL, PERSONA, PROMPT_SENTINEL, TOKEN_PATH, client_of, make_host
+from hosts import ADA, KEY, PERSONA, PROMPT, TOKEN_PATH, client_of, make_host
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.scrubber import DEFAULT_DENYLIST, EventScrubber
 from sentry_sdk.transport import Transport
@@ -43,7 +43,7 @@ def main(sandbox_url: str, file: str) -> None:
     )
     may = True
     anam = FlaskAnam()
-    anam.add_persona("invalid", lambda user: {**PERSONA, "avatarId": PROMPT_SENTINEL})
+    anam.add_persona("invalid", lambda user: {**PERSONA, "avatarId": PROMPT})
 
     @anam.permission_loader
     def permissions(user: Any) -> set[str]:
@@ -53,7 +53,7 @@ def main(sandbox_url: str, file: str) -> None:
 
     app = make_host(
         ADA,
-        ANAM_API_KEY=KEY_SENTINEL,
+        ANAM_API_KEY=KEY,
         ANAM_BASE_URL=sandbox_url,
         ANAM_PERSONAS={"support": PERSONA},
     )
@@ -83,7 +83,7 @@ def main(sandbox_url: str, file: str) -> None:
 
 def broken(app: Any) -> None:
     """Set an app up with a key that cannot be one."""
-    FlaskAnam(make_host(ANAM_API_KEY=f" {KEY_SENTINEL}\n"))
+    FlaskAnam(make_host(ANAM_API_KEY=f" {KEY}\n"))
 
 
 if __name__ == "__main__":

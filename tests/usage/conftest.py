@@ -9,7 +9,7 @@ import pytest
 import requests
 from flask import Flask
 from flask.testing import FlaskClient
-from hosts import KEY_SENTINEL, TOKEN_PATH, User, client_of, make_app
+from hosts import KEY, TOKEN_PATH, User, client_of, make_app
 from usage.stores import _patience, database_url, record, store, usage_url
 
 from flask_anam import FlaskAnam
@@ -106,7 +106,7 @@ class World:
 @pytest.fixture
 def timed_sandbox(clock: ManualClock) -> Iterator[Sandbox]:
     """Yield a sandbox that goes by the clock moved by hand."""
-    with Sandbox(api_key=KEY_SENTINEL, clock=clock.time) as running:
+    with Sandbox(api_key=KEY, clock=clock.time) as running:
         yield running
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
-from hosts import ADA, BOB, KEY_SENTINEL, PERSONA, PROMPT_SENTINEL, client_of
+from hosts import ADA, BOB, KEY, PERSONA, PROMPT, client_of
 from usage.conftest import World
 from usage.workers import SEARCH
 
@@ -180,11 +180,11 @@ def test_no_record_holds_a_prompt_a_token_or_a_key(
     world.recorder.flush()
     dump = repr(_all_rows(world))
     assert token["tokenId"] in dump
-    secrets = (KEY_SENTINEL, PROMPT_SENTINEL, token["sessionToken"], "secret-slot", "host secret")
+    secrets = (KEY, PROMPT, token["sessionToken"], "secret-slot", "host secret")
     for secret in (*secrets, token["sessionToken"].split(".")[1]):
         assert secret not in dump
     assert ("'ada'" in dump) == (ids == "plain")
-    assert PROMPT_SENTINEL not in repr([asdict(record) for record in records(world)])
+    assert PROMPT not in repr([asdict(record) for record in records(world)])
 
 
 def _all_rows(world: World) -> list[Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from hosts import ADA, BOB, EVE, KEY_SENTINEL, PERSONA, User, client_of
+from hosts import ADA, BOB, EVE, KEY, PERSONA, User, client_of
 from usage.conftest import World
 
 from flask_anam.errors import AnamUnavailable
@@ -170,7 +170,7 @@ def test_a_persona_with_its_own_key_is_stopped_with_that(world: World) -> None:
         keys = {"ada": other.api_key}
 
         def key_for(persona_type: str | None, user: Any) -> str:
-            return keys.get(getattr(user, "id", ""), KEY_SENTINEL)
+            return keys.get(getattr(user, "id", ""), KEY)
 
         own = {**PERSONA, "apiKey": key_for}
         world.make("memory://", ANAM_PERSONAS={"own": own}, ANAM_BASE_URL=other.url)

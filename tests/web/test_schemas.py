@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from core.conftest import PROMPT, messages
+from core.conftest import messages
+from hosts import PROMPT
 from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import Schema, ValidationError

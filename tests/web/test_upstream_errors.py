@@ -7,12 +7,10 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from hosts import ADA, TOKEN_PATH, client_of, make_app
+from hosts import ADA, MINT, TOKEN_PATH, client_of, make_app
 
 from flask_anam.sandbox import Sandbox
 from flask_anam.testing import ManualClock
-
-MINT = "/v1/auth/session-token"
 
 TABLE = {
     "401": ({"status": 401}, 502, "anam_auth", False),

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from core.conftest import KEY
+from hosts import KEY
 
 from flask_anam.core.config.api_keys import KeyRing, is_key
 from flask_anam.errors import AnamAuthError, ConfigError

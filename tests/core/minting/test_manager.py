@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from cachelib import SimpleCache
-from core.conftest import BODY, KEY, PERSONA, World
+from core.conftest import BODY, World
+from hosts import KEY, PERSONA
 
 from flask_anam.core.minting.issuance import IssuedToken
 from flask_anam.core.personas.mint_body import MintBody

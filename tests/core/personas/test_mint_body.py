@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from core.conftest import PERSONA, PROMPT, UUID, body_of, registry
+from core.conftest import UUID, body_of, registry
+from hosts import PERSONA, PROMPT
 
 from flask_anam.core.personas.mint_body import MintBody
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from core.conftest import PERSONA, PROMPT, registry
+from core.conftest import registry
+from hosts import PERSONA, PROMPT
 
 from flask_anam.core.personas.persona import make_persona
 from flask_anam.errors import (

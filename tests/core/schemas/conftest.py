@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from core.conftest import PERSONA
+from hosts import PERSONA
 
 #: The config `PERSONA` in snake_case.
 SNAKE: dict[str, Any] = {

@@ -12,7 +12,9 @@ from typing import Any
 
 from core.schemas.published import INLINE, SCHEMA, STATEFUL, Node, is_uuid, part
 
-UUID = "071b0286-4cce-4808-bee2-e642f1062de3"
+from flask_anam.sandbox.api import catalog
+
+UUID = catalog.AVATAR_ID
 GOOD: Node = {"name": "Cara", "avatarId": UUID, "voiceId": UUID, "llmId": UUID}
 #: Fields that Anam's SDKs send but its OpenAPI lacks.
 SDK = {

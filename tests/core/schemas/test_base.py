@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from core.conftest import PERSONA, PROMPT, UUID, messages
+from core.conftest import UUID, messages
 from core.schemas.conftest import SNAKE
+from hosts import PERSONA, PROMPT
 from marshmallow import Schema
 
 from flask_anam.core.schemas.persona import PersonaConfigSchema

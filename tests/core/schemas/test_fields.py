@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from core.conftest import PERSONA, messages
+from core.conftest import messages
 from core.schemas.conftest import in_tool
+from hosts import PERSONA
 from marshmallow import Schema
 
 from flask_anam.core.schemas.mint_request import MintRequestSchema

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from core.conftest import KEY, PERSONA, UUID, ClientMaker
+from core.conftest import UUID, ClientMaker
+from hosts import KEY, PERSONA
 
 from flask_anam import errors
 from flask_anam.core.clock import Deadline

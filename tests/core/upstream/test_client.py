@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from core.conftest import BODY, KEY, MINT, PERSONA, ClientMaker, jwt
+from core.conftest import BODY, ClientMaker, jwt
+from hosts import KEY, MINT, PERSONA
 
 from flask_anam import errors
 from flask_anam.core.clock import Deadline

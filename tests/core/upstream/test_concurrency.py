@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from core.conftest import KEY, SECRET, ClientMaker
+from core.conftest import SECRET, ClientMaker
+from hosts import KEY
 
 from flask_anam.core.clock import Deadline
 from flask_anam.core.hashing import KeyHasher

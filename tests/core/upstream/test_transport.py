@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from core.conftest import BODY, KEY, MINT, ClientMaker
+from core.conftest import BODY, ClientMaker
+from hosts import KEY, MINT
 
 from flask_anam import errors
 from flask_anam.core.clock import Clock, Deadline

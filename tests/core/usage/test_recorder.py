@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from core.conftest import BODY, KEY, PERSONA, SECRET
+from core.conftest import BODY, SECRET
+from hosts import KEY, PERSONA
 
 from flask_anam.core.config.settings import Settings
 from flask_anam.core.hashing import KeyHasher

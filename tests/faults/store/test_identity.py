@@ -7,15 +7,13 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from hosts import ADA, BOB, PERSONA, TOKEN_PATH, User, client_of, make_app
+from hosts import ADA, BOB, MINT, PERSONA, TOKEN_PATH, User, client_of, make_app
 from marshmallow import ValidationError
 
 from flask_anam import FlaskAnam, PersonaConfigSchema
 from flask_anam.core.hashing import canonical
 from flask_anam.errors import ConfigError, PersonaInvalid
 from flask_anam.sandbox import Sandbox
-
-MINT = "/v1/auth/session-token"
 
 
 def _issue(app: Flask, user: User, **body: object) -> dict[str, Any]:

@@ -11,15 +11,13 @@ from typing import Any
 import pytest
 from faults.store.servers import RedisServer
 from faults.store.workers import job_on, run_all, workers
-from hosts import PERSONA, make_app
+from hosts import MINT, PERSONA, make_app
 
 from flask_anam import FlaskAnam
 from flask_anam.core.minting.mint_lock import MAX_WAIT
 from flask_anam.errors import RateLimited
 from flask_anam.sandbox import Sandbox
 from flask_anam.state import get_state
-
-MINT = "/v1/auth/session-token"
 
 
 @pytest.mark.slow

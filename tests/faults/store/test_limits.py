@@ -12,14 +12,13 @@ from faults.store.servers import RedisServer, counting_proxy
 from faults.store.workers import job_on, run_all, workers
 from flask import Flask
 from flask_limiter import Limiter
-from hosts import ADA, BOB, TOKEN_PATH, client_of, make_app
+from hosts import ADA, BOB, MINT, TOKEN_PATH, client_of, make_app
 from werkzeug.test import TestResponse
 
 from flask_anam.rate_limits.storage import _ask_redis
 from flask_anam.sandbox import Sandbox
 from flask_anam.testing import ManualClock
 
-MINT = "/v1/auth/session-token"
 DAY = 86400
 
 

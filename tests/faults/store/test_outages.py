@@ -17,14 +17,13 @@ from faults.store.servers import (
     silent_server,
 )
 from flask.testing import FlaskClient
-from hosts import ADA, BOB, TOKEN_PATH, client_of, make_app
+from hosts import ADA, BOB, MINT, TOKEN_PATH, client_of, make_app
 
 from flask_anam import FlaskAnam
 from flask_anam.core.minting.mint_lock import MAX_WAIT
 from flask_anam.sandbox import Sandbox
 from flask_anam.testing import ManualClock
 
-MINT = "/v1/auth/session-token"
 TAB = {"slot": "tab"}
 
 

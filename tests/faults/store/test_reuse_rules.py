@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from faults.store.servers import RedisServer, file_url
 from flask import Flask
-from hosts import ADA, BOB, KEY_SENTINEL, PERSONA, PROMPT_SENTINEL, User, make_app
+from hosts import ADA, BOB, KEY, PERSONA, PROMPT, User, make_app
 
 from flask_anam import FlaskAnam
 from flask_anam.core.minting.issuance import IssuedToken
@@ -262,7 +262,7 @@ def test_redis_holds_signed_json_and_nothing_in_clear(
         kept = json.loads(content)
         assert isinstance(kept, str)
         plain = key.decode() + kept.replace("\\", "")
-        for secret in ('"ada"', PROMPT_SENTINEL, KEY_SENTINEL, "support"):
+        for secret in ('"ada"', PROMPT, KEY, "support"):
             assert secret not in plain
 
 
@@ -274,6 +274,6 @@ def test_files_hold_signed_json(sandbox: Sandbox, tmp_path: Path) -> None:
     for path in files:
         json.loads(path.read_bytes()[4:])
         content = path.read_bytes()
-        assert PROMPT_SENTINEL.encode() not in content
-        assert KEY_SENTINEL.encode() not in content
+        assert PROMPT.encode() not in content
+        assert KEY.encode() not in content
         assert path.stat().st_mode & 0o077 == 0

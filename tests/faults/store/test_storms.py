@@ -11,12 +11,11 @@ from typing import Any
 
 import pytest
 from faults.store.workers import job_on, run_all
-from hosts import TOKEN_PATH, User, client_of, make_app
+from hosts import MINT, TOKEN_PATH, User, client_of, make_app
 
 from flask_anam import FlaskAnam
 from flask_anam.sandbox import Sandbox
 
-MINT = "/v1/auth/session-token"
 PROCESSES, THREADS, KEYS = 8, 50, 10
 BROWSERS = 10
 

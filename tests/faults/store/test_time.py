@@ -7,13 +7,12 @@ import time
 import pytest
 from faults.store.servers import RedisServer
 from flask import Flask
-from hosts import ADA, TOKEN_PATH, client_of, make_app
+from hosts import ADA, MINT, TOKEN_PATH, client_of, make_app
 from werkzeug.test import TestResponse
 
 from flask_anam.sandbox import Sandbox
 from flask_anam.testing import ManualClock
 
-MINT = "/v1/auth/session-token"
 HOUR, YEAR = 3600.0, 365 * 86400.0
 
 

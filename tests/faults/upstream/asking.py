@@ -14,15 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask
-from hosts import ADA, PERSONA, TOKEN_PATH, User, client_of, make_host
+from hosts import ADA, KEY, MINT, PERSONA, TOKEN_PATH, User, client_of, make_host
 
 import flask_anam
 from flask_anam import FlaskAnam
 from flask_anam.core.clock import Clock
 from flask_anam.sandbox import Sandbox
-
-MINT = "/v1/auth/session-token"
-KEY = "sandbox-SENTINEL-api-key-9f2c"
 
 
 @dataclass(frozen=True)

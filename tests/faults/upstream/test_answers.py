@@ -6,9 +6,9 @@ import socket
 from typing import Any
 
 import pytest
-from faults.upstream.asking import KEY, app_at, ask, mints_of
+from faults.upstream.asking import app_at, ask, mints_of
 from faults.upstream.servers import RawServer, mints, read_request
-from hosts import ADA, BOB, PERSONA, PROMPT_SENTINEL, make_app
+from hosts import ADA, BOB, KEY, PERSONA, PROMPT, make_app
 
 from flask_anam.sandbox import Sandbox
 from flask_anam.testing import ManualClock
@@ -106,7 +106,7 @@ def test_row_23_a_refused_body_is_not_sent_again_for_ten_seconds(
     sandbox: Sandbox, logged: pytest.LogCaptureFixture
 ) -> None:
     """A 400 with a megabyte of validation errors: one call, a short answer, nothing repeated."""
-    errors = {"error": "Invalid request body", "details": [PROMPT_SENTINEL] * 30_000}
+    errors = {"error": "Invalid request body", "details": [PROMPT] * 30_000}
     sandbox.fail_next(400, json=errors)
     clock = ManualClock()
     app = make_app(sandbox, ADA, BOB, clock=clock)
@@ -118,7 +118,7 @@ def test_row_23_a_refused_body_is_not_sent_again_for_ten_seconds(
     assert (ask(app).status, mints_of(sandbox)) == (502, 1)
     clock.move(0.2)
     assert (ask(app).status, mints_of(sandbox)) == (200, 2)
-    assert PROMPT_SENTINEL not in logged.text
+    assert PROMPT not in logged.text
 
 
 @pytest.mark.parametrize("status", [400, 404, 422])

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from faults.upstream.asking import KEY, app_at, ask, mints_of
+from faults.upstream.asking import app_at, ask, mints_of
 from faults.upstream.servers import RawServer, minted, read_request
-from hosts import ADA, BOB, make_app
+from hosts import ADA, BOB, KEY, make_app
 
 from flask_anam.core.clock import Deadline
 from flask_anam.core.metrics.recorder import MetricsRecorder

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from typing import Self
 
 import pytest
-from faults.upstream.asking import KEY, Asked, app_at, ask, at_once, crowd, environment, mints_of
+from faults.upstream.asking import Asked, app_at, ask, at_once, crowd, environment, mints_of
 from faults.upstream.servers import RawServer, black_hole, minted, read_request, stays_silent
 from flask import Flask
-from hosts import User
+from hosts import KEY, User
 
 from flask_anam.sandbox import Sandbox
 

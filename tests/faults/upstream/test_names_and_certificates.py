@@ -5,8 +5,9 @@ from __future__ import annotations
 import socket
 
 import pytest
-from faults.upstream.asking import KEY, app_at, ask, run_script
+from faults.upstream.asking import app_at, ask, run_script
 from faults.upstream.servers import Certificates, RawServer, mints, read_request
+from hosts import KEY
 
 from flask_anam.testing import ManualClock
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from cachelib import SimpleCache
-from faults.upstream.asking import KEY, app_at, ask, crowd, mints_of
+from faults.upstream.asking import app_at, ask, crowd, mints_of
 from faults.upstream.servers import Certificates, RawServer, minted, mints, read_request, response
 from flask import Flask
-from hosts import ADA, KEY_SENTINEL, PROMPT_SENTINEL, make_app
+from hosts import ADA, KEY, PROMPT, make_app
 
 import flask_anam
 from flask_anam import AnamError, FlaskAnam
@@ -153,15 +153,15 @@ def test_row_54_cookies_of_the_upstream_are_not_sent_back(sandbox: Sandbox) -> N
 
 
 FAULTS: list[dict[str, Any]] = [
-    {"status": 400, "json": {"error": PROMPT_SENTINEL}},
-    {"status": 401, "json": {"error": KEY_SENTINEL}},
-    {"status": 500, "body": PROMPT_SENTINEL},
-    {"status": 200, "body": f'{{"sessionToken": "cut-{KEY_SENTINEL}'},
+    {"status": 400, "json": {"error": PROMPT}},
+    {"status": 401, "json": {"error": KEY}},
+    {"status": 500, "body": PROMPT},
+    {"status": 200, "body": f'{{"sessionToken": "cut-{KEY}'},
     {"status": 200, "json": {"sessionToken": ["listed-SENTINEL"]}},
     {"reset": True},
     {"silent": True},
 ]
-SECRETS = (KEY_SENTINEL, PROMPT_SENTINEL, "listed-SENTINEL")
+SECRETS = (KEY, PROMPT, "listed-SENTINEL")
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: "-".join(map(str, fault)))
