@@ -156,7 +156,7 @@ def store_on(cache: BaseCache, clock: Clock, secret: bytes = SECRET) -> TokenSto
     return TokenStore(Backend(cache, NoLease()), secret, clock)
 
 
-class World:
+class ManagerHarness:
     """A manager with all its real parts, and short ways to ask it."""
 
     def __init__(self, make_client: ClientMaker, sandbox: Sandbox, clock: ManualClock) -> None:
@@ -213,8 +213,8 @@ class World:
 
 
 @pytest.fixture
-def world(make_client: ClientMaker, sandbox: Sandbox, clock: ManualClock) -> World:
+def harness(make_client: ClientMaker, sandbox: Sandbox, clock: ManualClock) -> ManagerHarness:
     """Return a manager with the default settings."""
-    made = World(make_client, sandbox, clock)
+    made = ManagerHarness(make_client, sandbox, clock)
     made.manager()
     return made

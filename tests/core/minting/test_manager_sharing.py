@@ -8,17 +8,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
-from core.conftest import Broken, World
+from core.conftest import Broken, ManagerHarness
 
 from flask_anam.errors import AnamError, AnamUnavailable
 
 
 @pytest.mark.parametrize("mode", ["until_used", "until_expiry", "never"])
 @pytest.mark.parametrize("status", [200, 402])
-def test_thirty_equal_requests_at_once_are_one_call(world: World, mode: str, status: int) -> None:
+def test_thirty_equal_requests_at_once_are_one_call(
+    harness: ManagerHarness, mode: str, status: int
+) -> None:
     """They share the token, or the error; the limit is entered once."""
-    world.manager(ANAM_TOKEN_REUSE=mode)
-    world.sandbox.fail_next(status, delay=0.5)
+    harness.manager(ANAM_TOKEN_REUSE=mode)
+    harness.sandbox.fail_next(status, delay=0.5)
     entered: list[int] = []
     together = threading.Barrier(30)
 
@@ -30,7 +32,7 @@ def test_thirty_equal_requests_at_once_are_one_call(world: World, mode: str, sta
     def ask(_number: int) -> str:
         together.wait(10)
         try:
-            return world.ask(slot="s", limit=limit).token_id
+            return harness.ask(slot="s", limit=limit).token_id
         except AnamError as error:
             return error.code
 
@@ -38,91 +40,91 @@ def test_thirty_equal_requests_at_once_are_one_call(world: World, mode: str, sta
         outcomes = set(pool.map(ask, range(30)))
     assert len(outcomes) == 1
     assert (outcomes == {"anam_quota"}) is (status == 402)
-    assert (world.mints, len(entered)) == (1, 1)
+    assert (harness.mints, len(entered)) == (1, 1)
     first, then = ("failed", "failed") if status == 402 else ("minted", "again")
     again = {"replayed": "again", "reused": "again"}  # waited for it, or came just after
-    heard = sorted(again.get(what, what) for what, _ in world.events.log)
+    heard = sorted(again.get(what, what) for what, _ in harness.events.log)
     assert heard == sorted([first] + [then] * 29)
 
 
-def test_the_observer_hears_of_everything(world: World) -> None:
+def test_the_observer_hears_of_everything(harness: ManagerHarness) -> None:
     """Minted, reused, failed, with the token id or the code."""
-    token = world.ask(slot="s")
-    world.ask(slot="s")
-    world.sandbox.fail_next(401)
+    token = harness.ask(slot="s")
+    harness.ask(slot="s")
+    harness.sandbox.fail_next(401)
     with pytest.raises(AnamError):
-        world.ask(slot="other")
+        harness.ask(slot="other")
     heard = [("minted", token.token_id), ("reused", token.token_id), ("failed", "anam_auth")]
-    assert world.events.log == heard
+    assert harness.events.log == heard
 
 
-def test_a_failed_mint_stores_nothing(world: World) -> None:
+def test_a_failed_mint_stores_nothing(harness: ManagerHarness) -> None:
     """The next caller gets a token."""
-    world.sandbox.fail_next(503, times=3)
+    harness.sandbox.fail_next(503, times=3)
     with pytest.raises(AnamUnavailable):
-        world.ask(slot="s")
-    assert world.ask(slot="s").reused is False
+        harness.ask(slot="s")
+    assert harness.ask(slot="s").reused is False
 
 
-def test_without_the_cache_tokens_are_minted(world: World) -> None:
+def test_without_the_cache_tokens_are_minted(harness: ManagerHarness) -> None:
     """Fail open: every caller gets a token, none is reused, a report finds nothing."""
-    world.cache = Broken()
-    world.manager()
-    first, second = world.ask(slot="s"), world.ask(slot="s")
+    harness.cache = Broken()
+    harness.manager()
+    first, second = harness.ask(slot="s"), harness.ask(slot="s")
     assert first.token_id != second.token_id
-    assert world.started("1", first.token_id) is False
+    assert harness.started("1", first.token_id) is False
 
 
-def test_an_issued_token_tells_all_but_shows_no_token(world: World) -> None:
+def test_an_issued_token_tells_all_but_shows_no_token(harness: ManagerHarness) -> None:
     """Times by our clock; repr hides the secret."""
-    issued = world.ask(slot="s")
-    assert issued.expires_at == int(world.clock.now) + 3600
+    issued = harness.ask(slot="s")
+    assert issued.expires_at == int(harness.clock.now) + 3600
     assert (issued.expires_in, issued.persona_type, issued.reused) == (3600, "support", False)
-    assert issued.token_id == world.sandbox.ledger.mints[0].token_id
+    assert issued.token_id == harness.sandbox.ledger.mints[0].token_id
     assert issued.session_token not in repr(issued)
 
 
 @pytest.mark.parametrize("jump", [7200, -7200, -31_536_000])
-def test_a_clock_that_jumps_costs_mints_only(world: World, jump: float) -> None:
+def test_a_clock_that_jumps_costs_mints_only(harness: ManagerHarness, jump: float) -> None:
     """No token lives for ever, and nobody is locked out."""
-    first = world.ask(slot="s")
-    world.clock.jump(jump)
-    second = world.ask(slot="s")
+    first = harness.ask(slot="s")
+    harness.clock.jump(jump)
+    second = harness.ask(slot="s")
     assert second.token_id != first.token_id
-    assert world.ask(slot="s").token_id == second.token_id
+    assert harness.ask(slot="s").token_id == second.token_id
 
 
-def test_a_good_token_is_served_when_a_refresh_fails(world: World) -> None:
+def test_a_good_token_is_served_when_a_refresh_fails(harness: ManagerHarness) -> None:
     """For half a minute without another attempt, and until 120 s before its end."""
-    first = world.ask(slot="s")
-    world.clock.move(3001)
-    world.sandbox.fail_next(503, times=3)
-    mints = world.mints
+    first = harness.ask(slot="s")
+    harness.clock.move(3001)
+    harness.sandbox.fail_next(503, times=3)
+    mints = harness.mints
     for _ in range(3):
-        assert world.ask(slot="s").token_id == first.token_id
-    assert world.mints == mints + 3
-    assert [what for what, _ in world.events.log] == ["minted"] + 3 * ["stale"]
-    world.clock.move(30)
-    assert world.ask(slot="s").token_id != first.token_id
+        assert harness.ask(slot="s").token_id == first.token_id
+    assert harness.mints == mints + 3
+    assert [what for what, _ in harness.events.log] == ["minted"] + 3 * ["stale"]
+    harness.clock.move(30)
+    assert harness.ask(slot="s").token_id != first.token_id
 
 
-def test_a_token_near_its_end_is_not_served_for_want_of_a_new_one(world: World) -> None:
+def test_a_token_near_its_end_is_not_served_for_want_of_a_new_one(harness: ManagerHarness) -> None:
     """It would end while somebody talks."""
-    world.ask(slot="s")
-    world.clock.move(3481)
-    world.sandbox.fail_next(503, times=3)
+    harness.ask(slot="s")
+    harness.clock.move(3481)
+    harness.sandbox.fail_next(503, times=3)
     with pytest.raises(AnamUnavailable):
-        world.ask(slot="s")
+        harness.ask(slot="s")
 
 
-def test_a_refusal_of_the_account_is_not_asked_for_again(world: World) -> None:
+def test_a_refusal_of_the_account_is_not_asked_for_again(harness: ManagerHarness) -> None:
     """Whoever asks, for its cool-down; the limit of nobody is touched."""
-    world.sandbox.fail_next(402)
-    mints = world.mints
+    harness.sandbox.fail_next(402)
+    mints = harness.mints
     for user in ("1", "2", "3"):
         with pytest.raises(AnamError) as caught:
-            world.ask(user, slot="s")
+            harness.ask(user, slot="s")
         assert caught.value.code == "anam_quota"
-    assert world.mints == mints + 1
-    world.clock.move(301)
-    assert world.ask(slot="s").reused is False
+    assert harness.mints == mints + 1
+    harness.clock.move(301)
+    assert harness.ask(slot="s").reused is False
