@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,9 @@ from flask_anam.testing import ManualClock
 
 SECRET = b"contract secret"
 
+#: Writes a content under a key in one form after another; yields after each.
+Planter = Callable[[str, bytes], Iterator[None]]
+
 
 @dataclass(frozen=True)
 class Opened:
@@ -28,7 +31,7 @@ class Opened:
     clock: ManualClock
     backend: Backend
     store: TokenStore
-    plant: Callable[[str, bytes], None] | None
+    plant: Planter | None
 
     def again(self, secret: bytes = SECRET) -> TokenStore:
         """Return a store as another process would open it."""
@@ -77,28 +80,33 @@ def _open(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Opened:
     return Opened(kind, url, clock, backend, TokenStore(backend, SECRET, clock), plant)
 
 
-def _in_redis(server: RedisServer) -> Callable[[str, bytes], None]:
-    def plant(key: str, content: bytes) -> None:
+def _in_redis(server: RedisServer) -> Planter:
+    def plant(key: str, content: bytes) -> Iterator[None]:
         with server.client() as client:
-            client.set(key, content, ex=60)
+            for mark in (b"", b"!"):  # cachelib marks a pickle with "!"
+                client.set(key, mark + content, ex=60)
+                yield
 
     return plant
 
 
-def _in_memcached(server: MemcachedServer) -> Callable[[str, bytes], None]:
-    def plant(key: str, content: bytes) -> None:
-        # Flag 1 is how the usual clients mark a pickle.
-        head = f"set {key} 1 60 {len(content)}\r\n".encode()
-        assert server.told(head + content + b"\r\n") == b"STORED\r\n"
+def _in_memcached(server: MemcachedServer) -> Planter:
+    def plant(key: str, content: bytes) -> Iterator[None]:
+        for flags in range(4):  # clients mark a pickle with 1
+            head = f"set {key} {flags} 60 {len(content)}\r\n".encode()
+            assert server.told(head + content + b"\r\n") == b"STORED\r\n"
+            yield
 
     return plant
 
 
-def _in_file(folder: Path) -> Callable[[str, bytes], None]:
-    def plant(key: str, content: bytes) -> None:
+def _in_file(folder: Path) -> Planter:
+    def plant(key: str, content: bytes) -> Iterator[None]:
         ours = (path for path in folder.iterdir() if key.encode() in path.read_bytes())
         entry = next(ours)
-        entry.write_bytes(entry.read_bytes()[:4] + content)  # it begins with its end in time
+        for expiry in (entry.read_bytes()[:4], b""):  # an entry begins with its expiry
+            entry.write_bytes(expiry + content)
+            yield
 
     return plant
 
