@@ -53,7 +53,7 @@ class TokenIssuer:
         app_keys: KeyRing,
         manager: SessionTokenManager,
         events: EventSink,
-        one_key: bool = False,
+        one_key: bool,
     ) -> None:
         self._registry = registry
         self._app_keys = app_keys
@@ -324,7 +324,9 @@ class SessionTokenManager:
             while True:
                 is_ours = lock.try_acquire()
                 # After try_acquire(): the token may have been stored just before.
-                lookup = self._lookup(entry)
+                lookup = Lookup(None, None)
+                if entry.seconds:
+                    lookup = self._store.lookup(entry.key, entry.invalidation_keys)
                 token, now = lookup.token, self._clock.time()
                 if token and entry.is_fresh(token, now):
                     return Issuance(token, "replayed" if entry.replay_only else "reused")
@@ -346,11 +348,6 @@ class SessionTokenManager:
         finally:
             lock.release()
 
-    def _lookup(self, entry: CacheEntryPolicy) -> Lookup:
-        if not entry.seconds:
-            return Lookup(None, None)
-        return self._store.lookup(entry.key, entry.invalidation_keys)
-
     def _mint(self, request: TokenRequest, quota: Quota | None, deadline: Deadline) -> Issuance:
         """Ask Anam for a new token, once no cool-down and no limit speaks against it."""
         account = self._keys.key_of("account", request.account)
@@ -360,18 +357,14 @@ class SessionTokenManager:
             self._concurrency.raise_if_full(request.api_key, deadline)
         with quota.charge(request.blames_caller) if quota else nullcontext():
             pending = self._reserve(request, deadline)
+            origin = Origin(request.body.digest, request.user_id)
             began = self._clock.monotonic()
             try:
-                token, attempts = self._client.mint(
-                    pending.body,
-                    request.api_key,
-                    deadline,
-                    Origin(request.body.digest, request.user_id),
-                )
+                token, attempts = self._client.mint(pending.body, request.api_key, deadline, origin)
             except BaseException as error:
                 self._recorder.cancel(pending)
                 if isinstance(error, errors.UpstreamError):
-                    self._blame(error, request, deadline)
+                    self._key_check.attribute(error, request.account, request.api_key, deadline)
                     self._cool_downs.record(error, account, body, has_fallback=request.has_fallback)
                 raise
         self._recorder.confirm(pending, token)
@@ -379,15 +372,6 @@ class SessionTokenManager:
         self._key_check.record_success(request.account)
         seconds = self._clock.monotonic() - began
         return Issuance(token, "minted", mint_seconds=seconds, attempts=attempts)
-
-    def _blame(
-        self, error: errors.UpstreamError, request: TokenRequest, deadline: Deadline
-    ) -> None:
-        """Find out whether a 403 is about the key: a cheap call with it is refused as well."""
-        if isinstance(error, errors.AnamAuthError) and error.of_request:
-            error.of_request = not self._key_check.is_refused(
-                request.account, request.api_key, deadline
-            )
 
     def _reserve(self, request: TokenRequest, deadline: Deadline) -> PendingMint:
         """Reserve a session within the user's limits; look at Anam before the user is refused."""

@@ -40,12 +40,18 @@ class KeyCheck:
         if len(self._worked) > MAX_REMEMBERED:
             self._worked.popitem(last=False)
 
-    def is_refused(self, account: str, api_key: str, deadline: Deadline) -> bool:
-        """Whether Anam refuses a key for a call that every key may make.
+    def attribute(
+        self, error: UpstreamError, account: str, api_key: str, deadline: Deadline
+    ) -> None:
+        """Attribute a 403 to the key, where a call that every key may make is refused as well.
 
         Asks at most once in 30 s per account, for at most 2 s. When Anam cannot be asked, the key
         is taken for good. So is a key that minted in the last 300 s, unless the answer is 401.
         """
+        if isinstance(error, AnamAuthError) and error.of_request:
+            error.of_request = not self._is_refused(account, api_key, deadline)
+
+    def _is_refused(self, account: str, api_key: str, deadline: Deadline) -> bool:
         now = self._clock.monotonic()
         checked_at, refused = self._checked.get(account, (-CHECK_PAUSE, False))
         if now - checked_at >= CHECK_PAUSE:
