@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import logging
-import socket
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from faults.store.servers import MemcachedServer, RedisServer
 from flask import Flask
 from flask.testing import FlaskClient
 from hosts import ADA, KEY, client_of, make_app
 from hypothesis import HealthCheck, settings
+from servers import caches
+from servers.caches import MemcachedServer, RedisServer
 from werkzeug.datastructures import ImmutableDict
 
 from flask_anam.sandbox import Sandbox
 from flask_anam.testing import ManualClock
 
 if TYPE_CHECKING:
-    from usage.servers import Postgres
+    from servers.postgres import Postgres
 
 # No test writes into an instance folder: an app that names no place records in memory.
 Flask.default_config = ImmutableDict({**Flask.default_config, "ANAM_USAGE_URL": "memory://"})
@@ -63,7 +63,7 @@ def redis_server() -> Iterator[RedisServer]:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """Yield a PostgreSQL."""
-    from usage.servers import Postgres, programs
+    from servers.postgres import Postgres, programs
 
     if programs() is None:
         pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
@@ -102,6 +102,4 @@ def logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 @pytest.fixture
 def free_port() -> int:
     """Return a loopback port on which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return caches.free_port()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from faults.store.servers import MemcachedServer, RedisServer, file_url
+from servers.caches import MemcachedServer, RedisServer, file_url
 
 from flask_anam.core.cache import backends
 from flask_anam.core.cache.backends import Backend, open_backend
@@ -72,7 +72,7 @@ def _open(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Opened:
     elif kind == "memcached":
         cached: MemcachedServer = request.getfixturevalue("memcached_server")
         url, plant = cached.url, _in_memcached(cached)
-        cached.told(b"flush_all\r\n")
+        cached.ask(b"flush_all\r\n")
     elif kind == "file":
         url, plant = file_url(tmp_path / "cache"), _in_file(tmp_path / "cache" / "tokens")
     clock = ManualClock(time.time())
@@ -94,7 +94,7 @@ def _in_memcached(server: MemcachedServer) -> Planter:
     def plant(key: str, content: bytes) -> Iterator[None]:
         for flags in range(4):  # clients mark a pickle with 1
             head = f"set {key} {flags} 60 {len(content)}\r\n".encode()
-            assert server.told(head + content + b"\r\n") == b"STORED\r\n"
+            assert server.ask(head + content + b"\r\n") == b"STORED\r\n"
             yield
 
     return plant

@@ -12,8 +12,8 @@ import pytest
 from cachelib import DynamoDbCache, MongoDbCache, NullCache, SimpleCache
 from cachelib.base import BaseCache
 from contract.conftest import Opened
-from faults.store.servers import file_url
 from faults.store.workers import workers
+from servers.caches import file_url
 
 from flask_anam.core.cache.backends import TRAITS, open_backend
 from flask_anam.core.cache.locks import LEASE_MARGIN

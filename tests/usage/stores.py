@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from usage.servers import Postgres
+from servers.postgres import Postgres
 
 from flask_anam.core.usage import database
 from flask_anam.core.usage.database import Database

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from hosts import ADA, BOB, PERSONA, TOKEN_PATH, make_app
+from servers.postgres import Postgres
 from usage.conftest import World
-from usage.servers import Postgres
 from usage.test_limits import code
 from usage.workers import SEARCH
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from cachelib import FileSystemCache
-from faults.store.servers import MemcachedServer, RedisServer
+from servers.caches import MemcachedServer, RedisServer
 
 from flask_anam.core.cache.backends import PlainJson, open_backend
 from flask_anam.core.hashing import KeyHasher

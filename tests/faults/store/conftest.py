@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faults.store.servers import MemcachedServer, RedisServer, file_url
+from servers.caches import MemcachedServer, RedisServer, file_url
 
 from flask_anam.sandbox import Sandbox
 
@@ -24,7 +24,7 @@ def redis_url(redis_server: RedisServer) -> str:
 @pytest.fixture
 def memcached_url(memcached_server: MemcachedServer) -> str:
     """Return the URL of an empty Memcached."""
-    memcached_server.told(b"flush_all\r\n")
+    memcached_server.ask(b"flush_all\r\n")
     return memcached_server.url
 
 

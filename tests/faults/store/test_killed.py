@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from faults.store.servers import RedisServer
 from faults.store.workers import job_on, run_all, workers
 from hosts import MINT, PERSONA, make_app
+from servers.caches import RedisServer
 
 from flask_anam import FlaskAnam
 from flask_anam.core.minting.mint_lock import MAX_WAIT

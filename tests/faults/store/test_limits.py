@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import redis
-from faults.store.servers import RedisServer, counting_proxy
 from faults.store.workers import job_on, run_all, workers
 from flask import Flask
 from flask_limiter import Limiter
 from hosts import ADA, BOB, MINT, TOKEN_PATH, client_of, make_app
+from servers.caches import RedisServer, counting_proxy
 from werkzeug.test import TestResponse
 
 from flask_anam.rate_limits.storage import _ask_redis

@@ -8,7 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from faults.store.servers import (
+from flask.testing import FlaskClient
+from hosts import ADA, BOB, MINT, TOKEN_PATH, client_of, make_app
+from servers.caches import (
     MemcachedServer,
     RedisServer,
     file_url,
@@ -16,8 +18,6 @@ from faults.store.servers import (
     refusing_redis,
     silent_server,
 )
-from flask.testing import FlaskClient
-from hosts import ADA, BOB, MINT, TOKEN_PATH, client_of, make_app
 
 from flask_anam import FlaskAnam
 from flask_anam.core.minting.mint_lock import MAX_WAIT

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faults.store.servers import RedisServer, file_url
 from flask import Flask
 from hosts import ADA, BOB, KEY, PERSONA, PROMPT, User, make_app
+from servers.caches import RedisServer, file_url
 
 from flask_anam import FlaskAnam
 from flask_anam.core.minting.issuance import IssuedToken

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 import pytest
-from faults.store.servers import RedisServer
 from flask import Flask
 from hosts import ADA, MINT, TOKEN_PATH, client_of, make_app
+from servers.caches import RedisServer
 from werkzeug.test import TestResponse
 
 from flask_anam.sandbox import Sandbox

