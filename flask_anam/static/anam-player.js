@@ -3,16 +3,51 @@
  *
  * Each element has its persona as the property `persona`, and dispatches the persona's events as
  * the bubbling events "anam-state", "anam-message" and "anam-error", with the same details.
+ *
+ * Users of a site may be able to write markup (comments, sanitised HTML). So an element chooses only
+ * what it talks about; where code and tokens come from stands in script elements of our templates.
  */
 
 import { humanTime, sentenceFor } from "./anam-texts.js";
 import { createPersona } from "./flask-anam.js";
 
+const PLAYERS = "[data-anam-player]";
 const BUSY = new Set(["connecting", "waiting", "live"]);
 
-/** Set up one player, for example one that was added to the page later; return its persona. */
-export function upgrade(root) {
-  return root.persona ?? new Player(root).persona;
+/** Options that markup may set: none of them names an address, and none asks for a token by itself. */
+const FROM_MARKUP = ["personaType", "name", "texts", "microphone", "maxWait", "overrides"];
+
+/**
+ * Set up one player, for example one that was added to the page later; return its persona.
+ * `options` come before those of the templates.
+ */
+export function upgrade(root, options = {}) {
+  return root.persona ?? new Player(root, options).persona;
+}
+
+/**
+ * Return the options that our templates wrote behind an element, else those of the page.
+ *
+ * They are the text of script elements, which no sanitiser lets through. With a content security
+ * policy their nonce must be the one with which this module was loaded.
+ */
+function templateOptions(root) {
+  const own = [...document.querySelectorAll("script[src]")].filter(
+    ({ src }) => src === import.meta.url,
+  );
+  const trusted = (element) =>
+    element?.matches("script[type='application/json'][data-anam-config]") &&
+    own.every(({ nonce }) => nonce === element.nonce);
+  const marked = root.getRootNode().querySelectorAll(`${PLAYERS}, script[data-anam-config]`);
+  const next = [...marked].find((_, index) => marked[index - 1] === root);
+  const ofPage = [...document.querySelectorAll("script[data-anam-config='page']")];
+  const block = [next, ...ofPage].find(trusted);
+  return block ? JSON.parse(block.text) : {};
+}
+
+function markupOptions(root) {
+  const options = JSON.parse(root.dataset.anamPlayer);
+  return Object.fromEntries(Object.entries(options).filter(([key]) => FROM_MARKUP.includes(key)));
 }
 
 class Player {
@@ -23,9 +58,9 @@ class Player {
   #microphoneDenied = false;
   #lines = new Map();
 
-  constructor(root) {
+  constructor(root, given) {
     this.#root = root;
-    this.#config = JSON.parse(root.dataset.anamPlayer);
+    this.#config = { ...markupOptions(root), ...templateOptions(root), ...given };
     this.#texts = this.#config.texts ?? {};
     const { prefetch, ...options } = this.#config;
     this.persona = createPersona(root.querySelector("video"), {
@@ -213,6 +248,10 @@ class Player {
   }
 }
 
-for (const root of document.querySelectorAll("[data-anam-player]")) {
-  upgrade(root);
+for (const root of document.querySelectorAll(PLAYERS)) {
+  try {
+    upgrade(root);
+  } catch (error) {
+    reportError(error); // one broken element must not stop the others
+  }
 }

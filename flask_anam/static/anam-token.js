@@ -1,4 +1,4 @@
-/** HTTP client for our server, used by flask-anam.js. */
+/** HTTP client for our server. */
 
 const SLOT_KEY = "flask-anam-slot";
 let ownSlot;
@@ -64,11 +64,11 @@ export async function reportEnded({ sessionId, urlPrefix = "/anam" }) {
     await new Promise((resolve) => addEventListener("online", resolve, { once: true }));
   }
   // A beacon cannot send headers, so no CSRF token.
-  return (!csrfToken() && navigator.sendBeacon?.(url)) || report(url, {});
+  return (!csrfToken(url) && navigator.sendBeacon?.(url)) || report(url, {});
 }
 
 export function ask(url, { body, ...options } = {}) {
-  const csrf = csrfToken();
+  const csrf = csrfToken(url);
   return fetch(url, {
     method: body ? "POST" : "GET",
     headers: { "Content-Type": "application/json", ...(csrf && { "X-CSRFToken": csrf }) },
@@ -80,7 +80,12 @@ export function ask(url, { body, ...options } = {}) {
 
 const report = (url, body) => ask(url, { body, keepalive: true }).then(({ ok }) => ok, () => false);
 
-const csrfToken = () => document.querySelector('meta[name="csrf-token"]')?.content;
+/** The CSRF token, for the origins of the page and of this module only. */
+function csrfToken(url) {
+  const token = document.querySelector('meta[name="csrf-token"]')?.content;
+  const isOurs = (base) => new Request(url).url.startsWith(new URL("/", base));
+  return token && [location, import.meta.url].some(isOurs) && token;
+}
 
 /** Stored only between two pages, because a duplicated tab gets a copy of the storage. */
 function takeSlot() {

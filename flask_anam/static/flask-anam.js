@@ -143,7 +143,7 @@ class Persona extends EventTarget {
     } catch (error) {
       throw toProblem(error);
     } finally {
-      clearTimeout(timer); // or the interval
+      clearTimeout(timer);
     }
   }
 
@@ -368,7 +368,6 @@ async function loadSdk({ sdk, sdkIntegrity = sdk ? "" : SDK_INTEGRITY }) {
 
 function loadScript(src, integrity) {
   const script = Object.assign(document.createElement("script"), { src, integrity });
-  // Injected markup may choose the URL.
   if (src === SDK_URL || script.src.startsWith(`${origin}/`)) {
     script.nonce = document.querySelector("script[nonce]")?.nonce ?? "";
   }

@@ -50,6 +50,10 @@ def page_config(state: AnamState) -> dict[str, object]:
     """Return the public configuration of a page: paths and the URL of the Anam API. No secrets."""
     if state.sandbox is not None:
         state.sandbox.warm_up()  # a visitor of the page may start a conversation soon
+    return _addresses(state)
+
+
+def _addresses(state: AnamState) -> dict[str, object]:
     return {
         "tokenPath": state.settings.token_path,
         "urlPrefix": state.settings.url_prefix,
@@ -71,13 +75,15 @@ class PageHelper:
     """Template helper: the object that templates call ``anam``. Stateless; any app can use it."""
 
     def head(self, *, nonce: str | None = None) -> Markup:
-        """Return the tags for ``<head>``: a stylesheet and a module script.
+        """Return the tags for ``<head>``: a stylesheet, a module script and the page's addresses.
 
         Args:
-            nonce: the nonce of the page's content security policy, if it has one.
+            nonce: the nonce of the page's content security policy, if it has one. The players that
+                are rendered after this, in the same request, have it too.
 
         """
-        return render("anam/head.html", nonce=nonce)
+        g._anam_nonce = nonce  # noqa: SLF001 - our own name
+        return render("anam/head.html", nonce=nonce) + _block("page", _addresses(get_state()))
 
     def player(
         self,
@@ -129,18 +135,21 @@ class PageHelper:
         name = name or persona.label
         labels = {**LABELS, **(texts or {})}
         config = {
-            **page_config(state),
             "personaType": persona.name,
             "name": name,
             "microphone": microphone,
-            "prefetch": prefetch,
             "texts": labels,
             "overrides": dict(overrides) if overrides else None,
-            "sdk": sdk,
-            "sdkIntegrity": sdk_integrity,
             "maxWait": max_wait,
         }
-        return render(
+        # What users that write markup must not choose.
+        trusted = {
+            **page_config(state),
+            "prefetch": prefetch,
+            "sdk": sdk,
+            "sdkIntegrity": sdk_integrity,
+        }
+        html = render(
             "anam/player.html",
             id=id or _next_id(),
             name=name,
@@ -151,8 +160,19 @@ class PageHelper:
             microphone=microphone,
             sandbox=state.sandbox is not None,
             labels=labels,
-            config={key: value for key, value in config.items() if value is not None},
+            config=_without_none(config),
         )
+        return html + _block("player", _without_none(trusted))
+
+
+def _block(kind: str, config: Mapping[str, object]) -> Markup:
+    """Return a script element with JSON, which no sanitiser of HTML lets users write."""
+    nonce = g.get("_anam_nonce")
+    return render("anam/config.html", kind=kind, config=config, nonce=nonce)
+
+
+def _without_none(config: Mapping[str, object]) -> dict[str, object]:
+    return {key: value for key, value in config.items() if value is not None}
 
 
 def _check(name: str, value: str | None, known: tuple[str | None, ...]) -> None:

@@ -176,8 +176,10 @@ def test_key_in_the_environment_means_anam(
 
 def player_on(client: FlaskClient, path: str) -> dict[str, Any]:
     """Return what the player on a page is told."""
-    (found,) = re.findall(r'data-anam-player="([^"]*)"', client.get(path).text)
-    config: dict[str, Any] = json.loads(unescape(found))
+    html = client.get(path).text
+    (attribute,) = re.findall(r'data-anam-player="([^"]*)"', html)
+    (block,) = re.findall(r'data-anam-config="player"[^>]*>(.*?)</script>', html)
+    config: dict[str, Any] = {**json.loads(unescape(attribute)), **json.loads(block)}
     return config
 
 

@@ -105,7 +105,8 @@ def test_no_script_is_too_long_to_read() -> None:
 def test_nothing_in_the_templates_is_inline() -> None:
     """No handlers, scripts or styles that a content security policy would have to allow."""
     for path in (STATIC.parent / "templates" / "anam").iterdir():
-        assert not re.search(r"\son\w+=|\sstyle=|<script(?![^>]*\ssrc=)|<style", path.read_text())
+        text = path.read_text().replace('<script type="application/json" ', "")  # data, never run
+        assert not re.search(r"\son\w+=|\sstyle=|<script(?![^>]*\ssrc=)|<style", text)
 
 
 @pytest.mark.slow

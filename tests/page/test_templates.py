@@ -31,9 +31,18 @@ def render(app: Flask, template: str, **context: Any) -> str:
 
 def config_in(html: str) -> dict[str, Any]:
     """Return the configuration that a player carries."""
-    (found,) = re.findall(r'data-anam-player="([^"]*)"', html)
-    config: dict[str, Any] = json.loads(unescape(found))
-    return config
+    (attribute,) = re.findall(r'data-anam-player="([^"]*)"', html)
+    config: dict[str, Any] = json.loads(unescape(attribute))
+    assert config.keys() <= {"personaType", "name", "texts", "microphone", "maxWait", "overrides"}
+    return {**config, **block_in(html)}
+
+
+def block_in(html: str, kind: str = "player") -> dict[str, Any]:
+    """Return the configuration that users cannot write."""
+    tag = rf'<script type="application/json" data-anam-config="{kind}"[^>]*>(.*?)</script>'
+    (text,) = re.findall(tag, html, re.DOTALL)
+    block: dict[str, Any] = json.loads(text)
+    return block
 
 
 def test_the_head_has_three_tags_and_a_nonce(app: Flask) -> None:
@@ -41,7 +50,22 @@ def test_the_head_has_three_tags_and_a_nonce(app: Flask) -> None:
     plain = render(app, "{{ anam.head() }}")
     assert plain.count("/ai/static/") == 3
     assert "nonce" not in plain
-    assert render(app, "{{ anam.head(nonce='a\"b') }}").count('nonce="a&#34;b"') == 3
+    assert render(app, "{{ anam.head(nonce='a\"b') }}").count('nonce="a&#34;b"') == 4
+    assert block_in(plain, "page")["tokenPath"] == "/token"
+
+
+def test_players_have_the_nonce_of_the_head(app: Flask) -> None:
+    """Without it their part of the configuration would not be believed."""
+    html = render(app, "{{ anam.head(nonce='abc') }}{{ anam.player() }}")
+    assert re.search('data-anam-config="player" nonce="abc">', html)
+    assert "nonce" not in render(app, "{{ anam.head() }}{{ anam.player() }}")
+
+
+def test_a_block_cannot_be_closed_from_inside(app: Flask) -> None:
+    """Whatever an address is made of."""
+    html = render(app, "{{ anam.player(sdk='</script><b>') }}")
+    assert "<b>" not in html
+    assert block_in(html)["sdk"] == "</script><b>"
 
 
 def test_the_player_carries_its_configuration(app: Flask, sandbox: Sandbox) -> None:
