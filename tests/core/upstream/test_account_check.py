@@ -3,59 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from core.conftest import UUID, ClientMaker
 from hosts import KEY, PERSONA
 
-from flask_anam import errors
 from flask_anam.core.clock import Deadline
 from flask_anam.core.personas.persona import Declarations
 from flask_anam.core.personas.registry import PersonaRegistry
-from flask_anam.core.tokens.token import read_claims
 from flask_anam.core.upstream.account_check import AccountCheck, Finding
 from flask_anam.sandbox import Sandbox
-
-
-def test_a_session_is_started_and_stopped(
-    make_client: ClientMaker, sandbox: Sandbox, deadline: Deadline
-) -> None:
-    """With the session token, then with the key; the ledger has both."""
-    client = make_client()
-    token = sandbox.issue_token(PERSONA)
-    claims = read_claims(token)
-    session_id = client.start_session(token, deadline)
-    client.stop_session(session_id, KEY, deadline)
-    (session,) = sandbox.ledger.sessions
-    assert claims is not None
-    assert session.session_id == session_id == claims.session_id
-    assert session.ended_at is not None
-
-
-@pytest.mark.parametrize("answer", [{}, {"sessionId": ""}, {"sessionId": 5}, [], None], ids=repr)
-def test_a_start_without_a_session_id_made_no_sense(
-    make_client: ClientMaker, sandbox: Sandbox, deadline: Deadline, answer: Any
-) -> None:
-    """A bad response, and no second start: that would cost."""
-    sandbox.fail_next(200, path="/v1/engine/session", json=answer)
-    with pytest.raises(errors.AnamBadResponse):
-        make_client().start_session("a.b.c", deadline)
-    assert sandbox.ledger.count("/v1/engine/session") == 1
-
-
-def test_concurrency_is_an_object(
-    make_client: ClientMaker, sandbox: Sandbox, deadline: Deadline
-) -> None:
-    """What Anam says is returned; anything else made no sense."""
-    client = make_client()
-    assert client.concurrency(KEY, deadline)
-    answers: list[object] = [[], None, "x"]
-    for nonsense in answers:
-        sandbox.fail_next(200, path="/v1/sessions/concurrency", json=nonsense)
-        with pytest.raises(errors.AnamBadResponse):
-            client.concurrency(KEY, deadline)
-
 
 Check = Callable[..., list[Finding]]
 

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 from core.conftest import BODY, ClientMaker, jwt
+from core.upstream.conftest import NONSENSE
 from hosts import KEY, MINT, PERSONA
 
 from flask_anam import errors
 from flask_anam.core.clock import Deadline
 from flask_anam.core.metrics.recorder import MetricsRecorder
+from flask_anam.core.tokens.token import read_claims
 from flask_anam.core.upstream.client import LEGACY_CURE
 from flask_anam.sandbox import Sandbox
 from flask_anam.testing import ManualClock
@@ -29,74 +31,6 @@ def test_a_mint_returns_the_token_anam_made(
     assert sandbox.ledger.mints[0].token_id == token.id
     assert (token.lifetime, attempts) == (3600, 1)
     assert token.value not in repr(token)
-
-
-ANSWERS: list[tuple[int, str, int]] = [
-    (300, "anam_bad_response", 1),
-    (301, "anam_bad_response", 1),
-    (304, "anam_bad_response", 1),
-    (307, "anam_bad_response", 1),
-    (400, "anam_rejected", 1),
-    (401, "anam_auth", 1),
-    (402, "anam_quota", 1),
-    (403, "anam_auth", 1),
-    (404, "anam_rejected", 1),
-    (408, "anam_unavailable", 3),
-    (409, "anam_rejected", 1),
-    (422, "anam_rejected", 1),
-    (425, "anam_unavailable", 3),
-    (429, "anam_rate_limited", 3),
-    (500, "anam_unavailable", 3),
-    (502, "anam_unavailable", 3),
-    (503, "anam_unavailable", 3),
-    (504, "anam_unavailable", 3),
-    (599, "anam_unavailable", 3),
-    (204, "anam_bad_response", 2),
-]
-
-
-@pytest.mark.parametrize(("status", "code", "calls"), ANSWERS, ids=[str(a[0]) for a in ANSWERS])
-def test_each_status_has_its_error_and_its_count_of_calls(
-    make_client: ClientMaker,
-    sandbox: Sandbox,
-    deadline: Deadline,
-    status: int,
-    code: str,
-    calls: int,
-) -> None:
-    """Three attempts where that can help, one where it cannot; never a status of Anam's."""
-    sandbox.fail_next(status, times=9)
-    with pytest.raises(errors.UpstreamError) as caught:
-        make_client().mint(BODY, KEY, deadline)
-    assert caught.value.code == code
-    assert caught.value.status in {502, 503}
-    assert caught.value.retryable is (calls > 1)
-    assert (caught.value.retry_after is not None) is (caught.value.status == 503)
-    assert sandbox.ledger.count(MINT) == calls
-
-
-@pytest.mark.parametrize(
-    ("kind", "code", "calls"),
-    [
-        ("Concurrent session limit reached", "anam_quota", 1),
-        ("Spend cap reached", "anam_quota", 1),
-        ("Usage limit reached", "anam_quota", 1),
-        ("Too many requests", "anam_rate_limited", 3),
-    ],
-)
-def test_only_the_429_for_the_rate_is_tried_again(
-    make_client: ClientMaker,
-    sandbox: Sandbox,
-    deadline: Deadline,
-    kind: str,
-    code: str,
-    calls: int,
-) -> None:
-    """Plan limits do not go away by asking; an answer that is no object is the rate's."""
-    sandbox.fail_next(429, json={"error": kind}, times=9)
-    with pytest.raises(errors.UpstreamError) as caught:
-        make_client().mint(BODY, KEY, deadline)
-    assert (caught.value.code, sandbox.ledger.count(MINT)) == (code, calls)
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 408, 425, 429])
@@ -181,38 +115,6 @@ def test_no_attempt_begins_too_late(
     with pytest.raises(errors.AnamTimeout):
         make_client(max_attempts=1).mint(BODY, KEY, Deadline.after(clock, 0.0))
     assert sandbox.ledger.count(MINT) == 0
-
-
-NONSENSE: dict[str, dict[str, Any]] = {
-    "html": {"body": "<html>Log in</html>"},
-    "empty": {"body": b""},
-    "no token": {"json": {}},
-    "null": {"json": {"sessionToken": None}},
-    "number": {"json": {"sessionToken": 5}},
-    "empty token": {"json": {"sessionToken": ""}},
-    "array": {"json": ["x"]},
-    "not ASCII": {"json": {"sessionToken": "é.é.é"}},
-    "huge": {"json": {"sessionToken": "x" * 8193}},
-    "over 64 kB": {"json": {"sessionToken": "x", "y": "z" * 70_000}},
-    "cut": {"cut_after": 20},
-    "cut without length": {"cut_after": 20, "content_length": False},
-    "gzip": {"body": b"\x1f\x8b\x08\x00", "headers": {"Content-Encoding": "gzip"}},
-    "deep": {"body": b"[" * 50_000},
-}
-
-
-@pytest.mark.parametrize("answer", NONSENSE.values(), ids=NONSENSE)
-def test_a_senseless_answer_is_tried_once_more(
-    make_client: ClientMaker, sandbox: Sandbox, deadline: Deadline, answer: dict[str, Any]
-) -> None:
-    """Then it is a bad response; one that comes right the second time is not seen."""
-    sandbox.fail_next(200, **answer)
-    assert make_client().mint(BODY, KEY, deadline)[1] == 2
-    sandbox.ledger.clear()
-    sandbox.fail_next(200, times=9, **answer)
-    with pytest.raises(errors.AnamBadResponse):
-        make_client().mint(BODY, KEY, deadline)
-    assert sandbox.ledger.count(MINT) == 2
 
 
 def test_a_token_that_is_no_jwt_is_taken_for_an_hour(
@@ -346,3 +248,42 @@ def test_every_attempt_is_observed(
         "read anam_auth": 1,
     }
     assert (metrics["upstream_attempts"], metrics["upstream_retries"]) == (7, 2)
+
+
+def test_a_session_is_started_and_stopped(
+    make_client: ClientMaker, sandbox: Sandbox, deadline: Deadline
+) -> None:
+    """With the session token, then with the key; the ledger has both."""
+    client = make_client()
+    token = sandbox.issue_token(PERSONA)
+    claims = read_claims(token)
+    session_id = client.start_session(token, deadline)
+    client.stop_session(session_id, KEY, deadline)
+    (session,) = sandbox.ledger.sessions
+    assert claims is not None
+    assert session.session_id == session_id == claims.session_id
+    assert session.ended_at is not None
+
+
+@pytest.mark.parametrize("answer", [{}, {"sessionId": ""}, {"sessionId": 5}, [], None], ids=repr)
+def test_a_start_without_a_session_id_made_no_sense(
+    make_client: ClientMaker, sandbox: Sandbox, deadline: Deadline, answer: Any
+) -> None:
+    """A bad response, and no second start: that would cost."""
+    sandbox.fail_next(200, path="/v1/engine/session", json=answer)
+    with pytest.raises(errors.AnamBadResponse):
+        make_client().start_session("a.b.c", deadline)
+    assert sandbox.ledger.count("/v1/engine/session") == 1
+
+
+def test_concurrency_is_an_object(
+    make_client: ClientMaker, sandbox: Sandbox, deadline: Deadline
+) -> None:
+    """What Anam says is returned; anything else made no sense."""
+    client = make_client()
+    assert client.concurrency(KEY, deadline)
+    answers: list[object] = [[], None, "x"]
+    for nonsense in answers:
+        sandbox.fail_next(200, path="/v1/sessions/concurrency", json=nonsense)
+        with pytest.raises(errors.AnamBadResponse):
+            client.concurrency(KEY, deadline)

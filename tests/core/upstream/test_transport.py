@@ -5,44 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import ssl
-import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from core.conftest import BODY, ClientMaker
+from core.upstream.conftest import Ask, connections, secure_get
 from hosts import KEY, MINT
 
 from flask_anam import errors
 from flask_anam.core.clock import Clock, Deadline
-from flask_anam.core.upstream.transport import Answer, Transport
+from flask_anam.core.upstream.transport import Transport
 from flask_anam.sandbox import Sandbox
-
-Ask = Callable[..., Answer]
-
-
-@pytest.fixture
-def ask(sandbox: Sandbox) -> Iterator[Ask]:
-    """Send the mint request over one transport with short, real times."""
-    transport = Transport(sandbox.url, connect_timeout=1, read_timeout=0.4, pool_size=4)
-
-    def send(seconds: float = 8.0, **more: Any) -> Answer:
-        deadline = Deadline.after(Clock(), seconds)
-        more = {"body": BODY, "credential": KEY, **more}
-        return transport.exchange("POST", MINT, deadline=deadline, **more)
-
-    yield send
-    transport.close()
-
-
-def connections(sandbox: Sandbox) -> list[int]:
-    """Return the connection that each request came on."""
-    return [request.connection for request in sandbox.ledger.requests]
 
 
 @pytest.mark.parametrize("how", ["HOME", "NETRC"])
@@ -112,39 +87,6 @@ def test_an_answer_is_read_up_to_64_kilobytes(
     assert len(answer.body) == (0 if cut else size)
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        pytest.param({"drip": 0.05}, id="dripped body"),
-        pytest.param({"drip": 0.35}, id="slowly dripped body"),
-        pytest.param({"drip_headers": 0.05}, id="dripped headers"),
-        pytest.param({"silent": True}, id="silence"),
-        pytest.param({"delay": 2.0}, id="late"),
-    ],
-)
-@pytest.mark.parametrize("seconds", [8.0, 0.2], ids=["read timeout", "deadline"])
-def test_a_slow_answer_is_aborted_in_time(
-    ask: Ask, sandbox: Sandbox, fault: dict[str, Any], seconds: float
-) -> None:
-    """The read timeout, or the deadline where that is sooner, holds for the whole answer."""
-    sandbox.fail_next(200, **fault)
-    begun = time.monotonic()
-    with pytest.raises(errors.AnamTimeout) as caught:
-        ask(seconds)
-    limit = min(seconds, 0.4)
-    assert limit - 0.02 <= time.monotonic() - begun < limit + 0.6
-    assert caught.value.__suppress_context__
-    assert ask().status == 200
-    assert connections(sandbox) == [1, 2]
-
-
-def test_a_deadline_gone_by_makes_no_call(ask: Ask, sandbox: Sandbox) -> None:
-    """Nothing is sent that nobody waits for."""
-    with pytest.raises(errors.AnamTimeout):
-        ask(0.0)
-    assert sandbox.ledger.requests == ()
-
-
 def test_a_reset_is_unavailable(ask: Ask, sandbox: Sandbox) -> None:
     """The connection broke before an answer; the next call opens another."""
     sandbox.fail_next(reset=True)
@@ -198,45 +140,6 @@ def test_a_proxy_is_used_as_the_environment_says(
     assert sandbox.ledger.requests[0].query == {"a": "b c"}
 
 
-@pytest.fixture
-def secure_server(tmp_path: Path) -> Iterator[tuple[str, Path, list[bytes]]]:
-    """Run a TLS server for one request; yield its URL, certificate and what it received."""
-    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
-    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
-    make += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    subprocess.run([*make, "-keyout", key, "-out", cert], check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(cert, key)
-    received: list[bytes] = []
-
-    def serve(listener: socket.socket) -> None:
-        connection, _ = listener.accept()
-        # The client hangs up when it does not trust us, or has waited enough.
-        with suppress(OSError), context.wrap_socket(connection, server_side=True) as secure:
-            received.append(secure.recv(4000))
-            secure.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
-            for byte in (b"{", b"}"):
-                time.sleep(0.15)
-                secure.sendall(byte)
-        connection.close()
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=serve, args=(listener,))
-        thread.start()
-        yield f"https://localhost:{listener.getsockname()[1]}", cert, received
-        thread.join(10)
-
-
-def secure_get(url: str, read_timeout: float) -> Answer:
-    """Send one request over TLS."""
-    transport = Transport(url, connect_timeout=3, read_timeout=read_timeout, pool_size=1)
-    try:
-        deadline = Deadline.after(Clock(), 8)
-        return transport.exchange("GET", "/v1", credential=KEY, deadline=deadline)
-    finally:
-        transport.close()
-
-
 def test_an_untrusted_certificate_is_our_own_trouble(
     secure_server: tuple[str, Path, list[bytes]],
 ) -> None:
@@ -246,23 +149,6 @@ def test_an_untrusted_certificate_is_our_own_trouble(
         secure_get(url, 3)
     assert caught.value.retryable is False
     assert received == []
-
-
-@pytest.mark.parametrize("read_timeout", [3.0, 0.2])
-def test_tls_keeps_the_same_times(
-    secure_server: tuple[str, Path, list[bytes]],
-    monkeypatch: pytest.MonkeyPatch,
-    read_timeout: float,
-) -> None:
-    """A trusted server is read to the end, or to the read timeout."""
-    url, cert, received = secure_server
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(cert))
-    if read_timeout > 1:
-        assert secure_get(url, read_timeout).json() == {}
-    else:
-        with pytest.raises(errors.AnamTimeout):
-            secure_get(url, read_timeout)
-    assert f"Authorization: Bearer {KEY}".encode() in received[0]
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
