@@ -152,6 +152,18 @@ def black_hole() -> Iterator[int]:
         yield port
 
 
+_MAY_SIGN = x509.KeyUsage(
+    key_cert_sign=True,
+    **dict.fromkeys(
+        (
+            *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment"),
+            *("key_agreement", "crl_sign", "encipher_only", "decipher_only"),
+        ),
+        False,
+    ),
+)
+
+
 class Certificates:
     """A certificate authority of one test; `bundle` is the file that makes clients trust it."""
 
@@ -159,7 +171,9 @@ class Certificates:
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
-        authority = self._sign(self._name, self._key, [x509.BasicConstraints(True, None)])
+        authority = self._sign(
+            self._name, self._key, [x509.BasicConstraints(True, None), _MAY_SIGN]
+        )
         self.bundle = folder / "authority.pem"
         self.bundle.write_bytes(authority.public_bytes(serialization.Encoding.PEM))
 
@@ -201,6 +215,10 @@ class Certificates:
             .not_valid_before(now - 3 * day)
             .not_valid_after(now - day if expired else now + day)
         )
-        for extension in extensions:
-            builder = builder.add_extension(extension, critical=False)
+        # Python 3.13 and later want to know whose key it is, and who signed it.
+        own_key = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        for extension in (*extensions, own_key, issuer):
+            is_critical = isinstance(extension, x509.BasicConstraints | x509.KeyUsage)
+            builder = builder.add_extension(extension, critical=is_critical)
         return builder.sign(self._key, hashes.SHA256())
