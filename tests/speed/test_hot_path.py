@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -109,4 +110,6 @@ def test_other_routes_of_the_host_hardly_notice() -> None:
 
     plain, ours = make_host(), make_host(ANAM_SANDBOX=True)
     FlaskAnam(ours)
-    assert calls_of(answer(ours)) - calls_of(answer(plain)) <= 20
+    # Flask asks this about every function of ours; newer Pythons take more calls to answer.
+    asks = calls_of(lambda: inspect.iscoroutinefunction(make_host))
+    assert calls_of(answer(ours)) - calls_of(answer(plain)) - asks <= 11
