@@ -165,7 +165,11 @@ export interface Persona extends EventTarget {
   mute(muted?: boolean): void;
   /** Send a text message; returns false if there is no conversation, or no text. */
   sendMessage(text: string): boolean;
-  /** Get SDK and token in advance. Never rejects; resolves with whether there is a token. */
+  /**
+   * Get SDK and token in advance. The server keeps the token and gives it to the same user at the
+   * start; with `ANAM_TOKEN_REUSE = "never"` it cannot. Never rejects; resolves with whether there
+   * is a token.
+   */
   prefetch(): Promise<boolean>;
   /** Stop for good: no more events are dispatched. */
   destroy(): void;
@@ -180,6 +184,12 @@ export interface Persona extends EventTarget {
     options?: boolean | AddEventListenerOptions,
   ): void;
 }
+
+/**
+ * Stop every persona of the page. For pages that log a user out without a reload: call it before,
+ * so that the ends are still reported in the name of that user.
+ */
+export function forget(): void;
 
 /** Create a persona for a video element, or for the id of one; nothing happens before `start`. */
 export function createPersona(

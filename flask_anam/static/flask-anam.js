@@ -27,6 +27,11 @@ const LOST = new Set(["connection_lost", "start_timeout", "anam_unavailable"]);
 
 export const createPersona = (video, options = {}) => new Persona(video, options);
 
+/** Runs of all personas of the page. */
+const runs = new Set();
+
+export const forget = () => void dispatchEvent(new Event("anam-forget"));
+
 class Persona extends EventTarget {
   state = "idle";
   code = null;
@@ -36,6 +41,7 @@ class Persona extends EventTarget {
   #options;
   #client = null;
   #run = null;
+  #reservation = null;
   #typed = new Set();
   #destroyed = new AbortController();
 
@@ -44,11 +50,12 @@ class Persona extends EventTarget {
     { prefetch, slot = tabSlot(), maxWait = 120, maxReconnects = 3, startTimeout = 20, ...rest },
   ) {
     super();
-    const key = JSON.stringify([rest.tokenPath, rest.personaType, slot, rest.overrides]);
-    this.#options = { key, slot, maxWait, maxReconnects, startTimeout, ...rest };
+    this.#options = { slot, maxWait, maxReconnects, startTimeout, ...rest };
     this.#video = typeof video === "string" ? document.getElementById(video) : video;
     const { signal } = this.#destroyed;
-    addEventListener("pagehide", () => this.stop(), { signal });
+    for (const kind of ["pagehide", "anam-forget"]) {
+      addEventListener(kind, () => this.stop(), { signal });
+    }
     if (prefetch === "idle") {
       (globalThis.requestIdleCallback ?? setTimeout)(() => signal.aborted || this.prefetch());
     } else if (prefetch) {
@@ -62,7 +69,7 @@ class Persona extends EventTarget {
     if (!this.#run && !this.#destroyed.signal.aborted) {
       const run = Object.assign(new AbortController(), { lost: 0, failures: 0, waited: 0 });
       run.done = new Promise((resolve) => (run.settle = resolve));
-      this.#run = run;
+      runs.add((this.#run = run));
       this.#runAttempts(run);
     }
     return this.#run?.done ?? Promise.resolve(this.state);
@@ -97,7 +104,12 @@ class Persona extends EventTarget {
   async prefetch() {
     try {
       await loadSdk(this.#options); // first: without it a token is wasted
-      return !this.#run && Boolean(await holdToken(this.#options));
+      if (this.#run) {
+        return false;
+      }
+      // The server keeps it. Here it could outlive the login of its user.
+      this.#reservation ??= fetchToken(this.#options).finally(() => (this.#reservation = null));
+      return Boolean(await this.#reservation);
     } catch {
       return false; // start() reports it
     }
@@ -117,11 +129,12 @@ class Persona extends EventTarget {
 
   /** Run one session with one token; always rejects, at the latest when the session ends. */
   async #attempt(run) {
-    run.token = null;
+    run.token = run.kept;
+    run.kept = null;
     run.since = Infinity;
     this.#set("connecting", run.lost ? problem("connection_lost") : {});
     const sdk = await loadSdk(this.#options);
-    run.token = await takeToken(this.#options, run);
+    run.token ??= await takeToken(this.#options, run);
     let timer;
     try {
       await new Promise((_, reject) => {
@@ -210,7 +223,7 @@ class Persona extends EventTarget {
     const { code } = error;
     const { token } = run;
     if (code === "capacity") {
-      tokens.set(this.#options.key, Promise.resolve(token)); // still valid
+      run.kept = token; // still valid
       error.estimate = await estimate(this.#options);
       error.retryAfter = Math.min(error.estimate, 15); // an estimate
     } else if (token) {
@@ -252,6 +265,7 @@ class Persona extends EventTarget {
       return;
     }
     this.#run = null;
+    runs.delete(run);
     run.abort();
     this.#disconnect();
     if (run.begun) {
@@ -313,34 +327,16 @@ const estimate = ({ urlPrefix = "/anam" }) =>
     .then(({ estimatedWaitSeconds = null }) => estimatedWaitSeconds)
     .catch(() => null);
 
-/** Unused tokens of all personas of the page, by options key. */
-const tokens = new Map();
-
-function holdToken(options, refused) {
-  const { key } = options;
-  if (!tokens.has(key)) {
-    const request = fetchToken({ ...options, refused }).then((token) => ({
-      ...token,
-      goodUntil: Date.now() + token.expiresIn * 900,
-    }));
-    tokens.set(key, request);
-    request.catch(() => tokens.delete(key));
-  }
-  return tokens.get(key);
-}
-
-async function takeToken(options, { refused, signal }) {
+async function takeToken(options, run) {
+  let { refused } = run;
   for (let round = 0; round < 3; round++) {
-    const request = holdToken(options, refused);
-    const token = await request;
-    signal.throwIfAborted(); // kept for the next start
-    if (tokens.get(options.key) === request) {
-      tokens.delete(options.key);
-      if (token.tokenId !== refused && token.goodUntil > Date.now()) {
-        return token;
-      }
+    const token = await fetchToken({ ...options, refused });
+    run.signal.throwIfAborted();
+    const isTaken = [...runs].some((other) => other.token?.tokenId === token.tokenId);
+    if (!isTaken && token.tokenId !== refused) {
+      return (run.token = token);
     }
-    refused = token.tokenId; // expired, or taken by another player
+    refused = token.tokenId; // another persona of the page uses it
   }
   throw problem("token_refused");
 }

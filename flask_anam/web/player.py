@@ -115,7 +115,8 @@ class PageHelper:
             text_input: whether the visitor can write.
             microphone: whether the visitor can speak.
             prefetch: get a token in advance when the pointer or focus comes to the player
-                (``"hover"``), when the page is ``"idle"``, or never (None).
+                (``"hover"``), when the page is ``"idle"``, or never (None). Never, too, if the
+                server keeps no tokens (``ANAM_TOKEN_REUSE = "never"``).
             overrides: persona fields to set; the persona must allow them.
             sdk: URL of the official SDK's UMD file; a pinned release on a CDN if None.
             sdk_integrity: the integrity hash of that file (Subresource Integrity).
@@ -145,7 +146,7 @@ class PageHelper:
         # What users that write markup must not choose.
         trusted = {
             **page_config(state),
-            "prefetch": prefetch,
+            "prefetch": None if state.settings.token_reuse == "never" else prefetch,
             "sdk": sdk,
             "sdkIntegrity": sdk_integrity,
         }

@@ -51,7 +51,7 @@ export const cases = {
     persona.start();
     await until("the request", () => w.asked.length);
     persona.stop();
-    equal([await persona.start(), w.asked.length, w.clients.length], ["live", 1, 1]);
+    equal([await persona.start(), w.minted, w.clients.length], ["live", 1, 1]);
   },
 
   async "a session that opens after the stop is closed"(w) {
@@ -69,7 +69,29 @@ export const cases = {
     equal(await Promise.all([persona.prefetch(), persona.prefetch()]), [true, true]);
     equal([w.asked.length, w.states], [1, ""]);
     await persona.start();
-    equal([w.asked.length, w.last.token], [1, "secret-t1"]);
+    equal([w.asked.length, w.minted, w.last.token], [2, 1, "secret-t1"]);
+  },
+
+  async "the next user of a tab gets their own token"(w) {
+    const first = w.persona();
+    await first.prefetch();
+    first.destroy();
+    w.user = "bob";
+    await w.persona().start();
+    equal([w.minted, w.last.token], [2, "secret-t2"]);
+  },
+
+  async "a log-out stops every persona and every attempt"(w) {
+    const [first, second] = [w.persona(), w.persona()];
+    await first.start();
+    second.start();
+    await until("the request", () => w.asked.length === 2);
+    w.helper.forget();
+    w.user = "bob";
+    await pause(20);
+    equal([first.state, second.state, w.clients.length], ["ended", "ended", 1]);
+    equal(await second.start(), "live");
+    equal([w.last.token, w.clients.length], [`secret-t${w.minted}`, 2]);
   },
 
   async "prefetch on hover asks once and tells nobody of a failure"(w) {
@@ -94,7 +116,7 @@ export const cases = {
     await persona.prefetch();
     await pause(5);
     await persona.start();
-    equal([w.asked.length, w.asked[1].refused, w.last.token], [2, "t1", "secret-t2"]);
+    equal([w.asked.length, w.minted, w.last.token], [2, 2, "secret-t2"]);
   },
 
   async "a refused token is replaced once"(w) {

@@ -82,6 +82,12 @@ def test_the_player_carries_its_configuration(app: Flask, sandbox: Sandbox) -> N
     assert sandbox.api_key not in html
 
 
+def test_no_token_in_advance_if_none_is_kept(sandbox: Sandbox) -> None:
+    """The start would need another."""
+    app = make_app(sandbox, ANAM_TOKEN_REUSE="never")
+    assert "prefetch" not in config_in(render(app, "{{ anam.player(prefetch='idle') }}"))
+
+
 def test_names_and_texts_are_escaped(app: Flask) -> None:
     """Whatever they are made of."""
     evil = "<b>\"' onload=x"

@@ -5,6 +5,7 @@ import {
   SDK_URL,
   createPersona,
   fetchToken,
+  forget,
   reportEnded,
   reportStarted,
   tabSlot,
@@ -35,6 +36,7 @@ persona.mute(false);
 persona.prefetch().then((there: boolean) => console.log(there, heard, state));
 persona.stop();
 persona.destroy();
+forget();
 
 async function byHand(): Promise<void> {
   try {

@@ -34,7 +34,10 @@ export class World {
   starts = [];
   video = { id: "v", getVideoPlaybackQuality: () => ({ totalVideoFrames: this.video.frames }) };
   concurrency = { canStartSession: false, estimatedWaitSeconds: 4 };
-  #count = 0;
+  minted = 0;
+  user = "ada";
+  /** Unused tokens, as the server keeps them: by user and by what was asked for. */
+  #unused = new Map();
 
   constructor(helper) {
     this.helper = helper;
@@ -80,6 +83,9 @@ export class World {
     }
     const body = JSON.parse(options.body);
     if (!url.endsWith("/api/session-token")) {
+      for (const [key, token] of this.#unused) {
+        body.tokenId === token.tokenId && this.#unused.delete(key);
+      }
       this.reports.push([url, body]);
       return new Response(null, { status: 204 });
     }
@@ -92,8 +98,15 @@ export class World {
     if (answer?.status) {
       return Response.json(answer.body, { status: answer.status, headers: answer.headers });
     }
-    const id = `t${++this.#count}`;
-    return Response.json({ sessionToken: `secret-${id}`, tokenId: id, expiresIn: 3600, ...answer });
+    const { refused, ...wanted } = body;
+    const key = JSON.stringify([this.user, wanted]);
+    let token = this.#unused.get(key);
+    if (!token || token.tokenId === refused) {
+      const id = `t${++this.minted}`;
+      token = { sessionToken: `secret-${id}`, tokenId: id, expiresIn: 3600, ...answer };
+      token.expiresIn < 1 ? this.#unused.delete(key) : this.#unused.set(key, token);
+    }
+    return Response.json(token);
   }
 
   #client(token, options) {
