@@ -1,4 +1,8 @@
-"""The token lifecycle: what is reused, for whom, and for how long."""
+"""The token lifecycle: what is reused, for whom, and for how long.
+
+The manager alone, in one process. tests/faults/store/test_reuse_rules.py tests the same rules on
+a whole app with each kind of cache, tests/glue/test_reuse_and_limits.py over HTTP.
+"""
 
 from __future__ import annotations
 
