@@ -62,8 +62,10 @@ def test_extras_and_the_sandbox_are_loaded_only_where_they_are_used() -> None:
         "flask_anam.FlaskAnam(app)\n"
         "print(*sorted(sys.modules))\n"
     )
-    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    loaded = set(told.stdout.split())
+    result = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    )
+    loaded = set(result.stdout.split())
     late = {"redis", "pymemcache", "sqlalchemy", "prometheus_client", "aiortc", "av", "tomllib"}
     assert not loaded & late
     assert not any(name.startswith("flask_anam.sandbox") for name in loaded)

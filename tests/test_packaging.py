@@ -30,9 +30,9 @@ def test_the_package_carries_its_data_files() -> None:
 
 def test_the_metadata_names_the_package_and_its_extras() -> None:
     """The distribution is called Flask-Anam and offers the extras of the design."""
-    found = metadata("Flask-Anam")
-    assert found["Name"] == "Flask-Anam"
-    extras = set(found.get_all("Provides-Extra") or ())
+    facts = metadata("Flask-Anam")
+    assert facts["Name"] == "Flask-Anam"
+    extras = set(facts.get_all("Provides-Extra") or ())
     assert {"redis", "sandbox", "analytics", "prometheus", "docs", "test", "dev"} <= extras
 
 

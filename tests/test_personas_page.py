@@ -50,11 +50,11 @@ def test_the_table_of_differences_is_the_one_of_the_tests() -> None:
 
 def every_field(schema: Any) -> list[Any]:
     """Return the fields of a schema and of all its parts."""
-    found = []
+    fields = []
     for field in schema.load_fields.values():
         part = field.inner if isinstance(field, StrictList) else field
-        found += [field, *(every_field(part.schema) if isinstance(part, NestedObject) else ())]
-    return found
+        fields += [field, *(every_field(part.schema) if isinstance(part, NestedObject) else ())]
+    return fields
 
 
 def test_every_field_is_listed_with_type_example_and_meaning(generator: ModuleType) -> None:
@@ -81,7 +81,7 @@ def test_fields_of_the_sdks_are_marked(generator: ModuleType) -> None:
 def test_the_list_shows_ranges_lists_defaults_and_sizes(generator: ModuleType) -> None:
     """What is published about a value stands beside its name."""
     text = generator.render()
-    for told in (
+    for line in (
         "| `silenceBeforeAutoEndTurnSeconds` | number, 0.5 to 10 | `5` |",
         "| `avatarModel` | `cara-3` or `cara-4` or `cara-4-latest` |",
         "| `customStylePrompt` | string, at most 2000 characters |",
@@ -91,7 +91,7 @@ def test_the_list_shows_ranges_lists_defaults_and_sizes(generator: ModuleType) -
         "| `roomUrl` | URL, needed |",
         "`cara-3`: 720x480; `cara-4`: 768x1152 or 1152x768",
     ):
-        assert told in text
+        assert line in text
 
 
 def test_the_list_is_written_only_when_it_changes(
@@ -127,7 +127,7 @@ def test_the_personas_on_the_page_start_an_app(sandbox: Sandbox, tmp_path: Path)
     entry["tools"] = [names["order_status"]]
     config["ANAM_PERSONAS"]["support"] = entry
     app = make_app(sandbox, anam=anam, **config)
-    assert {one.name for one in app.extensions["anam"].registry} == {
+    assert {persona.name for persona in app.extensions["anam"].registry} == {
         *("support", "tutor", "sales", "coach"),
     }
     make_app(sandbox, ANAM_PERSONAS={}, ANAM_PERSONAS_FILE=str(tmp_path / "personas.toml"))

@@ -57,13 +57,13 @@ def test_whole_walk(site: Site, page: Page, log_in: Callable[..., None]) -> None
     expect(page.locator("#journal")).to_contain_text("Session started")
     expect(page.locator("#journal")).to_contain_text("First picture")
 
-    said = page.get_by_role("log").locator("li")
-    expect(said).to_have_text(["Liv Hello Ada! Where shall we begin?"], timeout=20_000)
+    messages = page.get_by_role("log").locator("li")
+    expect(messages).to_have_text(["Liv Hello Ada! Where shall we begin?"], timeout=20_000)
     page.get_by_label("Message to Liv").fill("Where do we have breakfast?")
     page.get_by_label("Message to Liv").press("Enter")
-    expect(said.nth(1)).to_have_text("You Where do we have breakfast?")
-    expect(said.nth(2)).to_contain_text("breakfast", timeout=20_000)
-    expect(said.nth(2)).to_contain_text("Liv")
+    expect(messages.nth(1)).to_have_text("You Where do we have breakfast?")
+    expect(messages.nth(2)).to_contain_text("breakfast", timeout=20_000)
+    expect(messages.nth(2)).to_contain_text("Liv")
     stop(page)
 
     page.get_by_role("button", name="Start again").click()

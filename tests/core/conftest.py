@@ -54,9 +54,9 @@ def messages(data: Any, schema: Schema | None = None) -> dict[str, Any]:
     """Return what a schema says against some data."""
     with pytest.raises(ValidationError) as caught:
         (schema or PersonaConfigSchema()).load(data)
-    found = caught.value.messages
-    assert isinstance(found, dict)
-    return found
+    result = caught.value.messages
+    assert isinstance(result, dict)
+    return result
 
 
 def registry(configured: dict[str, object], *declared: Persona, **options: Any) -> PersonaRegistry:

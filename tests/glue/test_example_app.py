@@ -293,15 +293,15 @@ def served(arguments: Sequence[str], log: Path, **options: Any) -> Iterator[Call
             server.wait(timeout=15)
 
 
-def found_in(said: Callable[[], str], pattern: str) -> str:
+def found_in(output: Callable[[], str], pattern: str) -> str:
     """Return the group of a pattern as soon as the server has said it."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        match = re.search(pattern, said())
+        match = re.search(pattern, output())
         if match:
             return match[1]
         time.sleep(0.05)
-    pytest.fail(f"{pattern} did not appear in: {said()}")
+    pytest.fail(f"{pattern} did not appear in: {output()}")
 
 
 def walk(url: str) -> None:
@@ -326,26 +326,26 @@ def test_gunicorn_serves_it(tmp_path: Path) -> None:
         port, handle = listener.getsockname()[1], listener.fileno()
         arguments = ["gunicorn", "--bind", f"fd://{handle}", "--workers", "2"]
         arguments += ["example_app:create_app()"]
-        with served(arguments, tmp_path / "log", pass_fds=[handle]) as said:
+        with served(arguments, tmp_path / "log", pass_fds=[handle]) as output:
             walk(f"http://127.0.0.1:{port}")
-            assert "Traceback" not in said()
+            assert "Traceback" not in output()
 
 
 @pytest.mark.slow
 def test_flask_run_serves_it(tmp_path: Path) -> None:
     """The factory is found by name."""
     arguments = ["flask", "--app", "example_app", "run", "--port", "0"]
-    with served(arguments, tmp_path / "log") as said:
-        walk(found_in(said, r"Running on (http://127\.0\.0\.1:\d+)"))
+    with served(arguments, tmp_path / "log") as output:
+        walk(found_in(output, r"Running on (http://127\.0\.0\.1:\d+)"))
 
 
 @pytest.mark.slow
 def test_python_m_serves_it_and_says_how_to_log_in(tmp_path: Path) -> None:
     """The address and both logins are printed."""
-    with served(["example_app", "--port", "0"], tmp_path / "log") as said:
-        url = found_in(said, r"Open\s+(http://127\.0\.0\.1:\d+)/")
-        assert "ada / lovelace" in said()
-        assert "the local sandbox, not Anam" in said()
+    with served(["example_app", "--port", "0"], tmp_path / "log") as output:
+        url = found_in(output, r"Open\s+(http://127\.0\.0\.1:\d+)/")
+        assert "ada / lovelace" in output()
+        assert "the local sandbox, not Anam" in output()
         walk(url)
 
 

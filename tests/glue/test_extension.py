@@ -86,12 +86,12 @@ def test_a_second_init_app_is_refused(app: Flask) -> None:
 def test_two_apps_share_nothing(sandbox: Sandbox) -> None:
     """Keys, personas, limits, tokens and counters of two apps in one process stay apart."""
     with Sandbox(api_key="another-key") as other:
-        one = make_app(sandbox, ANAM_TOKEN_RATE_LIMIT="1 per hour")
-        two = make_app(
+        app = make_app(sandbox, ANAM_TOKEN_RATE_LIMIT="1 per hour")
+        other_app = make_app(
             other, ANAM_PERSONAS={"greeter": PERSONA}, ANAM_TOKEN_RATE_LIMIT="5 per hour"
         )
-        first = client_of(one, ADA).post(TOKEN_PATH, json={"slot": "t"})
-        second = client_of(two, ADA).post(TOKEN_PATH, json={"slot": "t"})
+        first = client_of(app, ADA).post(TOKEN_PATH, json={"slot": "t"})
+        second = client_of(other_app, ADA).post(TOKEN_PATH, json={"slot": "t"})
         assert first.get_json()["sessionToken"] != second.get_json()["sessionToken"]
         assert [first.get_json()["personaType"], second.get_json()["personaType"]] == [
             "support",
@@ -99,7 +99,7 @@ def test_two_apps_share_nothing(sandbox: Sandbox) -> None:
         ]
         assert second.headers["RateLimit-Limit"] == "5"
         assert len(sandbox.ledger.mints) == len(other.ledger.mints) == 1
-        assert client_of(one, ADA).get("/anam/metrics").get_json()["tokensCreated"] == 1
+        assert client_of(app, ADA).get("/anam/metrics").get_json()["tokensCreated"] == 1
 
 
 def test_one_extension_object_serves_several_apps_and_keeps_none(sandbox: Sandbox) -> None:
@@ -282,9 +282,9 @@ def test_the_sandbox_switch_needs_no_key(logged: pytest.LogCaptureFixture) -> No
     assert client_of(app, ADA).post(TOKEN_PATH, json={}).status_code == 200
     assert "ANAM_SANDBOX is on" in logged.text
     with app.app_context():
-        told = anam.browser_config()
-    assert told["sandbox"] is True
-    assert str(told["apiBaseUrl"]).startswith("http://127.0.0.1:")
+        config = anam.browser_config()
+    assert config["sandbox"] is True
+    assert str(config["apiBaseUrl"]).startswith("http://127.0.0.1:")
 
 
 def test_a_shared_cache_needs_a_secret_key(sandbox: Sandbox, tmp_path: Path) -> None:

@@ -119,9 +119,9 @@ TOLD: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize(("change", "told"), TOLD.values(), ids=TOLD)
+@pytest.mark.parametrize(("change", "expected"), TOLD.values(), ids=TOLD)
 def test_start_up_names_field_rule_and_cure(
-    sandbox: Sandbox, change: dict[str, Any], told: str
+    sandbox: Sandbox, change: dict[str, Any], expected: str
 ) -> None:
     """A static persona with a mistake stops the app; the message never quotes its prompt."""
     changed = {**PERSONA, **change}
@@ -130,7 +130,7 @@ def test_start_up_names_field_rule_and_cure(
         make_app(sandbox, ANAM_PERSONAS={"support": entry})
     text = caught.value.text
     assert text.startswith("Persona 'support' is not valid:")
-    assert told in text
+    assert expected in text
     assert PROMPT not in text
     assert "xxxx" not in text
 
@@ -179,16 +179,16 @@ WARNED = {
 }
 
 
-@pytest.mark.parametrize(("change", "told"), WARNED.values(), ids=WARNED)
+@pytest.mark.parametrize(("change", "expected"), WARNED.values(), ids=WARNED)
 def test_what_may_not_do_what_it_says_is_warned_of_once(
-    sandbox: Sandbox, change: dict[str, Any], told: str
+    sandbox: Sandbox, change: dict[str, Any], expected: str
 ) -> None:
     """Accepted, sent, and said at start-up with the name of the persona."""
     anam = FlaskAnam()
     anam.add_persona("p", {**PERSONA, **change})
-    with pytest.warns(PersonaWarning, match=told) as caught:
+    with pytest.warns(PersonaWarning, match=expected) as caught:
         app = make_app(sandbox, anam=anam, ANAM_PERSONAS={})
-    assert [str(one.message).startswith("Persona 'p': ") for one in caught] == [True]
+    assert [str(warning.message).startswith("Persona 'p': ") for warning in caught] == [True]
     assert client_of(app, ADA).post(TOKEN_PATH, json={}).status_code == 200
 
 
@@ -220,9 +220,9 @@ NONSENSE: dict[str, tuple[Callable[[Any], Any], str]] = {
 }
 
 
-@pytest.mark.parametrize(("source", "told"), NONSENSE.values(), ids=NONSENSE)
+@pytest.mark.parametrize(("source", "expected"), NONSENSE.values(), ids=NONSENSE)
 def test_nonsense_of_a_callable_is_persona_invalid(
-    sandbox: Sandbox, logged: pytest.LogCaptureFixture, source: Callable[[Any], Any], told: str
+    sandbox: Sandbox, logged: pytest.LogCaptureFixture, source: Callable[[Any], Any], expected: str
 ) -> None:
     """JSON with a stable code, never a 500 page; the log says what is wrong."""
     anam = FlaskAnam()
@@ -230,7 +230,7 @@ def test_nonsense_of_a_callable_is_persona_invalid(
     app = make_app(sandbox, anam=anam, ANAM_PERSONAS={})
     answer = client_of(app, ADA).post(TOKEN_PATH, json={})
     assert (answer.status_code, answer.get_json()["code"]) == (500, "persona_invalid")
-    assert any(text in logged.text for text in told.split("|"))
+    assert any(text in logged.text for text in expected.split("|"))
     assert PROMPT not in logged.text + answer.text
     assert sandbox.ledger.requests == ()
 
@@ -253,17 +253,17 @@ DECLARATIONS: dict[str, tuple[dict[str, Any], str]] = {
     "override of the id": ({"overrides": ["personaId"]}, "not a field that a browser could set"),
     "bounds": ({"overrides": {"languageCode": "de"}}, "must be True, a list of allowed values"),
     "api key": ({"apiKey": ""}, "api_key of persona 'support' must be a non-empty ASCII string"),
-    "api key callable": ({"apiKey": lambda one: ""}, "must take no arguments, or persona type"),
+    "api key callable": ({"apiKey": lambda first: ""}, "must take no arguments, or persona type"),
     "label": ({"label": ""}, "The label of persona 'support' must be a non-empty string."),
 }
 
 
-@pytest.mark.parametrize(("change", "told"), DECLARATIONS.values(), ids=DECLARATIONS)
+@pytest.mark.parametrize(("change", "expected"), DECLARATIONS.values(), ids=DECLARATIONS)
 def test_wrong_declarations_stop_the_app(
-    sandbox: Sandbox, change: dict[str, Any], told: str
+    sandbox: Sandbox, change: dict[str, Any], expected: str
 ) -> None:
     """What is about a persona is checked as strictly as what is sent."""
     others = {"other": PERSONA, "vip": {**PERSONA, "permission": "vip:talk"}}
     with pytest.raises(ConfigError) as caught:
         make_app(sandbox, ANAM_PERSONAS={"support": {**PERSONA, **change}, **others})
-    assert told in caught.value.text
+    assert expected in caught.value.text

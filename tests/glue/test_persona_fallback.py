@@ -69,16 +69,16 @@ OUTSIDE: list[tuple[str, Any, str]] = [
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"), OUTSIDE, ids=[f"{n} {v}" for n, v, _ in OUTSIDE]
+    ("name", "value", "expected"), OUTSIDE, ids=[f"{n} {v}" for n, v, _ in OUTSIDE]
 )
 def test_an_override_out_of_bounds_is_refused_with_the_field(
-    bounded: FlaskClient, sandbox: Sandbox, name: str, value: Any, told: str
+    bounded: FlaskClient, sandbox: Sandbox, name: str, value: Any, expected: str
 ) -> None:
     """422 with the bound, or with the rule of the schema; nothing is minted."""
     answer = ask(bounded, **{name: value})
     assert answer.status_code == 422
     (text,) = answer.get_json()["details"]["overrides"][name]
-    assert text.startswith(told)
+    assert text.startswith(expected)
     assert sandbox.ledger.requests == ()
 
 

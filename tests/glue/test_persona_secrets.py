@@ -165,7 +165,7 @@ def test_accounts_never_share_a_cached_token(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "told"),
+    ("source", "expected"),
     [
         (lambda: 1 / 0, "The callable in api_key of persona 'support' raised ZeroDivisionError."),
         (lambda: None, "must return a non-empty ASCII string."),
@@ -174,11 +174,11 @@ def test_accounts_never_share_a_cached_token(sandbox: Sandbox) -> None:
     ids=["raises", "nothing", "spaces"],
 )
 def test_a_failing_key_callable_is_anam_auth(
-    sandbox: Sandbox, logged: pytest.LogCaptureFixture, source: Any, told: str
+    sandbox: Sandbox, logged: pytest.LogCaptureFixture, source: Any, expected: str
 ) -> None:
     """Never an error page, and nothing is sent."""
     entry = {**PERSONA, "apiKey": source}
     answer = ask(client_of(make_app(sandbox, ANAM_PERSONAS={"support": entry}), ADA))
     assert (answer.status_code, answer.get_json()["code"]) == (502, "anam_auth")
-    assert told in logged.text
+    assert expected in logged.text
     assert sandbox.ledger.requests == ()

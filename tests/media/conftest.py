@@ -52,7 +52,7 @@ class Talk:
     def _note(self, event: AnamEvent) -> Callable[..., None]:
         return lambda *details: self.events.append((event, details))
 
-    def said(self, role: str) -> str:
+    def spoken_by(self, role: str) -> str:
         """Return all that was said by ``user`` or ``persona``."""
         chunks = [d[0] for e, d in self.events if e is AnamEvent.MESSAGE_STREAM_EVENT_RECEIVED]
         return "".join(chunk.content for chunk in chunks if chunk.id.startswith(f"{role}::"))

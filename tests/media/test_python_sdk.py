@@ -45,9 +45,9 @@ def test_it_sees_a_moving_face_and_converses(sandbox: Sandbox, kind: str) -> Non
             pictures = await talk.pictures(6)
             assert pictures[0] != pictures[-1]
             await talk.session.send_message("ping pong")
-            await talk.until(lambda: "ping pong" in talk.said("persona"))
-            assert talk.said("user") == "ping pong"
-            assert "Sandbox: I am Cara" in talk.said("persona")
+            await talk.until(lambda: "ping pong" in talk.spoken_by("persona"))
+            assert talk.spoken_by("user") == "ping pong"
+            assert "Sandbox: I am Cara" in talk.spoken_by("persona")
 
     run(work())
     (session,) = sandbox.ledger.sessions
@@ -96,7 +96,7 @@ def test_it_hears_the_greeting_and_silence_after_it(sandbox: Sandbox) -> None:
                     if spoken and len(loud) > 10 and max(loud[-10:]) < 50:
                         break
             assert max(loud) > 1_000
-            assert talk.said("persona") == "Good morning, Ada."
+            assert talk.spoken_by("persona") == "Good morning, Ada."
             assert len(talk.details(AnamEvent.MESSAGE_STREAM_EVENT_RECEIVED)) == 4
 
     run(work())
@@ -109,19 +109,19 @@ def test_it_makes_the_persona_speak_and_interrupts_it(sandbox: Sandbox) -> None:
     async def work() -> None:
         async with talking(sandbox) as talk:
             await talk.session.talk("Hear me.")
-            await talk.until(lambda: talk.said("persona") == "Hear me.")
+            await talk.until(lambda: talk.spoken_by("persona") == "Hear me.")
             stream = talk.session.create_talk_stream()
             await stream.send("This is a rather long st", end_of_speech=False)
             await stream.send("ory about nothing at all.", end_of_speech=False)
-            await talk.until(lambda: " a rather long story" in talk.said("persona"))
+            await talk.until(lambda: " a rather long story" in talk.spoken_by("persona"))
             await talk.session.interrupt()
             await talk.until(lambda: talk.details(AnamEvent.TALK_STREAM_INTERRUPTED))
             chunks = partial(talk.details, AnamEvent.MESSAGE_STREAM_EVENT_RECEIVED)
             await talk.until(lambda: chunks()[-1][0].interrupted)
-            text = talk.said("persona")
+            text = talk.spoken_by("persona")
             await talk.session.send_message("next")
-            await talk.until(lambda: "next" in talk.said("persona"))
-            assert talk.said("persona").startswith(f"{text}Sandbox: ")
+            await talk.until(lambda: "next" in talk.spoken_by("persona"))
+            assert talk.spoken_by("persona").startswith(f"{text}Sandbox: ")
 
     run(work())
 
@@ -161,7 +161,7 @@ def test_it_can_be_as_slow_as_the_real_thing(make_sandbox: Callable[..., Sandbox
         async with talking(sandbox) as talk:
             ready = time.monotonic()
             await talk.session.send_message("now?")
-            await talk.until(lambda: talk.said("persona"))
+            await talk.until(lambda: talk.spoken_by("persona"))
             return ready - start, time.monotonic() - ready
 
     to_ready, to_answer = run(work())

@@ -47,19 +47,19 @@ def test_a_hit_can_be_given_back(counters: InProcessCounters, clock: ManualClock
 
 def test_counting_is_exact_under_concurrency(counters: InProcessCounters) -> None:
     """Every value is told once."""
-    told: list[int] = []
+    counts: list[int] = []
     together = threading.Barrier(20)
 
     def work() -> None:
         together.wait(10)
-        told.extend([counters.add("a", 60, 1) for _ in range(50)])
+        counts.extend([counters.add("a", 60, 1) for _ in range(50)])
 
     threads = [threading.Thread(target=work) for _ in range(20)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(told) == list(range(1, 1001))
+    assert sorted(counts) == list(range(1, 1001))
 
 
 def test_past_windows_are_swept_out(counters: InProcessCounters, clock: ManualClock) -> None:

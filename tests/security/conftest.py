@@ -43,6 +43,6 @@ def serve() -> Iterator[Serve]:
 def cookie_of(app: Flask, user: User) -> str:
     """Return the session cookie of a login, as a browser keeps it."""
     client = client_of(app, user)
-    kept = client.get_cookie(app.config["SESSION_COOKIE_NAME"])
-    assert kept
-    return str(kept.value)
+    cookie = client.get_cookie(app.config["SESSION_COOKIE_NAME"])
+    assert cookie
+    return str(cookie.value)

@@ -197,14 +197,14 @@ REVIEWED = {
 def patterns() -> set[str]:
     """Return the first argument of each call of `re` in the package outside the sandbox."""
     folder = Path(flask_anam.__file__).parent
-    found = set()
+    names = set()
     for file in folder.rglob("*.py"):
         if "sandbox" in file.relative_to(folder).parts:
             continue
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("re."):
-                found.add(ast.literal_eval(node.args[0]))
-    return found
+                names.add(ast.literal_eval(node.args[0]))
+    return names
 
 
 def test_every_pattern_is_reviewed() -> None:

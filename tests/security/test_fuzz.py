@@ -114,24 +114,24 @@ sessions = st.fixed_dictionaries(
 def test_what_anam_says_of_a_session_is_believed_or_refused(entry: Any) -> None:
     """What is believed can be kept in every database, summed up and shown."""
     try:
-        found = _session(entry)
+        result = _session(entry)
     except errors.AnamBadResponse:
         return
-    assert is_session_id(found.id)
-    for moment in (found.started_at, found.ended_at):
+    assert is_session_id(result.id)
+    for moment in (result.started_at, result.ended_at):
         assert moment is None or 0 < moment < 8e9
-    assert found.seconds is None or 0 <= found.seconds < 8e9
-    assert found.exit_status is None or found.exit_status.isprintable()
+    assert result.seconds is None or 0 <= result.seconds < 8e9
+    assert result.exit_status is None or result.exit_status.isprintable()
 
 
 @fuzzed
 @given(
     st.dictionaries(st.sampled_from(["limit", "active", "estimatedWaitSeconds"]), anything | odd)
 )
-def test_what_anam_says_of_its_places_is_believed_or_left_out(told: dict[str, Any]) -> None:
+def test_what_anam_says_of_its_places_is_believed_or_left_out(answer: dict[str, Any]) -> None:
     """A number that a page can count with, or none."""
-    found = _read(told)
-    for number in (found.limit, found.active, found.wait):
+    result = _read(answer)
+    for number in (result.limit, result.active, result.wait):
         assert number is None or 0 <= number <= 10**9
 
 
@@ -170,29 +170,29 @@ def test_hints_to_wait_take_anything(value: str, date: str) -> None:
     hint(value, date)
 
 
-def look(kept: object, *, signed: bool) -> None:
+def look(stored: object, *, signed: bool) -> None:
     """Let the store find something under a key, as it is or with our own signature."""
     cache, clock = SimpleCache(), ManualClock()
     store = TokenStore(Backend(cache, NoLease()), b"secret", clock)
     if signed:
-        entry = json.dumps({"k": "key", **kept} if isinstance(kept, Mapping) else kept)
-        kept = store._signer.sign(entry).decode()
-    cache.set("key", kept)
-    found = store.lookup("key", ("key",))
-    assert signed or found.token is None
+        entry = json.dumps({"k": "key", **stored} if isinstance(stored, Mapping) else stored)
+        stored = store._signer.sign(entry).decode()
+    cache.set("key", stored)
+    result = store.lookup("key", ("key",))
+    assert signed or result.token is None
     assert isinstance(store.get_text("key"), str | None)
     store.evict("key", "0" * 16)
     noted = store.get_texts("key", "other")
     assert noted[1] is None
     cool_down = cooldowns._parsed(noted[0]) if noted[0] else None
     assert cool_down is None or isinstance(cool_down.error, errors.UpstreamError)
-    assert _end_of(kept) is not None
+    assert _end_of(stored) is not None
 
 
-@pytest.mark.parametrize("kept", CORPUS["cache_values"], ids=repr)
-def test_the_cache_gives_a_miss_for_each_known_value(kept: object) -> None:
+@pytest.mark.parametrize("stored", CORPUS["cache_values"], ids=repr)
+def test_the_cache_gives_a_miss_for_each_known_value(stored: object) -> None:
     """Unsigned values are no tokens."""
-    look(kept, signed=False)
+    look(stored, signed=False)
 
 
 @pytest.mark.parametrize("entry", CORPUS["entries"], ids=repr)
@@ -203,9 +203,9 @@ def test_the_cache_takes_each_known_entry_of_another_version(entry: object) -> N
 
 @fuzzed
 @given(anything, st.booleans())
-def test_the_cache_may_hold_anything(kept: object, signed: bool) -> None:
+def test_the_cache_may_hold_anything(stored: object, signed: bool) -> None:
     """The same for what nobody thought of."""
-    look(kept, signed=signed)
+    look(stored, signed=signed)
 
 
 @fuzzed
@@ -302,11 +302,11 @@ def read_settings(key: str, value: object) -> None:
     config = {"ANAM_API_KEY": "k", key: value}
     try:
         assert repr(Settings.from_mapping(config))
-    except errors.ConfigError as no:
-        told = no.text
+    except errors.ConfigError as exc:
+        text = exc.text
     else:
         return
-    assert key in told
+    assert key in text
 
 
 @pytest.mark.parametrize(("key", "value"), CORPUS["config"])

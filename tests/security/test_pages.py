@@ -33,12 +33,12 @@ def example(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Flask:
 
 def crawled(client: FlaskClient) -> Iterator[tuple[str, str]]:
     """Yield path and text of each page and file that can be reached from the home page."""
-    found, left = set[str](), ["/", "/login", "/dashboard", "/nothing", "/talk/nobody"]
+    seen, left = set[str](), ["/", "/login", "/dashboard", "/nothing", "/talk/nobody"]
     while left:
         path = left.pop()
-        if path in found:
+        if path in seen:
             continue
-        found.add(path)
+        seen.add(path)
         answer = client.get(path, buffered=True)
         kind = answer.mimetype or ""
         if kind.startswith("text/") or "json" in kind:

@@ -66,9 +66,9 @@ def test_every_exception_from_them_is_explained() -> None:
     for folder in ("flask_anam", "example_app"):
         for file in (ROOT / folder).rglob("*.py"):
             for line in file.read_text().splitlines():
-                told = re.search(r"# noqa: [^-]*\bS\d{3}(.*)", line)
-                if told:
-                    assert " - " in told[1], f"{file.name}: {line.strip()}"
+                reason = re.search(r"# noqa: [^-]*\bS\d{3}(.*)", line)
+                if reason:
+                    assert " - " in reason[1], f"{file.name}: {line.strip()}"
 
 
 def test_the_scripts_of_the_supply_chain_are_in_the_makefile() -> None:
@@ -89,7 +89,7 @@ esac
 
 
 @pytest.mark.parametrize(
-    ("told", "status", "says", "exit_status"),
+    ("reason", "status", "says", "exit_status"),
     [
         ("No known vulnerabilities found", 0, "No known", 0),
         ("Found 1 known vulnerability in 1 package", 1, "Found 1", 1),
@@ -103,7 +103,7 @@ esac
     ],
 )
 def test_an_audit_says_what_it_could_not_look_up(
-    tmp_path: Path, told: str, status: int, says: str, exit_status: int
+    tmp_path: Path, reason: str, status: int, says: str, exit_status: int
 ) -> None:
     """A finding fails it; that advisories could not be had does not, and is told."""
     python = tmp_path / "python"
@@ -111,11 +111,11 @@ def test_an_audit_says_what_it_could_not_look_up(
     python.chmod(0o755)
     done = subprocess.run(
         ["sh", str(ROOT / "tools" / "audit.sh"), str(python)],
-        env={**os.environ, "TOLD": told, "STATUS": str(status)},
+        env={**os.environ, "TOLD": reason, "STATUS": str(status)},
         capture_output=True,
         text=True,
         timeout=60,
     )
     assert says in done.stdout
     assert done.returncode == exit_status
-    assert ("could not be" in done.stdout) == ("no way" in told or "could not be" in told)
+    assert ("could not be" in done.stdout) == ("no way" in reason or "could not be" in reason)

@@ -38,15 +38,15 @@ SECRETS = (KEY, PROMPT, SECRET_KEY)
 
 def with_locals(error: BaseException) -> str:
     """Return a traceback as error trackers collect it: the locals of every frame, all causes."""
-    told: list[str] = []
+    texts: list[str] = []
     seen: BaseException | None = error
     while seen is not None:
         collected = traceback.TracebackException.from_exception(seen, capture_locals=True)
         # The frames of the test itself hold what it looks for.
         collected.stack[:] = [f for f in collected.stack if "/tests/" not in f.filename]
-        told += [*collected.format(), repr(seen), repr(vars(seen))]
+        texts += [*collected.format(), repr(seen), repr(vars(seen))]
         seen = seen.__cause__ or seen.__context__
-    return "".join(told)
+    return "".join(texts)
 
 
 FAULTS: list[dict[str, Any]] = [
@@ -240,9 +240,9 @@ def test_nothing_of_an_app_shows_a_secret(sandbox: Sandbox) -> None:
     ]
     for secret in (*SECRETS, token):
         assert secret not in "\n".join(shown)
-    kept = repr(cache._cache)
+    stored = repr(cache._cache)
     for secret in SECRETS:
-        assert secret not in kept
+        assert secret not in stored
 
 
 def test_the_settings_show_no_secret() -> None:

@@ -31,10 +31,10 @@ def stage() -> Iterator[Stage]:
 
 def _one_of_each() -> list[Contender]:
     """Return each app on each of its servers once, with one process and Redis where it may."""
-    found: dict[tuple[str, str], Contender] = {}
+    chosen: dict[tuple[str, str], Contender] = {}
     for contender in contenders.reused(scenarios.FULL.servers):
-        found[contender.app, contender.server] = replace(contender, workers=1, threads=4)
-    return list(found.values())
+        chosen[contender.app, contender.server] = replace(contender, workers=1, threads=4)
+    return list(chosen.values())
 
 
 @pytest.mark.slow
@@ -71,10 +71,10 @@ def test_loads_and_crowds_are_counted(
     running = stage.start(contender, USERS)
     asks = running.asks(USERS, "persona-0", "tab")
     monkeypatch.setenv("PATH", "/nowhere")
-    told = aside.submit(load.run, running.port, asks, 0.3, 4).result()
-    assert told.requests > 0
-    assert told.errors == 0
-    assert 0 < told.p50 <= told.p99
+    answer = aside.submit(load.run, running.port, asks, 0.3, 4).result()
+    assert answer.requests > 0
+    assert answer.errors == 0
+    assert 0 < answer.p50 <= answer.p99
     stage.upstream(0.2)
     herd = running.asks(USERS[:1] * 12, "persona-8", "herd")
     seen = aside.submit(load.crowd, running.port, herd).result()

@@ -63,28 +63,30 @@ def test_every_target_is_judged() -> None:
 
 def test_a_run_without_express_says_so() -> None:
     """What is not installed is not measured, and no target is met by that."""
-    found = made_up()
-    found["reused"] = [row for row in found["reused"] if row["app"] != "express"]
-    verdicts = [(r["measured"], r["met"]) for r in targets.judged(found) if "Express" in r["what"]]
+    results = made_up()
+    results["reused"] = [row for row in results["reused"] if row["app"] != "express"]
+    verdicts = [
+        (r["measured"], r["met"]) for r in targets.judged(results) if "Express" in r["what"]
+    ]
     assert verdicts == [("not measured", "-")] * 2
 
 
-@pytest.mark.parametrize("found", [made_up(), {"growth": made_up()["growth"]}])
-def test_tables_and_plots_are_whole(found: dict[str, Any]) -> None:
+@pytest.mark.parametrize("results", [made_up(), {"growth": made_up()["growth"]}])
+def test_tables_and_plots_are_whole(results: dict[str, Any]) -> None:
     """Each row has a cell for each column, and each plot is XML that names its contenders."""
-    assert "Targets" in report.as_text(found)
-    for name, (columns, rows) in report.tables(found).items():
-        lines = report.as_markdown(found, name).splitlines()
+    assert "Targets" in report.as_text(results)
+    for name, (columns, rows) in report.tables(results).items():
+        lines = report.as_markdown(results, name).splitlines()
         assert len(lines) == 2 + len(rows)
         assert {line.count("|") for line in lines} == {len(columns) + 1}
-    for picture in report.pictures(found).values():
+    for picture in report.pictures(results).values():
         texts = [element.text for element in ET.fromstring(picture).iter()]  # noqa: S314
         assert any(text and "Flask-Anam" in text for text in texts)
 
 
 def test_what_the_docs_show_was_measured_with_these_contenders() -> None:
     """The results that are kept hold a row for each contender of today."""
-    found = json.loads((RESULTS / "full.json").read_text(encoding="utf-8"))
-    shown = {(row["label"], row["stores"]) for row in found["reused"]}
+    results = json.loads((RESULTS / "full.json").read_text(encoding="utf-8"))
+    shown = {(row["label"], row["stores"]) for row in results["reused"]}
     assert shown == {(c.label, c.stores) for c in reused(SERVERS)}
-    assert report.as_text(found)
+    assert report.as_text(results)

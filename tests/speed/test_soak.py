@@ -37,18 +37,18 @@ _FIELDS = ("error", "code", "sessionToken", "tokenId", "personaType", "expiresAt
 CARRIED = frozenset(["cache-control", "retry-after", *(f"body {name}" for name in _FIELDS)])
 
 
-def token(at: float, got: str, **told: Any) -> Seen:
+def token(at: float, answered: str, **changed: Any) -> Seen:
     """Return a request for a token that took a tenth of a second."""
     facts: dict[str, Any] = {"operation": "issueToken", "user": "ada", "place": TAB}
     facts |= {"carries": CARRIED}
-    facts |= {"began": at, "ended": at + 0.1, "status": 200, "got": got, "opened": 0.0}
-    return Seen(**{**facts, **told})
+    facts |= {"began": at, "ended": at + 0.1, "status": 200, "got": answered, "opened": 0.0}
+    return Seen(**{**facts, **changed})
 
 
-def report(at: float, used: str, **told: Any) -> Seen:
+def report(at: float, used: str, **changed: Any) -> Seen:
     """Return the report of a start."""
     facts = {"operation": "reportStart", "status": 204, "place": (), "used": used}
-    return token(at, "", **{**facts, **told})
+    return token(at, "", **{**facts, **changed})
 
 
 def mint(at: float, name: str, user: str = "ada", persona: str = "coach") -> Mint:
@@ -147,7 +147,7 @@ def test_the_judge_notices(allowed: Any, complaint: str) -> None:
         old = getattr(evidence, name)
         changed = [*old, extra] if isinstance(old, list) else extra
         setattr(evidence, name, changed)
-    assert any(re.search(complaint, said) for said in complaints(evidence))
+    assert any(re.search(complaint, line) for line in complaints(evidence))
 
 
 @pytest.mark.parametrize(
@@ -169,12 +169,12 @@ def test_a_second_token_is_excused_by_what_the_docs_name(
     asked = token(40, "five", began=change.get("began", 39.8))
     seen = [*evidence.seen, *change.get("seen", []), asked]
     mints = [*evidence.mints, mint(39.9, "five")]
-    told = replace(evidence, seen=seen, mints=mints, outages=change.get("outages", []))
-    assert complaints(told) == []
+    changed = replace(evidence, seen=seen, mints=mints, outages=change.get("outages", []))
+    assert complaints(changed) == []
 
 
-@pytest.mark.parametrize(("second", "told"), [(18.95, True), (19.15, False)])
-def test_a_window_begins_when_anam_is_asked(allowed: Any, second: float, told: bool) -> None:
+@pytest.mark.parametrize(("second", "reported"), [(18.95, True), (19.15, False)])
+def test_a_window_begins_when_anam_is_asked(allowed: Any, second: float, reported: bool) -> None:
     """A late answer does not make it longer: three seconds from 16.1, whatever came at 16.5."""
     evidence, place = good(allowed), ("eve", "coach", "replay")
     seen = [
@@ -184,15 +184,15 @@ def test_a_window_begins_when_anam_is_asked(allowed: Any, second: float, told: b
     mints = [mint(16.5, "late", "eve"), mint(second, "next", "eve")]
     evidence.seen = [*evidence.seen, *seen]
     evidence.mints = [*evidence.mints, *mints]
-    assert any("A second token" in said for said in complaints(evidence)) is told
+    assert any("A second token" in line for line in complaints(evidence)) is reported
 
 
 def test_the_report_of_an_older_token_excuses_nothing(allowed: Any) -> None:
     """What comes late or twice leaves a newer token where it is."""
     evidence = good(allowed)
     seen = [*evidence.seen, report(39.5, "one"), token(40, "five")]
-    told = replace(evidence, seen=seen, mints=[*evidence.mints, mint(39.9, "five")])
-    assert ["A second token" in said for said in complaints(told)] == [True]
+    changed = replace(evidence, seen=seen, mints=[*evidence.mints, mint(39.9, "five")])
+    assert ["A second token" in line for line in complaints(changed)] == [True]
 
 
 def test_a_worker_says_when_it_does_without_redis() -> None:
@@ -223,8 +223,8 @@ def test_users_ask_for_all_kinds_of_things() -> None:
         asks.append(users.next())
         if asks[-1].place:
             users.told(asks[-1], f"token-{next(numbers)}", "a.b.c")
-    told = {ask.operation for ask in asks}
-    assert told >= {"issueToken", "reportStart", "reportEnd", "validate", "stopSession"}
+    operations = {ask.operation for ask in asks}
+    assert operations >= {"issueToken", "reportStart", "reportEnd", "validate", "stopSession"}
     assert {ask.only[0] for ask in asks if ask.only} >= {400, 401, 403, 404, 413, 415, 422}
     assert {ask.place[2] for ask in asks if ask.place} == {"slot", "key", "replay"}
     assert any(first is second for first, second in itertools.pairwise(asks))
@@ -239,8 +239,8 @@ def test_a_soak_that_takes_too_long_says_how_far_it_came(
     monkeypatch.setattr(soak, "SHORT", replace(TINY, seconds=0.0))
     monkeypatch.setattr("sys.argv", ["soak", "--short", "--only", "gthread"])
     assert aside.submit(soak.main).result() == 1
-    said = "gthread: BROKEN: not done within 0 s: 0 requests, in the part 'warm-up'"
-    assert said in capsys.readouterr().out
+    line = "gthread: BROKEN: not done within 0 s: 0 requests, in the part 'warm-up'"
+    assert line in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -250,9 +250,9 @@ def test_a_tiny_soak(aside: Executor) -> None:
     With one kind of workers; `make bench-soak ARGS=--short`, which CI runs, takes both.
     """
     run = aside.submit(soak.soak, "gthread", TINY, seed=7).result()
-    told = soak.report("gthread", run)
-    assert run.broken == [], told
-    assert "all promises kept" in told
+    text = soak.report("gthread", run)
+    assert run.broken == [], text
+    assert "all promises kept" in text
     assert len(run.evidence.seen) >= TINY.warm_up + 2 * TINY.requests
     assert run.faults.total() > 0
     assert len(run.evidence.kills) == 1

@@ -98,11 +98,11 @@ def test_repeated_refusals_last_longer(
     cool_downs: CoolDowns, clock: ManualClock, error: errors.UpstreamError, waits: list[int]
 ) -> None:
     """Doubling up to a bound, where asking again is a burden."""
-    found = []
+    lasting = []
     for _ in waits:
         cool_downs.record(error, ACCOUNT, BODY, has_fallback=False)
-        found.append(lasts(cool_downs, clock))
-    assert found == waits
+        lasting.append(lasts(cool_downs, clock))
+    assert lasting == waits
 
 
 def test_a_mint_that_worked_ends_the_doubling(cool_downs: CoolDowns, clock: ManualClock) -> None:
@@ -192,7 +192,7 @@ def test_each_caller_gets_an_error_of_its_own(cool_downs: CoolDowns) -> None:
         with pytest.raises(errors.AnamQuotaError) as caught:
             cool_downs.raise_if_cooling(ACCOUNT, BODY)
         raised.append(caught.value)
-    assert len({id(one) for one in (error, *raised)}) == 3
+    assert len({id(each) for each in (error, *raised)}) == 3
 
 
 @pytest.mark.parametrize("cache", [Broken(), NullCache()], ids=lambda c: type(c).__name__)

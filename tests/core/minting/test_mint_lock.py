@@ -191,24 +191,24 @@ def test_a_failed_refresh_is_remembered_for_half_a_minute(
 
 def test_what_is_not_kept_leaves_no_trace(make_lock: LockMaker, cache: SimpleCache) -> None:
     """A entry without time tells nothing to anybody."""
-    one = make_lock(CacheEntryPolicy(key=KEY, seconds=0, serve_stale=False, invalidation_keys=()))
-    assert one.try_acquire()
-    one.publish_error(errors.AnamTimeout())
-    one.release()
+    lock = make_lock(CacheEntryPolicy(key=KEY, seconds=0, serve_stale=False, invalidation_keys=()))
+    assert lock.try_acquire()
+    lock.publish_error(errors.AnamTimeout())
+    lock.release()
     assert cache._cache == {}
 
 
 @pytest.mark.parametrize(
-    "told", ["x", "[]", '["a"]', '["a", {}]', '["a", {"code": "unauthenticated"}]', "1"]
+    "text", ["x", "[]", '["a"]', '["a", {}]', '["a", {"code": "unauthenticated"}]', "1"]
 )
 def test_an_error_that_makes_no_sense_is_an_outage(
-    make_lock: LockMaker, cache: SimpleCache, clock: ManualClock, told: str
+    make_lock: LockMaker, cache: SimpleCache, clock: ManualClock, text: str
 ) -> None:
     """Of another version of this package, for instance: told as not available."""
     waiting = make_lock()
     waiting.wait()
     store = TokenStore(Backend(cache, NoLease()), SECRET, clock)
-    store.put_text(f"{KEY}:failure", told, 1)
+    store.put_text(f"{KEY}:failure", text, 1)
     with pytest.raises(errors.AnamUnavailable):
         waiting.wait()
 
@@ -219,8 +219,8 @@ def test_notes_tell_no_secret(make_lock: LockMaker, cache: SimpleCache) -> None:
     first.try_acquire()
     error = errors.AnamRateLimited(hinted_wait=3)
     first.publish_error(error)
-    kept = cache.get(f"{KEY}:failure")
-    noted = json.loads(kept[: kept.rindex(".")])["n"]
+    stored = cache.get(f"{KEY}:failure")
+    noted = json.loads(stored[: stored.rindex(".")])["n"]
     assert json.loads(noted)[1] == encode_error(error)
 
 

@@ -90,9 +90,9 @@ def test_tokens_are_told_apart_as_the_table_says(
 ) -> None:
     """User, config and key of the account always; slot and idempotency key by mode."""
     policy = policy_of(mode)
-    one = entry_for(policy, slot="s", idempotency_key="k")
-    two = entry_for(policy, **{"slot": "s", "idempotency_key": "k", **other})
-    assert (one.key != two.key) is (mode in apart)
+    first = entry_for(policy, slot="s", idempotency_key="k")
+    second = entry_for(policy, **{"slot": "s", "idempotency_key": "k", **other})
+    assert (first.key != second.key) is (mode in apart)
 
 
 def test_a_slot_is_no_idempotency_key() -> None:
@@ -149,17 +149,17 @@ def token(life: float = 3600.0) -> SessionToken:
     ("life", "fresh_for", "stale_until", "kept_for"),
     [(3600, 3000, 3480, 3480), (900, 750, 780, 780), (600, 500, 480, 500), (60, 50, -60, 50)],
 )
-def test_a_token_is_fresh_then_stale_then_gone(
+def test_a_mintedis_fresh_then_stale_then_gone(
     life: float, fresh_for: float, stale_until: float, kept_for: float
 ) -> None:
     """Fresh up to 5/6 of its life; stale, for want of a new one, until 120 s before its end."""
     entry = entry_for(policy_of(), slot="s")
-    one = token(life)
-    assert entry.is_fresh(one, NOW + fresh_for - 0.1)
-    assert not entry.is_fresh(one, NOW + fresh_for)
-    assert entry.is_stale(one, NOW + stale_until - 0.1)
-    assert not entry.is_stale(one, NOW + stale_until)
-    assert entry.ttl_for(one) == kept_for
+    minted = token(life)
+    assert entry.is_fresh(minted, NOW + fresh_for - 0.1)
+    assert not entry.is_fresh(minted, NOW + fresh_for)
+    assert entry.is_stale(minted, NOW + stale_until - 0.1)
+    assert not entry.is_stale(minted, NOW + stale_until)
+    assert entry.ttl_for(minted) == kept_for
 
 
 def test_a_short_replay_is_never_stale() -> None:

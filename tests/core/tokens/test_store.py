@@ -67,8 +67,8 @@ def test_a_failing_cache_is_left_alone_for_five_seconds(
     store.put("k", token(clock), 60)
     cache.down, cache.asked = True, 0
     for _ in range(3):
-        found = store.lookup("k", ("mark",))
-        assert (found.token, found.generation) == (None, None)
+        lookup = store.lookup("k", ("mark",))
+        assert (lookup.token, lookup.generation) == (None, None)
         store.put("k", token(clock), 60)
         store.evict("k", token(clock).id)
         store.bump_generation("mark")
@@ -102,15 +102,15 @@ def test_the_rest_does_not_hang_on_the_wall_clock(
 
 
 @pytest.mark.parametrize(
-    ("jump", "found"), [(-59, True), (-61, False), (-3600, False), (3599, True), (3601, False)]
+    ("jump", "expected"), [(-59, True), (-61, False), (-3600, False), (3599, True), (3601, False)]
 )
 def test_a_clock_that_jumped_makes_a_miss(
-    store: TokenStore, clock: ManualClock, jump: float, found: bool
+    store: TokenStore, clock: ManualClock, jump: float, expected: bool
 ) -> None:
     """A token from the future is not believed; a small correction is."""
     store.put("k", token(clock), 86400)
     clock.jump(jump)
-    assert (store.lookup("k").token is not None) is found
+    assert (store.lookup("k").token is not None) is expected
 
 
 def test_what_is_kept_shows_neither_user_nor_place(store: TokenStore, cache: Flaky) -> None:
@@ -126,7 +126,7 @@ def test_what_is_kept_shows_neither_user_nor_place(store: TokenStore, cache: Fla
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("first", "other"),
     [
         pytest.param(("token", 1), ("token", "1"), id="number and text"),
         pytest.param(("token", "a", "b"), ("token", "ab"), id="joined"),
@@ -136,12 +136,12 @@ def test_what_is_kept_shows_neither_user_nor_place(store: TokenStore, cache: Fla
     ],
 )
 def test_different_parts_make_different_keys(
-    one: tuple[str, object], other: tuple[str, object]
+    first: tuple[str, object], other: tuple[str, object]
 ) -> None:
     """No two users, slots or kinds can meet in one key."""
     keys = KeyHasher(SECRET)
-    assert keys(*one) == keys(*one)
-    assert keys(*one) != keys(*other)
+    assert keys(*first) == keys(*first)
+    assert keys(*first) != keys(*other)
 
 
 @pytest.mark.parametrize(
@@ -164,12 +164,12 @@ def test_a_signed_value_of_another_shape_is_a_miss(
     """Our own signature does not make an older or newer form a token."""
     entry = {"k": "k", "x": clock.time() + 60, **facts}
     cache.set("k", store._signer.sign(json.dumps(entry)).decode())
-    found = store.lookup("k")
-    assert (found.token, found.generation) == (None, "")
+    lookup = store.lookup("k")
+    assert (lookup.token, lookup.generation) == (None, "")
     store.evict("k", token(clock).id)
 
 
-def test_the_shape_of_a_kept_token_is_what_that_test_thinks(
+def test_the_shape_of_a_kept_firstis_what_that_test_thinks(
     store: TokenStore, cache: Flaky, clock: ManualClock
 ) -> None:
     """The same entry without a mistake is a hit; it is JSON that holds its own key."""
@@ -184,9 +184,9 @@ def test_a_changed_character_breaks_the_signature(
 ) -> None:
     """Wherever it is."""
     store.put("k", token(clock), 60)
-    kept = cache.get("k")
-    other = "A" if kept[changed] != "A" else "B"
-    cache.set("k", kept[:changed] + other + kept[changed + 1 :])
+    stored = cache.get("k")
+    other = "A" if stored[changed] != "A" else "B"
+    cache.set("k", stored[:changed] + other + stored[changed + 1 :])
     assert store.lookup("k").token is None
 
 

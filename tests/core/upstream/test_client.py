@@ -82,7 +82,7 @@ def test_a_short_retry_after_is_slept(
 
 
 @pytest.mark.parametrize(
-    ("said", "told"), [("2.5", 2.5), ("3600", 300.0), ("99999999999999999999", 300.0)]
+    ("header", "wait"), [("2.5", 2.5), ("3600", 300.0), ("99999999999999999999", 300.0)]
 )
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_long_retry_after_is_passed_on_at_once(
@@ -91,14 +91,14 @@ def test_a_long_retry_after_is_passed_on_at_once(
     clock: ManualClock,
     deadline: Deadline,
     status: int,
-    said: str,
-    told: float,
+    header: str,
+    wait: float,
 ) -> None:
     """Above 2 s nothing is slept; the caller learns it, cut to 300."""
-    sandbox.fail_next(status, headers={"Retry-After": said}, times=9)
+    sandbox.fail_next(status, headers={"Retry-After": header}, times=9)
     with pytest.raises(errors.UpstreamError) as caught:
         make_client().mint(BODY, KEY, deadline)
-    assert (caught.value.status, caught.value.retry_after) == (503, told)
+    assert (caught.value.status, caught.value.retry_after) == (503, wait)
     assert clock.slept == []
     assert sandbox.ledger.count(MINT) == 1
 

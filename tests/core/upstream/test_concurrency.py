@@ -136,15 +136,15 @@ def test_nothing_known_is_the_error(clock: ManualClock, deadline: Deadline) -> N
 
 
 @pytest.mark.parametrize(
-    ("said", "wait"),
+    ("answer", "wait"),
     [(FULL, 40), ({"canStartSession": False}, 5), ({**FULL, "estimatedWaitSeconds": 9000}, 300)],
 )
 def test_a_full_account_refuses(
-    clock: ManualClock, deadline: Deadline, said: dict[str, Any], wait: float
+    clock: ManualClock, deadline: Deadline, answer: dict[str, Any], wait: float
 ) -> None:
     """With Anam's own estimate, within bounds, or five seconds."""
     with pytest.raises(AnamAtCapacity) as caught:
-        monitor_of(FakeClient(said), clock).raise_if_full(KEY, deadline)
+        monitor_of(FakeClient(answer), clock).raise_if_full(KEY, deadline)
     assert caught.value.retry_after == wait
 
 
@@ -170,14 +170,14 @@ def test_the_default_wait_outlasts_the_cache() -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "answer",
     [FREE, {}, {"canStartSession": "no", "limit": True}, AnamUnavailable(), AnamAuthError()],
 )
 def test_anything_else_lets_the_mint_go_on(
-    clock: ManualClock, deadline: Deadline, said: dict[str, Any] | UpstreamError
+    clock: ManualClock, deadline: Deadline, answer: dict[str, Any] | UpstreamError
 ) -> None:
     """There is room, nothing was told, or nobody could be asked."""
-    monitor_of(FakeClient(said), clock).raise_if_full(KEY, deadline)
+    monitor_of(FakeClient(answer), clock).raise_if_full(KEY, deadline)
 
 
 def test_an_old_answer_refuses_nobody(clock: ManualClock, deadline: Deadline) -> None:

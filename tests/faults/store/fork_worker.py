@@ -39,8 +39,8 @@ def main() -> None:
     children = [fork(app, anam, number) for number in range(CHILDREN)]
     answers, exits = [], []
     for pid, pipe in children:
-        with os.fdopen(pipe) as told:
-            answers += [line.split() for line in told]
+        with os.fdopen(pipe) as lines:
+            answers += [line.split() for line in lines]
         exits.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     over.set()
     for thread in threads:

@@ -30,7 +30,7 @@ def main() -> None:
     job = json.loads(sys.argv[1])
     app = make_host(ANAM_PERSONAS={"support": PERSONA}, **job["config"])
     anam = FlaskAnam(app)
-    found: list[dict[str, Any]] = []
+    answers: list[dict[str, Any]] = []
     trouble = Trouble()
     logging.getLogger("flask_anam").addHandler(trouble)
     gate = threading.Barrier(job["threads"])
@@ -49,7 +49,7 @@ def main() -> None:
                     answer |= {"id": issued.token_id, "reused": issued.reused}
             except AnamError as error:
                 answer["error"] = error.code
-            found.append(answer | {"seconds": time.monotonic() - begun})
+            answers.append(answer | {"seconds": time.monotonic() - begun})
 
     threads = [threading.Thread(target=ask, args=(n,)) for n in range(job["threads"])]
     print("ready", flush=True)  # noqa: T201 - how it talks to the test
@@ -58,7 +58,7 @@ def main() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    print(json.dumps({"answers": found, "cache_failures": trouble.count}))  # noqa: T201
+    print(json.dumps({"answers": answers, "cache_failures": trouble.count}))  # noqa: T201
 
 
 if __name__ == "__main__":

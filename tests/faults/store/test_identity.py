@@ -19,8 +19,8 @@ from flask_anam.sandbox import Sandbox
 def _issue(app: Flask, user: User, **body: object) -> dict[str, Any]:
     answer = client_of(app, user).post(TOKEN_PATH, json={"slot": "tab", **body})
     assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.get_json()
-    return found
+    issued: dict[str, Any] = answer.get_json()
+    return issued
 
 
 def _report(app: Flask, user: User, token_id: str, session: str) -> tuple[int, bytes]:
@@ -177,7 +177,7 @@ def test_row_52_a_lone_surrogate_is_an_error_or_a_key_never_a_crash(sandbox: San
     app = make_app(sandbox, anam=anam)
     assert canonical("\ud800") == canonical("\ud800")
     with app.app_context():
-        got = None
+        token = None
         with suppress(PersonaInvalid):
-            got = anam.create_token("odd", user_id="ada", user=ADA)
-        assert got is None or got.session_token
+            token = anam.create_token("odd", user_id="ada", user=ADA)
+        assert token is None or token.session_token

@@ -60,11 +60,11 @@ def test_row_35_followers_of_a_leader_that_was_killed_elect_another(
     anam.add_persona("own", user_config)
     app = make_app(sandbox, anam=anam, ANAM_CACHE=cache_url)
     limits = _LimitThatLeaves(leading, all_wait, leaves_with)
-    got: list[str] = []
+    tokens: list[str] = []
 
     def follow() -> None:
         with app.app_context():
-            got.append(anam.create_token("own", user_id="ada", slot="tab").token_id)
+            tokens.append(anam.create_token("own", user_id="ada", slot="tab").token_id)
 
     def lead() -> None:
         with app.app_context():
@@ -85,8 +85,8 @@ def test_row_35_followers_of_a_leader_that_was_killed_elect_another(
     for thread in threads:
         thread.join(10)
     assert not any(thread.is_alive() for thread in threads)
-    assert len(got) == 10
-    assert len(set(got)) == sandbox.ledger.count(MINT) == 1
+    assert len(tokens) == 10
+    assert len(set(tokens)) == sandbox.ledger.count(MINT) == 1
 
 
 class _LimitThatLeaves:

@@ -187,18 +187,18 @@ def test_headers_after_mint_reuse_and_refusal(sandbox: Sandbox, storage: str) ->
         ANAM_TOKEN_RATE_LIMIT="2 per hour",
     )
 
-    def told(slot: str) -> tuple[int, str, str, str]:
+    def ask(slot: str) -> tuple[int, str, str, str]:
         answer = _ask(app, slot)
         names = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
         limit, remaining, reset = (answer.headers[name] for name in names)
         return answer.status_code, limit, remaining, reset
 
-    assert told("a") == (200, "2", "1", "3600")
+    assert ask("a") == (200, "2", "1", "3600")
     clock.move(100)
-    assert told("a") == (200, "2", "1", "3500")
-    assert told("b") == (200, "2", "0", "3500")
-    assert told("c") == (429, "2", "0", "3500")
-    assert told("a") == (200, "2", "0", "3500")
+    assert ask("a") == (200, "2", "1", "3500")
+    assert ask("b") == (200, "2", "0", "3500")
+    assert ask("c") == (429, "2", "0", "3500")
+    assert ask("a") == (200, "2", "0", "3500")
     assert client_of(app, BOB).post(TOKEN_PATH, json={}).headers["RateLimit-Remaining"] == "1"
 
 

@@ -88,14 +88,14 @@ def test_row_28_a_stopped_redis_is_used_again_when_it_goes_on(sandbox: Sandbox) 
     clock = ManualClock(time.time())
     with RedisServer() as server:
         client = client_of(make_app(sandbox, clock=clock, ANAM_CACHE=server.url), ADA)
-        kept = _token(client)
+        stored = _token(client)
         server.pause()
         begun = time.monotonic()
-        assert _token(client) != kept
+        assert _token(client) != stored
         assert time.monotonic() - begun < 1.5
         server.resume()
         clock.move(5.1)
-        assert _token(client) == kept
+        assert _token(client) == stored
 
 
 class _Planted:
@@ -190,13 +190,13 @@ def test_row_31_redis_killed_during_the_mint(sandbox: Sandbox) -> None:
     with RedisServer() as server:
         client = client_of(make_app(sandbox, clock=clock, ANAM_CACHE=server.url), ADA)
         sandbox.fail_next(200, delay=0.5)
-        got: list[str] = []
-        asking = threading.Thread(target=lambda: got.append(_token(client)))
+        tokens: list[str] = []
+        asking = threading.Thread(target=lambda: tokens.append(_token(client)))
         asking.start()
         assert sandbox.ledger.wait_for(MINT, 1)
         server.kill()
         asking.join()
-        assert len(got) == 1
+        assert len(tokens) == 1
         assert _token(client)
         server.start()
         clock.move(5.1)
@@ -208,11 +208,14 @@ def test_row_32_a_failover_that_loses_the_lease(sandbox: Sandbox) -> None:
     """The lease is lost during a mint: the waiting process mints too, both tokens are valid."""
     anam = FlaskAnam()
     with RedisServer() as server:
-        apps = [make_app(sandbox, anam=one, ANAM_CACHE=server.url) for one in (anam, FlaskAnam())]
+        apps = [
+            make_app(sandbox, anam=extension, ANAM_CACHE=server.url)
+            for extension in (anam, FlaskAnam())
+        ]
         sandbox.fail_next(200, delay=0.6, times=2)
-        got: list[str] = []
+        tokens: list[str] = []
         threads = [
-            threading.Thread(target=lambda app=app: got.append(_token(client_of(app, ADA))))
+            threading.Thread(target=lambda app=app: tokens.append(_token(client_of(app, ADA))))
             for app in apps
         ]
         for thread in threads:
@@ -222,9 +225,9 @@ def test_row_32_a_failover_that_loses_the_lease(sandbox: Sandbox) -> None:
             client.flushall()
         for thread in threads:
             thread.join()
-        assert len(set(got)) == sandbox.ledger.count(MINT) == 2
+        assert len(set(tokens)) == sandbox.ledger.count(MINT) == 2
         with apps[0].app_context():
-            assert all(anam.validate_token(token) for token in got)
+            assert all(anam.validate_token(token) for token in tokens)
 
 
 def test_row_33_a_replica_that_refuses_writes(
@@ -256,11 +259,11 @@ def test_row_28_a_silent_memcached_is_left_alone(sandbox: Sandbox) -> None:
     clock = ManualClock(time.time())
     with MemcachedServer() as server:
         client = client_of(make_app(sandbox, clock=clock, ANAM_CACHE=server.url), ADA)
-        kept = _token(client)
+        stored = _token(client)
         server.pause()
         begun = time.monotonic()
-        assert _token(client) != kept
+        assert _token(client) != stored
         assert time.monotonic() - begun < MAX_WAIT / 2
         server.resume()
         clock.move(5.1)
-        assert _token(client) == kept
+        assert _token(client) == stored

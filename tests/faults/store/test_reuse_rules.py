@@ -54,8 +54,8 @@ class Desk:
         return self.issue(user, persona, **how).token_id
 
     def started(self, token_id: str, user: User = ADA) -> bool:
-        found: bool = self.app.extensions["anam"].manager.report_started(user.id, token_id)
-        return found
+        started: bool = self.app.extensions["anam"].manager.report_started(user.id, token_id)
+        return started
 
 
 @pytest.mark.parametrize(("mode", "asked", "seconds"), TABLE)
@@ -74,7 +74,7 @@ def test_each_row_of_the_reuse_table(
 
 
 @pytest.mark.parametrize(
-    ("mode", "one", "other", "same"),
+    ("mode", "facts", "other", "same"),
     [
         ("until_expiry", {"slot": "a"}, {"slot": "b"}, True),
         ("until_expiry", {"slot": "a"}, {}, True),
@@ -88,14 +88,14 @@ def test_each_row_of_the_reuse_table(
     ],
 )
 def test_what_tells_two_requests_apart(
-    sandbox: Sandbox, mode: str, one: dict[str, Any], other: dict[str, Any], same: bool
+    sandbox: Sandbox, mode: str, facts: dict[str, Any], other: dict[str, Any], same: bool
 ) -> None:
     """Slot and idempotency key count where the table says so; user and persona always."""
     desk = Desk(sandbox, "memory://", ANAM_TOKEN_REUSE=mode)
-    first = desk.id(**one)
+    first = desk.id(**facts)
     assert (desk.id(**other) == first) is same
-    assert desk.id(BOB, **one) != first
-    assert desk.id(ADA, "sales", **one) != first
+    assert desk.id(BOB, **facts) != first
+    assert desk.id(ADA, "sales", **facts) != first
 
 
 @pytest.mark.parametrize(
@@ -119,10 +119,10 @@ def test_a_change_of_what_is_minted_changes_the_key(
 
 def test_another_api_key_gets_tokens_of_its_own(redis_url: str) -> None:
     """Rotation: nothing minted with the old key is handed out."""
-    with Sandbox(api_key="one") as one, Sandbox(api_key="two") as two:
-        first = Desk(one, redis_url, ANAM_BASE_URL=one.url).id(slot="a")
-        assert Desk(two, redis_url, ANAM_BASE_URL=two.url).id(slot="a") != first
-        assert len(two.ledger.mints) == 1
+    with Sandbox(api_key="one") as old, Sandbox(api_key="two") as new:
+        first = Desk(old, redis_url, ANAM_BASE_URL=old.url).id(slot="a")
+        assert Desk(new, redis_url, ANAM_BASE_URL=new.url).id(slot="a") != first
+        assert len(new.ledger.mints) == 1
 
 
 @pytest.mark.parametrize("lifetime", [60, 600, 3600])
@@ -259,9 +259,9 @@ def test_redis_holds_signed_json_and_nothing_in_clear(
     for key, content in entries.items():
         assert isinstance(key, bytes)
         assert isinstance(content, bytes)
-        kept = json.loads(content)
-        assert isinstance(kept, str)
-        plain = key.decode() + kept.replace("\\", "")
+        stored = json.loads(content)
+        assert isinstance(stored, str)
+        plain = key.decode() + stored.replace("\\", "")
         for secret in ('"ada"', PROMPT, KEY, "support"):
             assert secret not in plain
 

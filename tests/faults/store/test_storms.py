@@ -134,7 +134,7 @@ def test_row_41_ten_thousand_requests_never_show_a_foreign_token(
         list(pool.map(browse, range(BROWSERS)))
     assert statuses <= {200, 204}
     assert len(owners) >= len(users)
-    assert {len(found) for found in owners.values()} == {1}
+    assert {len(names) for names in owners.values()} == {1}
     assert len(sandbox.ledger.mints) == len(owners)
 
 

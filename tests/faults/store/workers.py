@@ -49,9 +49,9 @@ class Worker:
 
     def report(self) -> Any:
         """Return what it found, once it is done."""
-        told, _ = self._process.communicate(timeout=100)
+        output, _ = self._process.communicate(timeout=100)
         assert self._process.returncode == 0
-        return json.loads(told)
+        return json.loads(output)
 
     def kill(self) -> None:
         """End it with SIGKILL."""

@@ -93,7 +93,7 @@ def test_one_probe_passes_at_a_time(app: Flask, sandbox: Sandbox, clock: ManualC
     clock.move(12.1)
     sandbox.fail_next(503, delay=1.0)
     asked = at_once([lambda user=user: ask(app, user) for user in USERS[10:30]])  # type: ignore[misc]
-    assert {one.code for one in asked} == {"anam_unavailable"}
+    assert {answer.code for answer in asked} == {"anam_unavailable"}
     assert mints_of(sandbox) == 6
 
 
@@ -104,7 +104,7 @@ def test_calls_that_were_under_way_do_not_double_its_pause(
     """Thirty callers run into one outage together: it is one outage, so ten seconds."""
     sandbox.fail_next(503, times=30, delay=2.0)
     asked = at_once([lambda user=user: ask(app, user) for user in USERS[:30]])  # type: ignore[misc]
-    assert {one.code for one in asked} == {"anam_unavailable"}
+    assert {answer.code for answer in asked} == {"anam_unavailable"}
     assert mints_of(sandbox) == 30
     assert all(wait <= 12 for wait in _fail(app, 1, 31))
     clock.move(12.1)

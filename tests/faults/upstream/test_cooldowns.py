@@ -83,26 +83,30 @@ def test_row_17_a_refused_key_is_known_to_all_who_share_the_cache(
     sandbox: Sandbox, clock: ManualClock, cache: str
 ) -> None:
     """Two apps as two processes: the second does not call; both resume at the same time."""
-    one, two = (make_app(sandbox, ADA, BOB, clock=clock, ANAM_CACHE=cache) for _ in range(2))
+    first, second = (make_app(sandbox, ADA, BOB, clock=clock, ANAM_CACHE=cache) for _ in range(2))
     sandbox.fail_next(401)
-    assert (ask(one).code, ask(two, BOB).code, mints_of(sandbox)) == ("anam_auth", "anam_auth", 1)
+    assert (ask(first).code, ask(second, BOB).code, mints_of(sandbox)) == (
+        "anam_auth",
+        "anam_auth",
+        1,
+    )
     clock.move(29)
-    assert (ask(two).code, mints_of(sandbox)) == ("anam_auth", 1)
+    assert (ask(second).code, mints_of(sandbox)) == ("anam_auth", 1)
     clock.move(1.1)
-    assert (ask(two, BOB).status, ask(one).status, mints_of(sandbox)) == (200, 200, 3)
+    assert (ask(second, BOB).status, ask(first).status, mints_of(sandbox)) == (200, 200, 3)
 
 
 def test_row_17_another_key_works_at_once(sandbox: Sandbox, clock: ManualClock, cache: str) -> None:
     """The cool-down belongs to the key: a new key works at once, in every process."""
     keys = ["a-key-that-was-revoked"]
     settings: dict[str, Any] = {"ANAM_API_KEY": lambda: keys[-1], "ANAM_CACHE": cache}
-    one, two = (make_app(sandbox, clock=clock, **settings) for _ in range(2))
-    assert [ask(app).code for app in (one, two, one)] == ["anam_auth"] * 3
+    first, second = (make_app(sandbox, clock=clock, **settings) for _ in range(2))
+    assert [ask(app).code for app in (first, second, first)] == ["anam_auth"] * 3
     assert mints_of(sandbox) == 1
     keys.append(sandbox.api_key)
-    assert [ask(app, slot="tab").status for app in (one, two)] == [200, 200]
+    assert [ask(app, slot="tab").status for app in (first, second)] == [200, 200]
     keys.pop()
-    assert (ask(one).code, mints_of(sandbox)) == ("anam_auth", 2)
+    assert (ask(first).code, mints_of(sandbox)) == ("anam_auth", 2)
 
 
 @pytest.mark.slow
@@ -114,7 +118,7 @@ def test_row_17_many_who_learn_of_one_refusal_at_once_do_not_prolong_it(
     app = make_app(sandbox, *users, clock=clock)
     sandbox.fail_next(401, times=20, delay=2.0)
     asked = at_once([lambda user=user: ask(app, user) for user in users])  # type: ignore[misc]
-    assert {one.code for one in asked} == {"anam_auth"}
+    assert {answer.code for answer in asked} == {"anam_auth"}
     assert mints_of(sandbox) == 20
     clock.move(30.5)
     assert ask(app, users[0]).status == 200
@@ -148,9 +152,9 @@ def test_row_18_a_used_up_plan_is_known_to_all_who_share_the_cache(
     sandbox: Sandbox, clock: ManualClock, cache: str
 ) -> None:
     """The second process makes no call at all."""
-    one, two = (make_app(sandbox, ADA, BOB, clock=clock, ANAM_CACHE=cache) for _ in range(2))
+    first, second = (make_app(sandbox, ADA, BOB, clock=clock, ANAM_CACHE=cache) for _ in range(2))
     sandbox.fail_next(402)
-    assert (ask(one).code, ask(two, BOB).code) == ("anam_quota", "anam_quota")
+    assert (ask(first).code, ask(second, BOB).code) == ("anam_quota", "anam_quota")
     assert mints_of(sandbox) == 1
 
 
@@ -171,24 +175,28 @@ def test_a_rate_limit_is_known_to_all_who_share_the_cache(
     sandbox: Sandbox, clock: ManualClock, cache: str
 ) -> None:
     """The wait that Anam asked one process for holds for the others, and counts down there."""
-    one, two = (make_app(sandbox, ADA, BOB, clock=clock, ANAM_CACHE=cache) for _ in range(2))
+    first, second = (make_app(sandbox, ADA, BOB, clock=clock, ANAM_CACHE=cache) for _ in range(2))
     sandbox.fail_next(429, json=RATE, headers={"Retry-After": "90"})
-    assert ask(one).headers["Retry-After"] == "90"
+    assert ask(first).headers["Retry-After"] == "90"
     clock.move(40)
-    told = ask(two, BOB)
-    assert (told.status, told.code, told.headers["Retry-After"]) == (503, "anam_rate_limited", "50")
+    answer = ask(second, BOB)
+    assert (answer.status, answer.code, answer.headers["Retry-After"]) == (
+        503,
+        "anam_rate_limited",
+        "50",
+    )
     assert mints_of(sandbox) == 1
     clock.move(50.1)
-    assert (ask(two, BOB).status, mints_of(sandbox)) == (200, 2)
+    assert (ask(second, BOB).status, mints_of(sandbox)) == (200, 2)
 
 
 def test_a_refused_body_is_no_matter_of_other_processes(
     sandbox: Sandbox, clock: ManualClock, cache: str
 ) -> None:
     """A 400 may be of one release of the app: the other process asks for itself."""
-    one, two = (make_app(sandbox, ADA, BOB, clock=clock, ANAM_CACHE=cache) for _ in range(2))
+    first, second = (make_app(sandbox, ADA, BOB, clock=clock, ANAM_CACHE=cache) for _ in range(2))
     sandbox.fail_next(400)
-    assert (ask(one).code, ask(two, BOB).status, ask(one).code) == (
+    assert (ask(first).code, ask(second, BOB).status, ask(first).code) == (
         "anam_rejected",
         200,
         "anam_rejected",

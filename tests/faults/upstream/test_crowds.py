@@ -97,11 +97,11 @@ def test_row_26_a_slow_upstream_parks_32_calls_and_no_more() -> None:
         with _Other(app) as other:
             asked = at_once([lambda user=user: visit(user) for user in USERS])  # type: ignore[misc]
         waiting.join()
-    assert Counter(one.code for one in asked) == {"ok": 32, "busy": 168}
+    assert Counter(answer.code for answer in asked) == {"ok": 32, "busy": 168}
     assert slow.connections == 32
-    busy = [one for one in asked if one.code == "busy"]
-    assert {(one.status, one.headers["Retry-After"]) for one in busy} == {(503, "1")}
-    assert sorted(one.seconds for one in busy)[84] < 2.0 + 2.0
+    busy = [answer for answer in asked if answer.code == "busy"]
+    assert {(answer.status, answer.headers["Retry-After"]) for answer in busy} == {(503, "1")}
+    assert sorted(answer.seconds for answer in busy)[84] < 2.0 + 2.0
     assert other.typical < 0.25
 
 
@@ -110,7 +110,7 @@ def test_row_26_places_are_given_back(sandbox: Sandbox) -> None:
     """After many requests were refused, one slot is enough for sequential users."""
     app = app_at(sandbox.url, *USERS, ANAM_API_KEY=sandbox.api_key, ANAM_MAX_IN_FLIGHT=1)
     sandbox.fail_next(200, delay=3.0)
-    codes = Counter(one.code for one in at_once(_each(app)[:10]))
+    codes = Counter(answer.code for answer in at_once(_each(app)[:10]))
     assert codes == {"ok": 1, "busy": 9}
     assert [ask(app, user).code for user in USERS[10:20]] == ["ok"] * 10
     assert mints_of(sandbox) == 11
@@ -131,11 +131,11 @@ def _visit_a_healthy_upstream() -> float:
         assert upstream.stdout
         app = app_at(upstream.stdout.readline().strip(), *USERS)
         asked = at_once(_each(app))
-        told, _ = upstream.communicate()
-    served = [one for one in asked if one.code == "ok"]
-    calls, connections = map(int, told.split())
-    assert {one.code for one in asked} <= {"ok", "busy"}
-    assert len({one.body["sessionToken"] for one in served}) == len(served) == calls
+        output, _ = upstream.communicate()
+    served = [answer for answer in asked if answer.code == "ok"]
+    calls, connections = map(int, output.split())
+    assert {answer.code for answer in asked} <= {"ok", "busy"}
+    assert len({answer.body["sessionToken"] for answer in served}) == len(served) == calls
     assert connections <= 32
     return 200 - len(served)
 
@@ -151,9 +151,9 @@ def _visit_a_black_hole() -> float:
         app = app_at(f"http://127.0.0.1:{port}", *USERS)
         with _Other(app) as other:
             asked = at_once(_each(app), over=4.0)
-    assert {one.code for one in asked} <= {"anam_timeout", "anam_unavailable", "busy"}
+    assert {answer.code for answer in asked} <= {"anam_timeout", "anam_unavailable", "busy"}
     assert other.typical < 0.25
-    return sum(one.seconds for one in asked)
+    return sum(answer.seconds for answer in asked)
 
 
 @pytest.mark.slow
@@ -166,14 +166,14 @@ def _visit_a_silent_upstream() -> float:
     with RawServer(stays_silent) as server:
         app = app_at(server.url, *USERS, ANAM_READ_TIMEOUT=2)
         asked = at_once(_each(app), over=4.0)
-    assert {one.code for one in asked} <= {"anam_timeout", "anam_unavailable", "busy"}
+    assert {answer.code for answer in asked} <= {"anam_timeout", "anam_unavailable", "busy"}
     assert server.connections <= 32 + 4  # four failures free a place before the fifth opens it
-    return sum(one.seconds for one in asked)
+    return sum(answer.seconds for answer in asked)
 
 
 def _best_of_five(measure: Callable[[], float], is_good: Callable[[float], bool]) -> float:
     """Measure again when it was not good: wall time on a shared machine may be anybody's."""
     for _ in range(4):
-        if is_good(found := measure()):
-            return found
+        if is_good(measured := measure()):
+            return measured
     return measure()

@@ -104,5 +104,5 @@ print(asked.status, asked.code, asked.body["retryable"], "Retry-After" in asked.
 @pytest.mark.slow
 def test_row_25_a_name_that_does_not_resolve_is_an_outage() -> None:
     """NXDOMAIN, or an unreachable resolver: a retryable 503."""
-    said = run_script(LOOK_UP, RES_OPTIONS="timeout:1 attempts:1")
-    assert said.splitlines()[-1] == "503 anam_unavailable True True"
+    output = run_script(LOOK_UP, RES_OPTIONS="timeout:1 attempts:1")
+    assert output.splitlines()[-1] == "503 anam_unavailable True True"

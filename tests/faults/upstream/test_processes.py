@@ -72,8 +72,8 @@ print(len(ticks))
 def test_row_57_greenlets_share_a_mint_and_never_stall_the_hub(patched: str) -> None:
     """60 greenlets cause one mint, 20 wait for 8 slots, killed greenlets release their slots."""
     with Sandbox(latency=0.3) as sandbox:
-        said = run_script(GREENLETS, sandbox.url, sandbox.api_key, patched, timeout=60)
-        tokens, crowded, after, ticks = said.split()
+        output = run_script(GREENLETS, sandbox.url, sandbox.api_key, patched, timeout=60)
+        tokens, crowded, after, ticks = output.split()
         assert (tokens, crowded, after) == ("1", "20", "8")
         assert mints_of(sandbox) == 1 + 20 + 8 + 8
     assert int(ticks) > 10  # the hub went round while greenlets waited
@@ -121,7 +121,7 @@ def test_row_57_a_preloaded_gevent_worker_answers_while_calls_wait(
         began = time.monotonic()
         assert requests.get(f"http://127.0.0.1:{free_port}/ping", timeout=10).text == "pong"
         pinged = time.monotonic() - began
-        assert Counter(one.result().status_code for one in waiting) == {200: 12}
+        assert Counter(future.result().status_code for future in waiting) == {200: 12}
         assert mints_of(sandbox) == 12
     assert pinged < 2.0
     assert "Traceback" not in log.read_text()
@@ -186,11 +186,11 @@ def test_row_58_an_interpreter_ends_quietly_with_a_request_in_flight(
         )
         assert asked.wait(20)
         began = time.monotonic()
-        said, noise = child.communicate("\n", timeout=20)
+        output, noise = child.communicate("\n", timeout=20)
         took = time.monotonic() - began
     assert (child.returncode, noise) == (0, "")
-    assert said.split("\n")[0] == "['MainThread']"
-    assert said.split("\n")[1] == ("" if how == "daemon" else "anam_timeout")
+    assert output.split("\n")[0] == "['MainThread']"
+    assert output.split("\n")[1] == ("" if how == "daemon" else "anam_timeout")
     assert took < 5.0
 
 
@@ -206,5 +206,5 @@ print(ask(app).code, ask(app, slot="tab").code, threading.active_count())
 @pytest.mark.slow
 def test_row_58_nothing_runs_on_after_a_request(sandbox: Sandbox) -> None:
     """The package starts no threads, and an idle connection causes no message at exit."""
-    said = run_script(AFTERWARDS, sandbox.url, sandbox.api_key)
-    assert said.split() == ["ok", "ok", "1"]
+    output = run_script(AFTERWARDS, sandbox.url, sandbox.api_key)
+    assert output.split() == ["ok", "ok", "1"]

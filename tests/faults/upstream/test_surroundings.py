@@ -196,16 +196,18 @@ def test_row_55_no_secret_is_in_what_an_error_tracker_collects(
 
 def _collected(error: BaseException | None) -> list[str]:
     """Return what a tracker sends: each error of the chain, and the locals of our own frames."""
-    found = []
+    variables = []
     while error is not None:
-        found.append(repr(error))
+        variables.append(repr(error))
         trace = error.__traceback__
         while trace is not None:
             if f"{Path(flask_anam.__file__).parent}" in trace.tb_frame.f_code.co_filename:
-                found += [f"{name}={value!r}" for name, value in trace.tb_frame.f_locals.items()]
+                variables += [
+                    f"{name}={value!r}" for name, value in trace.tb_frame.f_locals.items()
+                ]
             trace = trace.tb_next
         error = error.__cause__ or error.__context__
-    return found
+    return variables
 
 
 def test_row_56_a_shared_cache_that_overflows_costs_mints_and_nothing_else(
@@ -232,14 +234,14 @@ def test_row_59_two_apps_of_one_process_share_nothing(sandbox: Sandbox) -> None:
     """The same user id in both: separate tokens, single-flights and circuit breakers."""
     clock = ManualClock()
     with Sandbox(api_key="another-account") as other:
-        one = make_app(sandbox, clock=clock)
+        first = make_app(sandbox, clock=clock)
         two = make_app(other, clock=clock, SECRET_KEY="another secret")
-        tokens = {ask(app, slot="tab").body["sessionToken"] for app in (one, two)}
+        tokens = {ask(app, slot="tab").body["sessionToken"] for app in (first, two)}
         assert len(tokens) == 2
         assert (mints_of(sandbox), mints_of(other)) == (1, 1)
 
         sandbox.fail_next(200, delay=1.5)
-        flying = threading.Thread(target=ask, args=(one,), kwargs={"slot": "slow"})
+        flying = threading.Thread(target=ask, args=(first,), kwargs={"slot": "slow"})
         flying.start()
         assert sandbox.ledger.wait_for("/v1/auth/session-token", 2)
         quick = ask(two, slot="slow")
@@ -248,19 +250,19 @@ def test_row_59_two_apps_of_one_process_share_nothing(sandbox: Sandbox) -> None:
 
         sandbox.fail_next(503, times=9)
         for slot in "abc":
-            assert ask(one, slot=slot).code == "anam_unavailable"
+            assert ask(first, slot=slot).code == "anam_unavailable"
         assert mints_of(sandbox) == 2 + 5  # the breaker of this app is open
         assert ask(two, slot="a").status == 200
         sandbox.clear_failures()
-        assert ask(one, slot="d").code == "anam_unavailable"
+        assert ask(first, slot="d").code == "anam_unavailable"
 
 
 def test_row_59_two_apps_on_one_cache_keep_their_tokens_apart(sandbox: Sandbox) -> None:
     """Another secret gives other keys and signatures, even in the same storage."""
     cache = SimpleCache()
-    one = make_app(sandbox, ADA, ANAM_CACHE=cache)
-    two = make_app(sandbox, ADA, ANAM_CACHE=cache, SECRET_KEY="another secret")
-    first: list[Flask] = [one, two, one, two]
-    tokens = [ask(app, slot="tab").body["sessionToken"] for app in first]
+    app = make_app(sandbox, ADA, ANAM_CACHE=cache)
+    other = make_app(sandbox, ADA, ANAM_CACHE=cache, SECRET_KEY="another secret")
+    apps: list[Flask] = [app, other, app, other]
+    tokens = [ask(app, slot="tab").body["sessionToken"] for app in apps]
     assert tokens[:2] == tokens[2:]
     assert len(set(tokens)) == 2
