@@ -119,7 +119,7 @@ def token(persona: str, user_id: str, show: bool) -> None:
         )
     except AnamError as exc:
         raise click.ClickException(f"{exc.code}: {exc.text}") from None
-    click.echo(f"persona:    {issued.persona_type}")
+    click.echo(f"persona:    {printable(issued.persona_type)}")
     click.echo(f"token id:   {issued.token_id}")
     click.echo(f"expires in: {issued.expires_in} s")
     click.echo(f"mint took:  {issued.mint_seconds * 1000:.0f} ms")

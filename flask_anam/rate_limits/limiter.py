@@ -83,6 +83,7 @@ class UserRateLimits:
         self._limits = {
             "token": _scarcest_first(settings.token_rate_limit),
             "request": _scarcest_first(settings.request_rate_limit),
+            "report": _scarcest_first(settings.request_rate_limit),
         }
         self.counters = counters
         self._key = lru_cache(MAX_REMEMBERED)(keys)
@@ -92,6 +93,17 @@ class UserRateLimits:
     def quota(self, user_id: str, *, counts_request: bool = True) -> RequestQuota:
         """Return the quota of one request; only its mint counts unless `counts_request`."""
         return RequestQuota(self, user_id, counts_request=counts_request)
+
+    def admit_report(self, user_id: str) -> None:
+        """Count a report of a start or an end: as many as requests, in counters of their own.
+
+        Raises:
+            RateLimited: the limit is reached.
+
+        """
+        for bucket in self.buckets("report", user_id):
+            if self.counters.add(bucket.key, bucket.seconds) > bucket.amount:
+                raise self.refuse("request", user_id, bucket)
 
     def buckets(self, name: str, user_id: str) -> list[_Bucket]:
         """Return the counters of a limit for a user, for the time that it is now."""

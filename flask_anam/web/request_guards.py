@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: Bytes of a request body at most.
 MAX_BODY = 16 * 1024
+#: Digits of a Content-Length header at most.
+MAX_LENGTH_DIGITS = 20
 #: Levels of nesting at most: objects and lists inside each other.
 MAX_DEPTH = 32
 #: Characters of an Idempotency-Key header at most.
@@ -172,6 +174,8 @@ def _body(request: Request) -> bytes:
 def _declared_length(request: Request) -> int | None:
     text: str = request.environ.get("CONTENT_LENGTH", "")
     chunked = "HTTP_TRANSFER_ENCODING" in request.environ
+    if len(text) > MAX_LENGTH_DIGITS and not chunked:
+        raise PayloadTooLarge  # int() refuses thousands of digits
     return int(text) if text.isdecimal() and not chunked else request.content_length
 
 

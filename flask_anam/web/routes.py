@@ -64,6 +64,8 @@ def make_blueprint(settings: Settings) -> Blueprint:
         bp.add_url_rule(f"{prefix}/dashboard", view_func=dashboard, methods=["GET"])
         bp.add_url_rule(f"{prefix}/dashboard.csv", view_func=dashboard_csv, methods=["GET"])
 
+    owners_only = {f"{prefix}/{name}" for name in ("metrics", "dashboard", "dashboard.csv")}
+
     @bp.after_app_request
     def finish_ours(response: Response) -> Response:
         """Look at the path, not the endpoint: a wrong method or path has no endpoint."""
@@ -71,7 +73,9 @@ def make_blueprint(settings: Settings) -> Blueprint:
         if path != settings.token_path and not path.startswith(below):
             return response
         is_file = request.endpoint == "anam.static" and response.status_code < 400
-        return response if is_file else finalize_response(response, settings.allowed_origins)
+        # An origin that may ask for tokens may not read the figures of its visitors.
+        origins = frozenset[str]() if path in owners_only else settings.allowed_origins
+        return response if is_file else finalize_response(response, origins)
 
     return bp
 
@@ -122,6 +126,7 @@ def report_start() -> tuple[str, int]:
     state = _state()
     body = read_body(state.settings.allowed_origins)
     caller = _caller(state, TALK)
+    state.limits.admit_report(caller.user_id)
     report = load_json(body, _SESSION_REPORT)
     token_id, session_id = report["token_id"], report["session_id"]
     vouched = state.manager.report_started(caller.user_id, token_id)
@@ -135,6 +140,7 @@ def report_end(session_id: str) -> tuple[str, int]:
     state = _state()
     read_body(state.settings.allowed_origins, json_only=False)
     caller = _caller(state, TALK)
+    state.limits.admit_report(caller.user_id)
     record = state.recorder.ended(caller.user_id, session_id)
     state.events.session_ended(record, caller.user_id)
     return "", 204
@@ -202,7 +208,7 @@ def _state() -> AnamState:
 
 def _caller(state: AnamState, permission: str) -> Caller:
     if request.method != "POST":  # whose origin is checked with its body
-        check_same_site(state.settings.allowed_origins)
+        check_same_site(frozenset() if permission == METRICS else state.settings.allowed_origins)
     caller = current_caller(state.loaders)
     caller.must_have(permission)
     return caller

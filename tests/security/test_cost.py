@@ -187,6 +187,7 @@ REVIEWED = {
     r"[A-Z][A-Z0-9_]{2,63}": "of bounded length",
     r"[\w.:@-]+": "one class",
     "(^|[\t\n\r;|])([=+@\uff1d\uff0b\uff0d\uff20-])": "of bounded length",
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]": "of fixed length",
     r"(\d{1,6})([mhdw])": "of bounded length",
     r"[A-Za-z]{2}": "of fixed length",
     r"<(?:[^:<>]+:)?([^<>]+)>": "each part ends at a character it cannot hold; our own rules only",

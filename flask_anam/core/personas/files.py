@@ -47,7 +47,10 @@ def read_personas(source: str) -> dict[str, Any]:
     """
     path = Path(source).absolute()
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix in _READERS)
+        names = (
+            file for file in path.iterdir() if not file.name.startswith(".")
+        )  # hidden: a backup
+        files = sorted(file for file in names if file.suffix in _READERS)
         if not files:
             raise ConfigError(
                 f"ANAM_PERSONAS_FILE: the folder {path} holds no .toml or .json file."

@@ -28,6 +28,8 @@ SESSION_COLUMNS = (
 TOKEN_COLUMNS = ("start", "persona_type", "outcome", "number")
 #: CSV injection: where a spreadsheet may evaluate what follows as a formula, at the start of a cell
 #: and after what some programs take for its end. The fullwidth signs count in East Asian versions.
+#: Control characters that a terminal may obey; tabs and line breaks belong to the text.
+_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _FORMULA = re.compile("(^|[\t\n\r;|])([=+@\uff1d\uff0b\uff0d\uff20-])")
 
 
@@ -88,8 +90,11 @@ def _time(moment: float | None) -> str:
 
 
 def safe_cell(value: object) -> object:
-    """Return a cell that no spreadsheet evaluates as a formula: an apostrophe stands before it."""
+    """Return a cell that no spreadsheet evaluates as a formula: an apostrophe stands before it.
+
+    Control characters become question marks, since the commands print CSV to terminals too.
+    """
     if not isinstance(value, str):
         return value
-    text = _FORMULA.sub(r"\1'\2", value)
+    text = _FORMULA.sub(r"\1'\2", _CONTROLS.sub("?", value))
     return f"'{text}" if text.startswith(("\t", "\n", "\r")) else text
