@@ -27,7 +27,6 @@ const LOST = new Set(["connection_lost", "start_timeout", "anam_unavailable"]);
 
 export const createPersona = (video, options = {}) => new Persona(video, options);
 
-/** Runs of all personas of the page. */
 const runs = new Set();
 
 export const forget = () => void dispatchEvent(new Event("anam-forget"));
@@ -57,7 +56,8 @@ class Persona extends EventTarget {
       addEventListener(kind, () => this.stop(), { signal });
     }
     if (prefetch === "idle") {
-      (globalThis.requestIdleCallback ?? setTimeout)(() => signal.aborted || this.prefetch());
+      const { requestIdleCallback: idle } = globalThis;
+      (idle?.call ? idle : setTimeout)(() => signal.aborted || this.prefetch());
     } else if (prefetch) {
       for (const kind of ["pointerenter", "focusin"]) {
         prefetch.addEventListener(kind, () => this.prefetch(), { once: true, signal });
@@ -107,7 +107,7 @@ class Persona extends EventTarget {
       if (this.#run) {
         return false;
       }
-      // The server keeps it. Here it could outlive the login of its user.
+      // The server keeps it: here it could outlive the login.
       this.#reservation ??= fetchToken(this.#options).finally(() => (this.#reservation = null));
       return Boolean(await this.#reservation);
     } catch {
@@ -164,12 +164,14 @@ class Persona extends EventTarget {
     const { apiBaseUrl, clientOptions, microphone = true } = this.#options;
     const client = sdk.createClient(sessionToken, {
       disableInputAudio: !microphone,
-      // With a pool and a microphone, Chromium sometimes finds no candidates.
+      // With a pool and microphone, Chromium sometimes finds no candidates.
       rtcConfiguration: { iceCandidatePoolSize: 0 },
       ...clientOptions,
       api: { ...(apiBaseUrl && { baseUrl: apiBaseUrl }), ...clientOptions?.api },
     });
-    this.#video.id ||= `anam-${tokenId}`; // the SDK finds the element by its id
+    if (document.getElementById(this.#video.id) !== this.#video) {
+      this.#video.id = `anam-${tokenId}`; // the SDK finds the element by its id
+    }
     this.#client = client;
     const on = (name, listener) =>
       client.addListener(sdk.AnamEvent[name], (...args) => {
@@ -202,7 +204,7 @@ class Persona extends EventTarget {
     return client;
   }
 
-  /** Return a check for frozen video, to run once a second: the SDK does not report it. */
+  /** Return a check for frozen video, to run every second: the SDK reports none. */
   #freezeCheck() {
     let [last, frozen] = [0, 0];
     return () => {
@@ -347,7 +349,7 @@ async function loadSdk({ sdk, sdkIntegrity = sdk ? "" : SDK_INTEGRITY }) {
   if (!globalThis.RTCPeerConnection) {
     throw problem("no_webrtc");
   }
-  sdk ??= globalThis.anam?.createClient ? globalThis.anam : SDK_URL;
+  sdk ??= globalSdk() || SDK_URL;
   if (typeof sdk !== "string") {
     return typeof sdk === "function" ? sdk() : sdk;
   }
@@ -355,12 +357,17 @@ async function loadSdk({ sdk, sdkIntegrity = sdk ? "" : SDK_INTEGRITY }) {
     scripts.set(sdk, loadScript(sdk, sdkIntegrity));
   }
   await scripts.get(sdk);
-  if (!globalThis.anam?.createClient) {
+  const loaded = globalSdk();
+  if (!loaded) {
     scripts.delete(sdk);
     throw problem("sdk_missing");
   }
-  return globalThis.anam;
+  return loaded;
 }
+
+/** An element named "anam" is no own property. */
+const globalSdk = () =>
+  Object.hasOwn(globalThis, "anam") && anam?.createClient?.call && anam;
 
 function loadScript(src, integrity) {
   const script = Object.assign(document.createElement("script"), { src, integrity });

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from flask import Response, redirect, render_template_string, request
 from page.chromium import the_browser
-from page.conftest import NONCE, POLICY, needed
+from page.conftest import NONCE, POLICY, SDK, needed
 from page.steps import expect_state, wait_until
+from page.test_module import STATIC
 from playwright.sync_api import BrowserContext, Page, expect
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request as Asked
@@ -31,7 +33,7 @@ _PAGE = """<!doctype html>
 {{ markup | safe }}
 {{ anam.head(nonce=nonce) }}
 <meta name="csrf-token" content="SENTINEL-csrf">
-{{ anam.player("support", id="ours", sdk="/test/fake-sdk.js", prefetch="idle") }}
+{{ anam.player("support", id="ours", sdk=sdk, prefetch="idle") }}
 </body></html>"""
 _SDK = "globalThis.stolen = true; globalThis.anam = { createClient: () => ({}) };"
 
@@ -84,6 +86,7 @@ class Forum:
     site: Site
     markup: str = ""
     policy: str = ""
+    sdk: str | None = "/test/fake-sdk.js"
     moved: list[str | None] = field(default_factory=list)
 
 
@@ -96,7 +99,9 @@ def forum(make_site: Callable[..., Site], stranger: Stranger) -> Forum:
     @site.app.get("/comments")
     def comments() -> Response:
         nonce = NONCE if forum.policy else None
-        response = Response(render_template_string(_PAGE, markup=forum.markup, nonce=nonce))
+        response = Response(
+            render_template_string(_PAGE, markup=forum.markup, nonce=nonce, sdk=forum.sdk)
+        )
         if forum.policy:
             response.headers["Content-Security-Policy"] = forum.policy
         return response
@@ -231,6 +236,48 @@ def test_broken_elements_stop_no_player(page: Page, forum: Forum) -> None:
     open_forum(page, forum)
     page.locator(".anam-player [data-anam=start]").click()
     expect_state(page, "live")
+
+
+@pytest.mark.parametrize(
+    "markup",
+    [
+        "<form id='requestIdleCallback'></form><form name='RTCPeerConnection'></form>",
+        "<video id='ours-video'></video><div id='ours'></div>",
+    ],
+)
+def test_names_in_markup_take_the_place_of_nothing(page: Page, forum: Forum, markup: str) -> None:
+    """What the player calls is a function, and the picture goes into its own element."""
+    forum.markup = sanitised(page, forum.site, markup)
+    assert forum.markup.count("<") == markup.count("<"), "nothing is left to test"
+    page.add_init_script("delete globalThis.requestIdleCallback; // as in Safari")
+    open_forum(page, forum)
+    wait_until(page, lambda: forum.site.sandbox.ledger.mints)  # in advance, on an idle page
+    page.locator(".anam-player [data-anam=start]").click()
+    expect_state(page, "live")
+    expect(page.locator(".anam-player")).to_have_attribute("data-picture", "there")
+
+
+@pytest.mark.parametrize("name", ["id", "name"])
+def test_a_form_is_not_taken_for_the_sdk(page: Page, forum: Forum, name: str) -> None:
+    """What is there under the name of the SDK must be it; else the pinned one is loaded."""
+    url, integrity = re.findall(
+        r'"(https://.+?|sha384-.+?)"', (STATIC / "flask-anam.js").read_text()
+    )
+    assert integrity
+    script = {"path": needed(SDK), "headers": {"Access-Control-Allow-Origin": "*"}}
+    page.route(url, lambda route: route.fulfill(**script))
+    forum.markup = sanitised(
+        page, forum.site, f"<form {name}='anam'><input name='createClient'></form>"
+    )
+    assert "createClient" in forum.markup
+    forum.sdk = None
+    open_forum(page, forum)
+    wait_until(page, lambda: page.evaluate("typeof anam.createClient") == "function")
+    wait_until(page, lambda: forum.site.sandbox.ledger.mints)
+    forum.sdk = "/nowhere.js"
+    open_forum(page, forum)
+    page.locator(".anam-player [data-anam=start]").click()
+    expect(page.locator(".anam-player")).to_have_attribute("data-code", "sdk_missing")
 
 
 def test_the_csrf_token_stays_at_home(page: Page, forum: Forum, stranger: Stranger) -> None:
