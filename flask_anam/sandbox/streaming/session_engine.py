@@ -77,10 +77,11 @@ class SessionEngine:
     def serve(self, start: SessionStart, socket: WebSocket) -> None:
         """Serve one WebSocket of a session until either side closes it."""
         session = self._media_session(start)
-        if not self._sessions.is_running(start):
-            self._on_end(start.session_id, "The session has ended.")
         try:
             if self._thread.run(lambda: self._attach(session, socket)):
+                # It may have ended before there was a media session that could be ended with it.
+                if not self._sessions.is_running(start):
+                    self._on_end(start.session_id, "The session has ended.")
                 for text in socket.messages():
                     message = parse_object(text)
                     if message is not None and not self._handle(session, message):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
+import struct
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
@@ -11,7 +14,11 @@ import pytest
 from sandbox.clients import QUIET, open_websocket, start_session, wait_for, wait_until_read
 from sandbox.scripts import run_script
 
-from flask_anam.sandbox import Sandbox
+from flask_anam.sandbox import Ledger, Sandbox
+from flask_anam.sandbox.api.sessions import Sessions, SessionStart
+from flask_anam.sandbox.http.websocket import WebSocket
+from flask_anam.sandbox.streaming.media_session import CallTiming
+from flask_anam.sandbox.streaming.session_engine import SessionEngine
 
 
 def test_a_restarted_session_ends_the_earlier_one(sandbox: Sandbox) -> None:
@@ -56,6 +63,34 @@ def test_stop_ends_streams_in_time(make_sandbox: Callable[..., Sandbox]) -> None
     sandbox.start()
     with open_websocket(sandbox, start_session(sandbox)) as websocket:
         wait_until_read(websocket)
+
+
+def test_a_session_that_ended_during_the_upgrade_is_ended_at_once() -> None:
+    """The client gets the reason, although its WebSocket came too late for it."""
+    sessions = Sessions(Ledger(), limit=None, single_use=False, clock=time.time)
+    engine = SessionEngine(sessions, CallTiming(), media=False)
+    start = SessionStart("id", None, None, {}, {}, None, "localhost", "key")
+    ours, theirs = socket.socketpair()
+    with ours, theirs, ours.makefile("rb") as source, theirs.makefile("rb") as received:
+        thread = threading.Thread(target=engine.serve, args=(start, WebSocket(ours, source)))
+        thread.start()
+        content = received.read()
+        thread.join(10)
+        assert not thread.is_alive()
+    engine.stop()
+    assert b'"actionType": "endsession"' in content
+    assert b"The session has ended." in content
+    assert content.endswith(struct.pack("!BBH", 0x88, 2, 1000))
+
+
+def test_every_session_ends_at_its_limit(sandbox: Sandbox) -> None:
+    """Also one that comes after a time without sessions, in which nothing is checked."""
+    config = {**QUIET, "maxSessionLengthSeconds": 0.1}
+    for _ in range(2):
+        token = sandbox.issue_token(config)
+        with open_websocket(sandbox, start_session(sandbox, token)) as websocket:
+            assert "limit of 0.1 seconds" in json.loads(websocket.recv(20))["payload"]
+        assert wait_for(lambda: not sandbox._engine._checking)
 
 
 def test_without_the_extra_a_session_says_what_to_install() -> None:
