@@ -160,6 +160,8 @@ idle.connect()
 idle.request("GET", "/")
 idle.getresponse().read()
 warnings.simplefilter("ignore", DeprecationWarning)
+copies = [connection.fileno() for connection, _ in sandbox._server._connections.values()]
+assert copies
 held = (sandbox._lock, sandbox.ledger._changed, sandbox._faults._lock, sandbox._server._lock)
 for lock in held:
     lock.acquire()
@@ -167,6 +169,12 @@ child = os.fork()
 for lock in held if child else ():
     lock.release()
 if child == 0:
+    for copy in copies:
+        try:
+            os.fstat(copy)
+            sys.exit(2)
+        except OSError:
+            pass
     idle.close()
     assert repr(sandbox).endswith("not running>"), sandbox
     sandbox.ensure_running().ensure_running()

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import requests
 
-from flask_anam.sandbox import Sandbox
+from flask_anam.sandbox import Ledger, Sandbox
+from flask_anam.sandbox.api.sessions import Sessions, SessionStart
 from flask_anam.testing import ManualClock
 
 Caller = Callable[..., requests.Response]
@@ -162,3 +163,28 @@ def test_a_session_ends_by_itself_when_its_time_is_over(make_sandbox: Maker, cal
 def test_sessions_need_the_api_key(call: Caller, sandbox: Sandbox, path: str) -> None:
     """A session token opens nothing but its own session."""
     assert call("GET", path, token=sandbox.issue_token()).status_code == 401
+
+
+def test_a_session_that_starts_again_counts_once_and_is_the_newest(
+    make_sandbox: Maker, call: Caller, start: Caller
+) -> None:
+    """It needs no place beside its own, and moves to the top of the list."""
+    sandbox = make_sandbox(concurrency_limit=2)
+    token = sandbox.issue_token()
+    again = start(token, at=sandbox).json()["sessionId"]
+    other = _begin(call, sandbox)
+    assert start(token, at=sandbox).status_code == 200
+    entries = call("GET", "/v1/sessions", at=sandbox).json()["data"]
+    assert [entry["id"] for entry in entries] == [again, other]
+    assert start(sandbox.issue_token(), at=sandbox).status_code == 429
+
+
+def test_an_equal_start_is_another_run_of_a_session() -> None:
+    """A client of the earlier run is not let into the later one."""
+    sessions = Sessions(Ledger(), limit=None, single_use=False, clock=ManualClock().time)
+    earlier, later = (SessionStart("id", None, None, {}, {}, None, "h", "k") for _ in range(2))
+    sessions.start(earlier)
+    assert sessions.is_running(earlier)
+    sessions.start(later)
+    assert (sessions.is_running(earlier), sessions.is_running(later)) == (False, True)
+    assert sessions.find_running("id") is later

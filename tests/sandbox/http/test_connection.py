@@ -60,6 +60,12 @@ def test_latency_is_added_to_every_answer(make_sandbox: Maker, call: Caller) -> 
     assert time.monotonic() - start >= 0.1
 
 
+def test_latency_is_not_added_to_a_preflight(make_sandbox: Maker, call: Caller) -> None:
+    """A browser's own question does not count as a request of the page."""
+    sandbox = make_sandbox(latency=86_400)
+    assert call("OPTIONS", "/", at=sandbox).status_code == 204
+
+
 def test_a_client_that_hangs_up_is_forgotten(sandbox: Sandbox) -> None:
     """A half-sent request leaves no record, and the next client is served."""
     with open_connection(sandbox) as connection:

@@ -74,6 +74,19 @@ def test_the_client_decides_whether_to_keep_the_connection(
     assert receive_all(connection).endswith(b"\r\n\r\n")
 
 
+def test_a_far_too_large_body_does_not_hide_the_refusal(connection: socket.socket) -> None:
+    """The client may send all of it before it reads the 413."""
+    size = 12 * 1024 * 1024
+    connection.sendall(b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
+    assert receive_all(connection).startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_refusal_ends_with_fin_although_more_is_sent(connection: socket.socket) -> None:
+    """A reset could reach the client before it has read the refusal."""
+    connection.sendall(b"nonsense\r\n\r\n" + bytes(500_000))
+    assert receive_all(connection).startswith(b"HTTP/1.1 400 ")
+
+
 def test_a_client_that_asks_first_may_go_on(connection: socket.socket) -> None:
     """`Expect: 100-continue` is granted."""
     connection.sendall(

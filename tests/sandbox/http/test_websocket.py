@@ -88,6 +88,7 @@ def _frame(first: int, payload: bytes, *, masked: bool = True) -> bytes:
         ([_frame(0x80, b"hi")], [], 1002),
         ([_frame(0x01, b"a"), _frame(0x81, b"b")], [], 1002),
         ([_frame(0x09, b"p")], [], 1002),
+        ([b"\x89\xfe\x00\x7e" + bytes(4 + 126)], [], 1002),
         ([_frame(0x81, b"\xff")], [], 1007),
         ([b"\x81\xff\xff\xff\xff\xff\xff\xff\xff\xff"], [], 1009),
     ],
@@ -101,6 +102,17 @@ def test_the_protocol_is_kept(frames: list[bytes], messages: list[str], code: in
         last = theirs.recv(1000)[-4:]
     assert last[:2] == b"\x88\x02"
     assert struct.unpack("!H", last[2:])[0] == code
+
+
+def test_the_fragments_of_a_message_have_a_size_limit_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is left of the limit after the first fragments is what the next one may have."""
+    monkeypatch.setattr("flask_anam.sandbox.http.websocket.MAX_MESSAGE", 200)
+    with _pair() as (ours, theirs):
+        theirs.sendall(_frame(0x01, b"a" * 100) + b"\x80\xfe\x00\x7e")
+        assert list(ours.messages()) == []
+        assert theirs.recv(1000) == struct.pack("!BBH", 0x88, 2, 1009)
 
 
 def test_a_client_whose_heartbeats_stop_is_gone() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from flask_anam.sandbox.api import catalog
 from flask_anam.sandbox.media.canvas import Planes
-from flask_anam.sandbox.media.face import _AT_REST, _LARGE, Face, eyelids
+from flask_anam.sandbox.media.face import _AT_REST, _LARGE, Face, _placement, eyelids
 
 _SIZE = (360, 240)
 
@@ -94,3 +94,14 @@ def test_a_picture_shows_something_before_all_is_drawn() -> None:
     while face.incomplete:
         face.draw_missing()
     assert face.picture(1.0, "closed", 0.0, speaking=False) != early
+
+
+@pytest.mark.parametrize("x", [-7.4, -2.0, -0.5, 0.0, 0.3, 1.5, 2.0, 5.9])
+def test_a_placement_is_even_pixels_and_a_phase(x: float) -> None:
+    """Together they are the position, in half pixels across and whole ones down."""
+    placement = _placement(x, x)
+    assert placement.x % 2 == placement.y % 2 == 0
+    assert placement.x + placement.phase[0] == round(x * 2) / 2
+    assert placement.y + placement.phase[1] == round(x)
+    assert 0 <= placement.phase[0] < 2
+    assert 0 <= placement.phase[1] < 2

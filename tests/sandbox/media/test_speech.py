@@ -23,3 +23,19 @@ def test_voices_differ() -> None:
         next(v["id"] for v in catalog.VOICES if v["gender"] == g) for g in ("MALE", "FEMALE")
     )
     assert Voice(low)._pitch < 130 < 175 < Voice(high)._pitch
+
+
+def test_the_melody_falls_and_begins_again_with_a_sentence() -> None:
+    """A comma lifts it by four syllables; lower means longer periods."""
+    voice = Voice(catalog.VOICE_ID)
+
+    def period(text: str) -> int:
+        return len(next(iter(list(voice.word(text)))).samples)
+
+    falling = [period("a") for _ in range(10)]
+    assert falling == sorted(falling)
+    assert falling[0] < falling[-1]
+    period("a,")
+    assert falling[0] < period("a") < falling[-1]
+    period("a!")
+    assert period("a") == falling[0]
