@@ -35,9 +35,9 @@ def main() -> None:
 def _listen(port: int) -> socket.socket:
     try:
         return socket.create_server((_HOST, port))
-    except (OSError, OverflowError) as no:
-        taken = isinstance(no, OSError) and no.errno == errno.EADDRINUSE
-        reason = "is taken" if taken else f"cannot be used ({no})"
+    except (OSError, OverflowError) as exc:
+        taken = isinstance(exc, OSError) and exc.errno == errno.EADDRINUSE
+        reason = "is taken" if taken else f"cannot be used ({exc})"
         sys.exit(
             f"Port {port} {reason}. Choose another: "
             f"make demo PORT={min(port + 1, 65535)}, or python -m example_app --port 0"

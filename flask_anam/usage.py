@@ -1,18 +1,26 @@
 """Usage: reads, reconciles and deletes the session records of the current app.
 
-Call these functions in an app context. Times are Unix seconds, or a `datetime`, which is in UTC
-unless it has a time zone. User ids are as your app knows them, also where they are stored hashed.
-A record belongs to the time at which its token was minted. Every function raises ConfigError when
-Flask-Anam is not set up on the current app.
+Call these functions in an app context. Times are Unix seconds; or a `datetime`, in UTC unless it
+has a time zone; or a `date`, which is its first moment in UTC. User ids are as your app knows them,
+also where they are stored hashed. A record belongs to the time at which its token was minted. Every
+function raises ConfigError when Flask-Anam is not set up on the current app, and TypeError or
+ValueError for an argument of another kind, before the store is asked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from math import isfinite
 
 from flask_anam.core.usage.reconciler import Reconciliation
-from flask_anam.core.usage.records import OutcomeCount, SessionRecord, Totals, UsageQuery
+from flask_anam.core.usage.records import (
+    COUNT_BUCKET,
+    OutcomeCount,
+    SessionRecord,
+    Totals,
+    UsageQuery,
+)
 from flask_anam.core.usage.store import unavailable_as_busy
 from flask_anam.session_control import api_key_resolver
 from flask_anam.state import AnamState, get_state
@@ -31,8 +39,8 @@ __all__ = [
     "totals_by_user",
 ]
 
-#: Unix seconds or a datetime.
-Time = float | datetime
+#: Unix seconds, a datetime, or a date for its first moment in UTC.
+Time = float | datetime | date
 
 
 def find_sessions(
@@ -69,8 +77,9 @@ def find_sessions(
     """
     state = get_state()
     query = _query(state, since, until, user_id, persona_type, started=started)
+    most = _positive("limit", limit)
     with unavailable_as_busy():
-        return state.recorder.store.sessions(query, limit=limit, before=before)
+        return state.recorder.store.sessions(query, limit=most, before=before)
 
 
 def running_sessions(
@@ -92,9 +101,10 @@ def running_sessions(
 
     """
     state = get_state()
-    user, now = state.recorder.stored_user_id(user_id), state.clock.time()
+    user, now = _user(state, user_id), state.clock.time()
+    most = _positive("limit", limit)
     with unavailable_as_busy():
-        records = state.recorder.store.running(now, user_id=user, limit=limit)
+        records = state.recorder.store.running(now, user_id=user, limit=most)
     return [r for r in records if persona_type in {None, r.persona_type}][::-1]
 
 
@@ -127,8 +137,9 @@ def totals_by_user(
     """
     state = get_state()
     query = _query(state, since, until, user_id, persona_type)
+    most = _positive("limit", limit)
     with unavailable_as_busy():
-        return state.recorder.store.totals_by_user(query, limit=limit)
+        return state.recorder.store.totals_by_user(query, limit=most)
 
 
 def totals_by_interval(
@@ -159,8 +170,9 @@ def totals_by_interval(
     """
     state = get_state()
     query = _query(state, since, until, user_id, persona_type)
+    step = _positive("seconds", seconds)
     with unavailable_as_busy():
-        return state.recorder.store.totals_by_interval(query, seconds)
+        return state.recorder.store.totals_by_interval(query, step)
 
 
 def count_outcomes(
@@ -192,8 +204,9 @@ def count_outcomes(
     state = get_state()
     query = _query(state, since, until, None, persona_type)
     state.recorder.flush()
+    step = _positive("seconds", seconds, COUNT_BUCKET)
     with unavailable_as_busy():
-        return state.recorder.store.counts(query, seconds)
+        return state.recorder.store.counts(query, step)
 
 
 def purge(before: Time, *, user_id: str | None = None) -> int:
@@ -213,9 +226,9 @@ def purge(before: Time, *, user_id: str | None = None) -> int:
 
     """
     state = get_state()
-    user = state.recorder.stored_user_id(user_id)
+    user, seconds = _user(state, user_id), _seconds(before)
     with unavailable_as_busy():
-        return state.recorder.store.purge(_seconds(before), user_id=user)
+        return state.recorder.store.purge(seconds, user_id=user)
 
 
 def reconcile(
@@ -242,10 +255,10 @@ def reconcile(
 
     """
     state = get_state()
-    user = state.recorder.stored_user_id(user_id)
+    user, most = _user(state, user_id), _positive("limit", limit)
     with unavailable_as_busy():
         return state.reconciler.run(
-            api_key_resolver(state), user_id=user, limit=limit, on_progress=on_progress
+            api_key_resolver(state), user_id=user, limit=most, on_progress=on_progress
         )
 
 
@@ -261,13 +274,37 @@ def _query(
     return UsageQuery(
         since=None if since is None else _seconds(since),
         until=None if until is None else _seconds(until),
-        user_id=state.recorder.stored_user_id(user_id),
+        user_id=_user(state, user_id),
         persona_type=persona_type,
         started=started,
     )
 
 
 def _seconds(time: Time) -> float:
+    if isinstance(time, date) and not isinstance(time, datetime):
+        time = datetime(time.year, time.month, time.day, tzinfo=UTC)
     if isinstance(time, datetime):
         return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+    # A database compares other types in its own way: SQLite takes any text for later than a number.
+    if isinstance(time, bool) or not isinstance(time, int | float) or not isfinite(time):
+        raise TypeError(
+            "A time must be a datetime, a date or a finite number of Unix seconds, got "
+            f"{type(time).__name__}."
+        )
     return time
+
+
+def _user(state: AnamState, user_id: str | None) -> str | None:
+    """Return a user id as it is stored."""
+    if user_id is not None and not isinstance(user_id, str):
+        raise TypeError(f"A user id must be a string, got {type(user_id).__name__}.")
+    return state.recorder.stored_user_id(user_id)
+
+
+def _positive(name: str, number: int, multiple_of: int = 1) -> int:
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise TypeError(f"{name} must be a whole number, got {type(number).__name__}.")
+    if number < 1 or number % multiple_of:
+        of = f" and a multiple of {multiple_of}" if multiple_of > 1 else ""
+        raise ValueError(f"{name} must be 1 or more{of}, got {number}.")
+    return number

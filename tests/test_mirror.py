@@ -13,7 +13,6 @@ CORE = Path(flask_anam.__file__).parent / "core"
 #: store, or through the module that uses them.
 ELSEWHERE = {
     "minting/error_codec": "core/minting/test_mint_lock.py",
-    "upstream/key_check": "security/test_neighbours.py",
     "upstream/sessions_api": "usage/test_reconcile.py",
     "usage/memory_store": "core/usage/test_store.py",
     "usage/migrations/env": "core/usage/test_database.py",

@@ -1,4 +1,4 @@
-"""Flask-Anam with its defaults, but for limits that nobody meets."""
+"""Flask-Anam with its defaults, except limits that nobody meets."""
 
 from __future__ import annotations
 

@@ -264,7 +264,7 @@ def _ask_redis(client: Any, commands: Sequence[tuple[str | int, ...]]) -> list[A
     pool = client.connection_pool
     try:
         connection = pool.get_connection()
-    except TypeError:  # before redis-py 5.3 it had to be told what for
+    except TypeError:  # before redis-py 5.3 it takes the name of a command
         connection = pool.get_connection("_")
     try:
         connection.send_packed_command(connection.pack_commands(commands))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -141,3 +141,49 @@ def test_the_types_of_results_are_public() -> None:
     """For annotations in the code of a host."""
     assert usage.SessionRecord is SessionRecord
     assert {"OutcomeCount", "Reconciliation", "Totals"} <= set(usage.__all__)
+
+
+@pytest.mark.parametrize("day", [date(2020, 1, 1), datetime(2020, 1, 1, tzinfo=UTC), 0], ids=str)
+def test_old_records_are_deleted_and_no_new_ones(
+    world: World, usage_url: str, day: date | float
+) -> None:
+    """A date is its first moment, on every store: a record of now stays."""
+    world.make(usage_url)
+    world.talk(ADA)
+    with world.app.app_context():
+        assert usage.purge(day) == 0
+        assert len(usage.find_sessions(since=day)) == 1
+
+
+@pytest.mark.parametrize("time", ["2020-01-01", "0", None, True, float("nan"), float("inf")])
+def test_a_time_of_another_kind_deletes_nothing(world: World, usage_url: str, time: Any) -> None:
+    """SQLite takes any text for later than every number; it is not asked."""
+    world.make(usage_url)
+    world.talk(ADA)
+    with world.app.app_context():
+        with pytest.raises(TypeError, match="A time must be"):
+            usage.purge(time)
+        assert len(usage.find_sessions()) == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (lambda: usage.find_sessions(limit=-1), ValueError),
+        (lambda: usage.find_sessions(user_id=42), TypeError),  # type: ignore[arg-type]
+        (lambda: usage.purge(0.0, user_id=42), TypeError),  # type: ignore[arg-type]
+        (lambda: usage.running_sessions(limit=0), ValueError),
+        (lambda: usage.totals_by_user(limit=0), ValueError),
+        (lambda: usage.totals_by_interval(0), ValueError),
+        (lambda: usage.totals_by_interval(-300), ValueError),
+        (lambda: usage.count_outcomes(7), ValueError),
+        (lambda: usage.reconcile(limit=0), ValueError),
+    ],
+)
+def test_a_wrong_argument_is_an_error_of_its_own(
+    world: World, usage_url: str, call: Callable[[], object], error: type[Exception]
+) -> None:
+    """It is not taken for a store that is down, and means the same on every store."""
+    world.make(usage_url)
+    with world.app.app_context(), pytest.raises(error):
+        call()

@@ -119,6 +119,8 @@ class CircuitBreaker:
                 self._failures += 1
             else:
                 self._record_internal_error(origin)
+            # The breaker may have closed, or be another, since this probe began.
+            probe = probe and self._open_until is not None
             if probe:
                 self._open_time = min(self._open_time * 2, MAX_OPEN_TIME)
                 self._probe_until = 0.0
@@ -160,6 +162,12 @@ class BodyBreakers:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._breakers: OrderedDict[str, CircuitBreaker] = OrderedDict()
+        self.reinit_after_fork()
+        reset_after_fork(self)
+
+    def reinit_after_fork(self) -> None:
+        """Replace the lock."""
+        self._lock = threading.Lock()
 
     def raise_if_open(self, origin: Origin | None) -> None:
         """Raise AnamUnavailable while the breaker of a body is open."""
@@ -181,10 +189,12 @@ class BodyBreakers:
         """Record a status of 500."""
         if origin is None:
             return
-        breaker = self._breakers.setdefault(origin.body, CircuitBreaker(self._clock))
+        with self._lock:
+            breaker = self._breakers.setdefault(origin.body, CircuitBreaker(self._clock))
+            self._breakers.move_to_end(origin.body)
+            if len(self._breakers) > MAX_REMEMBERED:
+                self._breakers.popitem(last=False)
         breaker.record_failure(probe=probe)
-        if len(self._breakers) > MAX_REMEMBERED:
-            self._breakers.popitem(last=False)
 
     def record_abandoned(self, origin: Origin | None, *, probe: bool) -> None:
         """Record that a call ended in a way that says nothing about the body."""
@@ -194,5 +204,6 @@ class BodyBreakers:
 
     def record_success(self, origin: Origin | None) -> None:
         """Record that Anam answered; the body needs no breaker any more."""
-        if origin:
-            self._breakers.pop(origin.body, None)
+        if origin and origin.body in self._breakers:
+            with self._lock:
+                self._breakers.pop(origin.body, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flask_anam.core.clock import Deadline
-from flask_anam.core.upstream.circuit_breaker import CircuitBreaker
+from flask_anam.core.upstream.circuit_breaker import BodyBreakers, CircuitBreaker, Origin
 from flask_anam.errors import AnamUnavailable
 from flask_anam.testing import ManualClock
 
@@ -156,3 +156,27 @@ def test_calls_under_way_when_it_opens_change_nothing(
     for probe in probes:
         breaker.record_failure(probe=probe)
     assert refuses(breaker) == 10.0
+
+
+def test_a_late_probe_opens_no_breaker_that_has_closed(
+    breaker: CircuitBreaker, clock: ManualClock
+) -> None:
+    """An older call has worked in between: its failure is one of five again."""
+    fail(breaker, 5)
+    clock.move(10.1)
+    probe = enter(breaker)
+    assert probe
+    breaker.record_success()
+    breaker.record_failure(probe=probe)
+    breaker.raise_if_open()
+
+
+def test_a_body_that_keeps_failing_is_not_forgotten(clock: ManualClock) -> None:
+    """However many others fail beside it: five failures in a row open its breaker."""
+    breakers = BodyBreakers(clock)
+    for number in range(5 * 200):
+        if number % 200 == 0:
+            breakers.record_failure(Origin("bad", "ada"), probe=False)
+        breakers.record_failure(Origin(f"body-{number}", "bob"), probe=False)
+    with pytest.raises(AnamUnavailable):
+        breakers.raise_if_open(Origin("bad", "ada"))
