@@ -36,7 +36,7 @@ FLOORS = [
     ["session_control", "metrics"],
     ["usage"],
     ["web", "cli", "wiring"],
-    ["extension"],
+    ["extension", "player"],
     ["testing"],
     ["__init__"],
 ]
