@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import ssl
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
@@ -86,6 +87,7 @@ class Transport:
 
     def reinit_after_fork(self) -> None:
         """Drop the parent's session without closing it: its sockets are shared."""
+        self._lock = threading.Lock()
         self._opened: requests.Session | None = None
 
     def exchange(
@@ -147,9 +149,11 @@ class Transport:
             session.close()
 
     def _session(self) -> requests.Session:
-        if self._opened is None:
-            self._opened = self._new_session()
-        return self._opened
+        session = self._opened
+        if session is None:
+            with self._lock:  # or callers at once would open a pool of connections each
+                session = self._opened = self._opened or self._new_session()
+        return session
 
     def _new_session(self) -> requests.Session:
         session = requests.Session()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from core.conftest import BODY, ClientMaker
 from core.upstream.conftest import Ask, connections, secure_get
 from hosts import KEY, MINT
@@ -187,3 +189,26 @@ def test_the_repr_of_an_answer_shows_no_body(ask: Ask) -> None:
     token = answer.json()["sessionToken"]
     assert token not in repr(answer)
     assert KEY not in repr(answer)
+
+
+def test_callers_at_once_share_one_pool_from_the_first_call_on(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a burst after a start would have more connections than calls may be under way."""
+    transport = Transport(sandbox.url, connect_timeout=1, read_timeout=1, pool_size=2)
+    new_session, sessions = transport._new_session, list[requests.Session]()
+
+    def open_slowly() -> requests.Session:
+        if not sessions:
+            other = threading.Thread(target=transport._session)
+            sessions.append(new_session())
+            other.start()
+            other.join(0.2)  # it waits for us; without a lock it would open another one now
+        else:
+            sessions.append(new_session())
+        return sessions[-1]
+
+    monkeypatch.setattr(transport, "_new_session", open_slowly)
+    assert transport._session() is transport._session() is sessions[0]
+    assert len(sessions) == 1
+    transport.close()
